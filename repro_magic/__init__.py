@@ -1,0 +1,82 @@
+"""Reproducible PyTorch notebooks, and the proof of it.
+
+In a notebook::
+
+    %load_ext repro_magic
+    %repro_seed 42
+
+and at the top of a cell, `%%deterministic --seed 42`. In a script, the same by function::
+
+    import repro_magic
+
+    repro_magic.seed_everything(42)
+    with repro_magic.deterministic(seed=42) as report:
+        train()
+
+Importing this package imports neither torch nor IPython.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from repro_magic.overview import Status, status
+    from repro_magic.rng.generators import Generator, Library
+    from repro_magic.rng.seeding import GeneratorState, seed_everything
+    from repro_magic.scope import Report, deterministic
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Generator",
+    "GeneratorState",
+    "Library",
+    "Report",
+    "Status",
+    "__version__",
+    "deterministic",
+    "load_ipython_extension",
+    "seed_everything",
+    "status",
+    "unload_ipython_extension",
+]
+
+_HOMES = {
+    "Generator": "repro_magic.rng.generators",
+    "GeneratorState": "repro_magic.rng.seeding",
+    "Library": "repro_magic.rng.generators",
+    "Report": "repro_magic.scope",
+    "Status": "repro_magic.overview",
+    "deterministic": "repro_magic.scope",
+    "seed_everything": "repro_magic.rng.seeding",
+    "status": "repro_magic.overview",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    """Load a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext repro_magic`: the magics, and what deterministic cells need."""
+    from repro_magic.notebook.session import load  # noqa: PLC0415 - IPython is there only now
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext repro_magic`: everything as it was before loading."""
+    from repro_magic.notebook.session import unload  # noqa: PLC0415 - IPython is there only now
+
+    unload(shell)

@@ -1,0 +1,123 @@
+"""Do something right after a module was imported, and leave no trace once it is done.
+
+`import torch` takes seconds and `import repro_magic` must not cause it. What has to happen in PyTorch (seed it, turn
+its switches) therefore waits until the user imports it, be it in the middle of the very cell that asked for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from repro_magic.exceptions import HookFaultWarning
+
+Callback = Callable[[], object]
+
+
+class Waiting:
+    """A callback that waits for a module; `cancel` takes it back."""
+
+    def __init__(self, module: str, callback: Callback) -> None:
+        """Wait for `module`."""
+        self.module = module
+        self.callback = callback
+
+    def cancel(self) -> None:
+        """Wait no longer; harmless when the callback has already run."""
+        _finder.remove(self)
+
+
+class _Finder(MetaPathFinder):
+    """Finds nothing itself: it adds a step to the loader that the other finders give for an awaited module."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Waiting] = []
+        self._lock = threading.RLock()
+
+    def add(self, waiting: Waiting) -> None:
+        with self._lock:
+            self._waiting.append(waiting)
+            if self not in sys.meta_path:
+                sys.meta_path.insert(0, self)
+
+    def remove(self, waiting: Waiting) -> None:
+        with self._lock:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            if not self._waiting and self in sys.meta_path:
+                sys.meta_path.remove(self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not any(waiting.module == fullname for waiting in self._waiting):
+            return None
+        for finder in [finder for finder in sys.meta_path if finder is not self]:
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                self._extend(spec)
+                return spec
+        return None
+
+    def _extend(self, spec: ModuleSpec) -> None:
+        loader = spec.loader
+        if loader is None or isinstance(loader, type):  # a namespace package, or a class shared by all built-in modules
+            return
+        exec_module = loader.exec_module
+
+        def exec_then_call(module: ModuleType) -> None:
+            exec_module(module)
+            self._call(spec.name)
+
+        # On the instance, so that the loader stays what it is for pkgutil, inspect and importlib.resources.
+        loader.exec_module = exec_then_call  # type: ignore[method-assign]
+
+    def _call(self, module: str) -> None:
+        with self._lock:
+            due = [waiting for waiting in self._waiting if waiting.module == module]
+            for waiting in due:
+                self.remove(waiting)
+        for waiting in due:
+            try:
+                waiting.callback()
+            except Exception as error:  # noqa: BLE001 - the user's import must not fail for a fault of ours
+                warnings.warn(
+                    f"repro_magic could not act on the import of {module}: {error!r}", HookFaultWarning, stacklevel=2
+                )
+
+
+_finder = _Finder()
+
+
+def is_imported(module: str) -> bool:
+    """Whether `module` is there, whole or in the making."""
+    return sys.modules.get(module) is not None
+
+
+def when_imported(module: str, callback: Callback) -> Waiting:
+    """Call `callback()` now if `module` is imported, else right after somebody imports it. Never imports it itself.
+
+    An exception in a callback that waited becomes a `HookFaultWarning`: the user's import goes on.
+
+    Example:
+        >>> waiting = when_imported("a_module_that_nobody_has", lambda: print("there"))
+        >>> waiting.cancel()
+    """
+    waiting = Waiting(module, callback)
+    if is_imported(module):
+        importlib.import_module(module)  # waits for a thread that is still at it
+        callback()
+    else:
+        _finder.add(waiting)
+    return waiting
+
+
+def waiting_for() -> list[str]:
+    """The modules somebody waits for, in order."""
+    return [waiting.module for waiting in _finder._waiting]  # noqa: SLF001 - the module's own object

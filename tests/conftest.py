@@ -1,0 +1,101 @@
+"""Fixtures: a process left as it was found, a shell in this process, and a real kernel."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+from repro_magic.determinism.switches import SWITCHES
+from repro_magic.rng import seeding
+
+
+def switch_values() -> dict[str, object]:
+    """Every switch that can be read, by name."""
+    return {switch.name: switch.guarded_read() for switch in SWITCHES if switch.present()}
+
+
+@pytest.fixture(autouse=True)
+def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Generators, switches, environment and what the package remembers: for each test as if it were the first."""
+    switches = [(switch, switch.read()) for switch in SWITCHES[:8] if switch.present()]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    environment = dict(os.environ)
+    monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
+    yield
+    seeding.stop_waiting()
+    os.environ.clear()
+    os.environ.update(environment)
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    for switch, value in switches:
+        switch.write(value)
+
+
+@pytest.fixture
+def shell(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """A fresh IPython shell in this process, without history file."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    config = Config()
+    config.HistoryManager.hist_file = ":memory:"
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    InteractiveShell.clear_instance()
+    instance = InteractiveShell.instance(config=config)
+    yield instance
+    instance.run_line_magic("unload_ext", "repro_magic")
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def loaded(shell: InteractiveShell) -> InteractiveShell:
+    """The same with the extension loaded."""
+    shell.run_line_magic("load_ext", "repro_magic")
+    return shell
+
+
+class Ran:
+    """The cells of a notebook after a run in a real kernel."""
+
+    def __init__(self, cells: Sequence[Any]) -> None:
+        """Take nbformat's cells."""
+        self._cells = cells
+
+    def outputs(self, number: int, kind: str | None = None) -> list[Any]:
+        """The outputs of a cell, all or those of one type."""
+        return [output for output in self._cells[number].outputs if kind in (None, output.output_type)]
+
+    def result(self, number: int) -> str | None:
+        """The text of `Out[n]`, None if there is none."""
+        found = self.outputs(number, "execute_result")
+        return found[0].data["text/plain"] if found else None
+
+    def stream(self, number: int, name: str = "stdout") -> str:
+        """What a cell printed."""
+        return "".join(output.text for output in self.outputs(number, "stream") if output.name == name)
+
+    def shown(self, number: int) -> str:
+        """The text of what a cell displayed."""
+        return "\n".join(output.data["text/plain"] for output in self.outputs(number, "display_data"))
+
+    def error(self, number: int) -> Any:
+        """The error output of a cell, None if there is none."""
+        found = self.outputs(number, "error")
+        return found[0] if found else None
+
+
+def run_in_kernel(*sources: str, allow_errors: bool = True) -> Ran:
+    """Run cells in a fresh kernel."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(notebook, allow_errors=allow_errors, kernel_name="python3", timeout=120).execute()
+    return Ran(notebook.cells)
