@@ -1,0 +1,1 @@
+"""Randomness: which generators exist, from which seed, and whether somebody drew from them."""

@@ -1,0 +1,303 @@
+"""Every global random generator of the process: how to seed it, read it and put it back.
+
+A *library* owns global generators, one for each device. A table of libraries (`LIBRARIES`, and the plug-ins of the
+entry-point group `repro_magic.seeders`) is all that the rest of the package knows; nothing here imports a library.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
+from repro_magic.importing import is_imported
+
+SEED_LIMIT = 2**64
+ENTRY_POINTS = "repro_magic.seeders"
+
+_MT19937_WORDS = 624
+# Both seeding routines of MT19937 that take an array set the first word to this value, no draw is likely to (2**-32).
+_MT19937_FIRST_WORD = 0x8000_0000
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One global generator, on one device.
+
+    Attributes:
+        library: name of the library that owns it, e.g. `"torch"`.
+        device: where it draws, e.g. `"cuda:0"`.
+        get_state: returns the whole state. The object must not change when the generator does.
+        set_state: puts such a state back.
+        to_bytes: the state as bytes, for the fingerprint.
+        seed_in_force: the seed that the library itself reports, where it does.
+        is_fresh: whether nothing was drawn since the generator was seeded, judged from a state; None: cannot tell.
+    """
+
+    library: str
+    device: str
+    get_state: Callable[[], Any]
+    set_state: Callable[[Any], object]
+    to_bytes: Callable[[Any], bytes]
+    seed_in_force: Callable[[], int | None] = lambda: None
+    is_fresh: Callable[[Any], bool | None] = lambda _state: None
+
+    @property
+    def key(self) -> str:
+        """Library and device, e.g. `"torch cuda:0"`."""
+        return f"{self.library} {self.device}"
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that change when the state does (blake2b of the state)."""
+        return fingerprint(self.to_bytes(self.get_state()))
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library with global generators. This is also what a plug-in's entry point names.
+
+    Attributes:
+        name: how it is called in tables.
+        module: its generators exist once this module is imported.
+        seed: seeds all of them, on every device, those not started yet included; 0 <= seed < 2**64.
+        generators: those whose state can be read without starting a device. May be left out: then the library is
+            seeded, but its state is neither shown nor put back.
+
+    Example:
+        A plug-in for a library `mylib`, in the `pyproject.toml` of any package::
+
+            [project.entry-points."repro_magic.seeders"]
+            mylib = "mylib_repro:LIBRARY"
+
+        and in `mylib_repro.py`::
+
+            LIBRARY = Library(name="mylib", module="mylib", seed=lambda seed: mylib.set_seed(seed))
+
+        The entry point's name is the module to wait for: the plug-in is not loaded before somebody imports that.
+    """
+
+    name: str
+    module: str
+    seed: Callable[[int], object]
+    generators: Callable[[], Iterable[Generator]] = field(default=tuple)
+
+
+def fingerprint(state: bytes) -> str:
+    """Eight hexadecimal digits of `state`."""
+    return hashlib.blake2b(state, digest_size=4).hexdigest()
+
+
+def checked_seed(seed: object) -> int:
+    """`seed` as an int.
+
+    Raises:
+        InvalidSeedError: it is no integer (a bool is none either), negative, or 2**64 and above.
+
+    Example:
+        >>> checked_seed(42)
+        42
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise InvalidSeedError.of(seed)
+    try:
+        value = int(seed.__index__())
+    except (TypeError, ValueError, RuntimeError) as error:  # a NumPy array or a tensor with several elements
+        raise InvalidSeedError.of(seed) from error
+    if not 0 <= value < SEED_LIMIT:
+        raise InvalidSeedError.of(value)
+    return value
+
+
+def seed_words(seed: int) -> int | list[int]:
+    """The seed as NumPy's legacy generator takes it: itself up to 32 bits, else its two 32-bit words, low one first.
+
+    `numpy.random.seed` refuses integers of more than 32 bits but takes an array of 32-bit words, all of which count
+    (https://numpy.org/doc/stable/reference/random/generated/numpy.random.seed.html).
+
+    Example:
+        >>> seed_words(42), seed_words(2**32 + 7)
+        (42, [7, 1])
+    """
+    low, high = seed & 0xFFFF_FFFF, seed >> 32
+    return [low, high] if high else low
+
+
+def _python_generators() -> Iterable[Generator]:
+    yield Generator(
+        library="python",
+        device="cpu",
+        get_state=random.getstate,
+        set_state=random.setstate,
+        to_bytes=lambda state: repr(state).encode(),
+        is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
+    )
+
+
+def _numpy_random() -> Any:  # noqa: ANN401 - a module that may not be imported here
+    # Not through `numpy`: its attribute `random` is not set yet while the import of numpy.random is being finished.
+    return sys.modules["numpy.random"]
+
+
+def _numpy_bit_generator() -> Any:  # noqa: ANN401 - NumPy's own
+    return _numpy_random().get_bit_generator()
+
+
+def _numpy_seed(seed: int) -> None:
+    bit_generator = _numpy_bit_generator()
+    if type(bit_generator).__name__ == "MT19937":
+        _numpy_random().seed(seed_words(seed))
+    else:  # numpy.random.set_bit_generator() was called; numpy.random.seed() refuses such a one
+        _numpy_random().set_bit_generator(type(bit_generator)(seed))
+
+
+def _numpy_is_fresh(state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tuple
+    words, position = state[1], state[2]
+    if words[0] == _MT19937_FIRST_WORD:  # seeded from an array, or by NumPy itself when it was imported (one word less)
+        return bool(position >= _MT19937_WORDS - 1)
+    if position != _MT19937_WORDS:
+        return False
+    # Seeded from one integer, which is then the first word; or a multiple of 624 words was drawn.
+    return bool((_numpy_random().RandomState(int(words[0])).get_state()[1] == words).all())
+
+
+def _numpy_generators() -> Iterable[Generator]:
+    numpy_random = _numpy_random()
+    if type(_numpy_bit_generator()).__name__ != "MT19937":  # the state has another shape, but goes in and out as well
+        yield Generator(
+            library="numpy",
+            device="cpu",
+            get_state=lambda: numpy_random.get_state(legacy=False),
+            set_state=numpy_random.set_state,
+            to_bytes=lambda state: repr(state).encode(),
+        )
+        return
+    yield Generator(
+        library="numpy",
+        device="cpu",
+        get_state=numpy_random.get_state,
+        set_state=numpy_random.set_state,
+        to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
+        is_fresh=_numpy_is_fresh,
+    )
+
+
+def _torch_cpu_is_fresh(state: Any) -> bool:  # noqa: ANN401 - a tensor; torch may not be imported here
+    # at::mt19937 as THGenerator stored it: seed (8 bytes), left (4), seeded (4), next (8), …; a fresh one has left == 1
+    # and next == 0. aten/src/ATen/CPUGeneratorImpl.cpp, CPUGeneratorImplStateLegacy.
+    raw = bytes(state[:24].numpy())
+    left, position = int.from_bytes(raw[8:12], sys.byteorder), int.from_bytes(raw[16:24], sys.byteorder)
+    return left == 1 and position == 0
+
+
+def _tensor_bytes(state: Any) -> bytes:  # noqa: ANN401 - a tensor; torch may not be imported here
+    return bytes(state.cpu().numpy().tobytes())
+
+
+def _torch_accelerators() -> Iterable[tuple[str, Any]]:
+    """Device type and device module of every accelerator that has been started."""
+    torch = sys.modules["torch"]
+    for kind in ("cuda", "xpu"):
+        module = getattr(torch, kind, None)
+        if module is not None and module.is_initialized():
+            yield kind, module
+    if torch.backends.mps.is_available():  # pragma: no cover - Apple hardware
+        yield "mps", torch.mps
+
+
+def _torch_generators() -> Iterable[Generator]:
+    torch = sys.modules["torch"]
+    yield Generator(
+        library="torch",
+        device="cpu",
+        get_state=torch.default_generator.get_state,
+        set_state=torch.default_generator.set_state,
+        to_bytes=_tensor_bytes,
+        seed_in_force=torch.default_generator.initial_seed,
+        is_fresh=_torch_cpu_is_fresh,
+    )
+    for kind, module in _torch_accelerators():
+        if kind == "mps":  # pragma: no cover - Apple hardware
+            yield Generator(
+                library="torch",
+                device="mps",
+                get_state=module.get_rng_state,
+                set_state=module.set_rng_state,
+                to_bytes=_tensor_bytes,
+            )
+            continue
+        for index, generator in enumerate(module.default_generators):
+            yield Generator(
+                library="torch",
+                device=f"{kind}:{index}",
+                get_state=generator.get_state,
+                set_state=generator.set_state,
+                to_bytes=_tensor_bytes,
+                seed_in_force=generator.initial_seed,
+                # CUDA's Philox: nothing was drawn as long as the offset is 0.
+                is_fresh=functools.partial(lambda generator, _state: generator.get_offset() == 0, generator)
+                if kind == "cuda"
+                else lambda _state: None,
+            )
+
+
+LIBRARIES: tuple[Library, ...] = (
+    Library(name="python", module="random", seed=random.seed, generators=_python_generators),
+    Library(name="numpy", module="numpy.random", seed=_numpy_seed, generators=_numpy_generators),
+    Library(
+        name="torch",
+        module="torch",
+        seed=lambda seed: sys.modules["torch"].manual_seed(seed),  # CPU, and CUDA, MPS, XPU … now or when they start
+        generators=_torch_generators,
+    ),
+)
+
+
+@functools.cache
+def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of the group `repro_magic.seeders` by the module they wait for (scanned once: about 15 ms)."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def known_modules() -> list[str]:
+    """The modules with global generators: those of `LIBRARIES`, then those of the plug-ins."""
+    return [library.module for library in LIBRARIES] + list(plug_ins())
+
+
+@functools.cache
+def library_of(module: str) -> Library | None:
+    """The library whose generators live in `module`; None, told once, where a plug-in cannot be loaded."""
+    for library in LIBRARIES:
+        if library.module == module:
+            return library
+    entry = plug_ins()[module]
+    try:
+        library = entry.load()
+    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
+        warnings.warn(f"repro_magic cannot load the seeder {entry.value!r}: {error!r}", HookFaultWarning, stacklevel=2)
+        return None
+    if not isinstance(library, Library):
+        warnings.warn(
+            f"repro_magic ignores the seeder {entry.value!r}: it is a {type(library).__name__}, not a Library",
+            HookFaultWarning,
+            stacklevel=2,
+        )
+        return None
+    return library
+
+
+def libraries() -> list[Library]:
+    """The libraries that are imported at this moment."""
+    found = [library_of(module) for module in known_modules() if is_imported(module)]
+    return [library for library in found if library is not None]
+
+
+def generators() -> list[Generator]:
+    """The generators that can be read at this moment: of imported libraries, on started devices."""
+    return [generator for library in libraries() for generator in library.generators()]
