@@ -1,0 +1,1 @@
+"""The switches that make PyTorch deterministic: read, turned, put back, and what can no longer be changed."""

@@ -1,0 +1,72 @@
+"""What this process can no longer change, and why, by version of PyTorch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
+
+# From here on PyTorch does not refuse cuBLAS calls without the variable in deterministic mode; it still reads it.
+CUBLAS_UNCHECKED_SINCE = (2, 10)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Something that was decided earlier in this process.
+
+    Attributes:
+        name: what it is.
+        value: what it is fixed to.
+        why: why it can no longer be changed.
+        remedy: what to do to have it otherwise.
+    """
+
+    name: str
+    value: str
+    why: str
+    remedy: str
+
+
+def torch_version(torch: Any) -> tuple[int, int]:  # noqa: ANN401 - the module
+    """Major and minor version.
+
+    Example:
+        >>> import types
+        >>> torch_version(types.SimpleNamespace(__version__="2.13.0+cpu"))
+        (2, 13)
+    """
+    major, minor = str(torch.__version__).split(".")[:2]
+    return int(major), int(minor)
+
+
+def cuda_has_started(torch: Any) -> bool:  # noqa: ANN401 - the module
+    """Whether CUDA is initialised in this process, so that cuBLAS may have read its environment."""
+    return bool(torch.cuda.is_initialized())
+
+
+def cublas_workspace() -> Fixed | None:
+    """The cuBLAS workspace, if CUDA runs in this process without a deterministic setting; else None."""
+    torch = sys.modules.get("torch")
+    value = os.environ.get(CUBLAS_VARIABLE)
+    if torch is None or not cuda_has_started(torch) or value in CUBLAS_DETERMINISTIC:
+        return None
+    checked = torch_version(torch) < CUBLAS_UNCHECKED_SINCE
+    consequence = (
+        "this PyTorch refuses matrix products in deterministic mode without it"
+        if checked
+        else "this PyTorch no longer checks it, but cuBLAS may differ between streams without it"
+    )
+    return Fixed(
+        name=CUBLAS_VARIABLE,
+        value="not set" if value is None else value,
+        why=f"CUDA has started, and the variable is read once, before the first cuBLAS call; {consequence}",
+        remedy=f"restart the kernel with {CUBLAS_VARIABLE}={CUBLAS_DETERMINISTIC[0]} set before the first CUDA call",
+    )
+
+
+def fixed() -> list[Fixed]:
+    """All that PyTorch can no longer change in this process."""
+    return [found for found in (cublas_workspace(),) if found is not None]

@@ -1,0 +1,407 @@
+"""Every switch that bears on determinism: read it, turn it, put it back exactly as it was.
+
+The switches are a table. `apply` turns some of them and gives an `Applied`, whose `restore` puts them back. A switch
+whose module is not imported yet is turned right after the import: nothing here imports PyTorch, and nothing imports
+Inductor's configuration, which takes two seconds. That is also why `torch.use_deterministic_algorithms` is not called:
+it imports that configuration each first time. The two things it does are done here as two switches.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from repro_magic.exceptions import NotRestorableError
+from repro_magic.importing import Waiting, is_imported, when_imported
+
+CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+# The two values that cuBLAS documents as deterministic:
+# https://docs.nvidia.com/cuda/cublas/index.html#results-reproducibility
+CUBLAS_DETERMINISTIC = (":4096:8", ":16:8")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A switch whose getter raised; the reason is PyTorch's own."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Short form for tables."""
+        return f"cannot be read: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One switch.
+
+    Attributes:
+        name: what a user would type to reach it.
+        module: the module that must be imported for it to exist; None: always there.
+        read: its value.
+        write: sets it; takes what `read` returned.
+        says: in plain words what it does, and what it costs.
+        exists: False where this PyTorch lacks it.
+        in_words: its value for people.
+    """
+
+    name: str
+    module: str | None
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    says: str
+    exists: Callable[[], bool] = lambda: True
+    in_words: Callable[[Any], str] = str
+
+    def present(self) -> bool:
+        """Whether it is there at this moment."""
+        return (self.module is None or is_imported(self.module)) and self.exists()
+
+    def guarded_read(self) -> Any:  # noqa: ANN401 - each switch has its own type
+        """Its value, or an `Unreadable` where the getter raises (TF32's do after a new-style setting)."""
+        try:
+            return self.read()
+        except Exception as error:  # noqa: BLE001 - whatever a getter raises is what is to be told
+            return Unreadable(textwrap.shorten(str(error), 120, placeholder=" …"))
+
+    def value_in_words(self, value: Any) -> str:  # noqa: ANN401 - each switch has its own type
+        """A value for people, an unreadable one included."""
+        return str(value) if isinstance(value, Unreadable) else self.in_words(value)
+
+
+def _reach(path: str) -> Any:  # noqa: ANN401 - a module, a function or a value
+    """What `torch.PATH` is; torch may not be imported here."""
+    return functools.reduce(getattr, path.split("."), sys.modules["torch"])
+
+
+def _attribute(path: str, *, says: str) -> Switch:
+    """A switch that is an attribute below `torch`, e.g. `"backends.cudnn.enabled"`."""
+    parent, _, name = path.rpartition(".")
+
+    def exists() -> bool:
+        try:
+            return hasattr(_reach(parent), name)
+        except AttributeError:
+            return False
+        except RuntimeError:  # TF32's getters raise after a new-style setting: the switch exists all the same
+            return True
+
+    return Switch(
+        name=f"torch.{path}",
+        module="torch",
+        read=lambda: _reach(path),
+        write=lambda value: setattr(_reach(parent), name, value),
+        says=says,
+        exists=exists,
+    )
+
+
+def _functions(name: str, *, read: str, write: str, says: str) -> Switch:
+    """A switch behind two functions, named by their paths below `torch`."""
+
+    def exists() -> bool:
+        try:
+            return callable(_reach(read)) and callable(_reach(write))
+        except AttributeError:
+            return False
+
+    return Switch(
+        name=name,
+        module="torch",
+        read=lambda: _reach(read)(),
+        write=lambda value: _reach(write)(value),
+        says=says,
+        exists=exists,
+    )
+
+
+def _set_variable(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(CUBLAS_VARIABLE, None)
+    else:
+        os.environ[CUBLAS_VARIABLE] = value
+
+
+ALGORITHMS = Switch(
+    name="torch.use_deterministic_algorithms",
+    module="torch",
+    read=lambda: (
+        _reach("are_deterministic_algorithms_enabled")(),
+        _reach("is_deterministic_algorithms_warn_only_enabled")(),
+    ),
+    write=lambda value: _reach("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
+    says="PyTorch takes its deterministic algorithms; where it has none it warns, or raises. Some ops get slower.",
+    in_words=lambda value: {(True, True): "warn", (True, False): "error"}.get(value, "off"),
+)
+# By PyTorch's C functions: the attributes of torch.backends may be frozen (torch.backends.disable_global_flags).
+CUDNN_DETERMINISTIC = _functions(
+    "torch.backends.cudnn.deterministic",
+    read="_C._get_cudnn_deterministic",
+    write="_C._set_cudnn_deterministic",
+    says="cuDNN takes deterministic convolution algorithms only. Can be slower.",
+)
+CUDNN_BENCHMARK = _functions(
+    "torch.backends.cudnn.benchmark",
+    read="_C._get_cudnn_benchmark",
+    write="_C._set_cudnn_benchmark",
+    says="cuDNN times its algorithms and takes the fastest, which may be another one in the next run.",
+)
+FILL_MEMORY = _functions(
+    "torch.utils.deterministic.fill_uninitialized_memory",
+    read="_C._get_deterministic_fill_uninitialized_memory",
+    write="_C._set_deterministic_fill_uninitialized_memory",
+    says="With deterministic algorithms on, torch.empty() and its like are filled. Costs a pass over that memory.",
+)
+MKLDNN_DETERMINISTIC = _functions(
+    "torch.backends.mkldnn.deterministic",
+    read="_C._get_mkldnn_deterministic",
+    write="_C._set_mkldnn_deterministic",
+    says="oneDNN takes deterministic algorithms on the CPU.",
+)
+INDUCTOR_DETERMINISTIC = Switch(
+    name="torch._inductor.config.deterministic",
+    module="torch._inductor.config",
+    read=lambda: sys.modules["torch._inductor.config"].deterministic,
+    write=lambda value: setattr(sys.modules["torch._inductor.config"], "deterministic", value),
+    says="torch.compile chooses its kernels without timing them on the device.",
+    exists=lambda: hasattr(sys.modules["torch._inductor.config"], "deterministic"),
+)
+CUBLAS_WORKSPACE = Switch(
+    name=CUBLAS_VARIABLE,
+    module=None,
+    read=lambda: os.environ.get(CUBLAS_VARIABLE),
+    write=_set_variable,
+    says="cuBLAS uses fixed workspaces. Read once, before the first cuBLAS call of the process.",
+    in_words=lambda value: "not set" if value is None else str(value),
+)
+THREADS = _functions(
+    "torch.set_num_threads",
+    read="get_num_threads",
+    write="set_num_threads",
+    says="Threads of one CPU op. A reduction can give other bits with another number.",
+)
+
+# What can be shown besides; nothing here turns these.
+_SHOWN_ONLY: tuple[Switch, ...] = (
+    _attribute("backends.cudnn.enabled", says="cuDNN is used at all."),
+    _attribute("backends.cudnn.benchmark_limit", says="How many algorithms cuDNN times in benchmark mode."),
+    _attribute("backends.cudnn.allow_tf32", says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa."),
+    _attribute(
+        "backends.cuda.matmul.allow_tf32", says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa."
+    ),
+    _functions(
+        "torch.set_float32_matmul_precision",
+        read="get_float32_matmul_precision",
+        write="set_float32_matmul_precision",
+        says="How precise float32 matrix products are.",
+    ),
+    _functions(
+        "torch.backends.cuda.enable_flash_sdp",
+        read="backends.cuda.flash_sdp_enabled",
+        write="backends.cuda.enable_flash_sdp",
+        says="Attention may use the flash kernel; its backward is nondeterministic unless the switch is on.",
+    ),
+    _functions(
+        "torch.backends.cuda.enable_mem_efficient_sdp",
+        read="backends.cuda.mem_efficient_sdp_enabled",
+        write="backends.cuda.enable_mem_efficient_sdp",
+        says="Attention may use the memory-efficient kernel; its backward is nondeterministic unless the switch is on.",
+    ),
+    _functions(
+        "torch.backends.cuda.enable_cudnn_sdp",
+        read="backends.cuda.cudnn_sdp_enabled",
+        write="backends.cuda.enable_cudnn_sdp",
+        says="Attention may use cuDNN's kernel; its backward is nondeterministic.",
+    ),
+    _functions(
+        "torch.set_num_interop_threads",
+        read="get_num_interop_threads",
+        write="set_num_interop_threads",
+        says="Threads between CPU ops. PyTorch accepts a change once at most, before the first parallel work.",
+    ),
+    Switch(
+        name="torch._inductor.config.fallback_random",
+        module="torch._inductor.config",
+        read=lambda: sys.modules["torch._inductor.config"].fallback_random,
+        write=lambda value: setattr(sys.modules["torch._inductor.config"], "fallback_random", value),
+        says="Compiled code draws the same random numbers as eager code.",
+    ),
+)
+
+SWITCHES: tuple[Switch, ...] = (
+    ALGORITHMS,
+    CUDNN_DETERMINISTIC,
+    CUDNN_BENCHMARK,
+    FILL_MEMORY,
+    MKLDNN_DETERMINISTIC,
+    INDUCTOR_DETERMINISTIC,
+    CUBLAS_WORKSPACE,
+    THREADS,
+    *_SHOWN_ONLY,
+)
+
+
+def deterministic_targets(*, strict: bool = False, threads: int | None = None) -> dict[Switch, Any]:
+    """What PyTorch's reproducibility note asks for, the old one and today's: switch -> value.
+
+    Args:
+        strict: an op without a deterministic path raises instead of warning.
+        threads: number of threads of one CPU op; None leaves it alone.
+
+    Source:
+        https://docs.pytorch.org/docs/stable/notes/randomness.html
+
+    Example:
+        >>> targets = deterministic_targets(strict=True)
+        >>> targets[CUDNN_DETERMINISTIC], targets[CUDNN_BENCHMARK]
+        (True, False)
+    """
+    workspace = os.environ.get(CUBLAS_VARIABLE)
+    targets: dict[Switch, Any] = {
+        ALGORITHMS: (True, not strict),
+        CUDNN_DETERMINISTIC: True,
+        CUDNN_BENCHMARK: False,
+        FILL_MEMORY: True,
+        MKLDNN_DETERMINISTIC: True,
+        INDUCTOR_DETERMINISTIC: True,
+        CUBLAS_WORKSPACE: workspace if workspace in CUBLAS_DETERMINISTIC else CUBLAS_DETERMINISTIC[0],
+    }
+    if threads is not None:
+        targets[THREADS] = threads
+    return targets
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A switch and its value at one moment."""
+
+    switch: Switch
+    value: Any
+
+    @property
+    def in_words(self) -> str:
+        """The value for people."""
+        return self.switch.value_in_words(self.value)
+
+
+def read_all() -> list[Reading]:
+    """Every switch that is present, with its value."""
+    return [Reading(switch, switch.guarded_read()) for switch in SWITCHES if switch.present()]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A switch that was turned: its value before and since."""
+
+    switch: Switch
+    before: Any
+    during: Any
+
+
+@dataclass(eq=False)
+class Applied:
+    """Switches that were turned together.
+
+    Attributes:
+        changes: every switch that was set, also one that had the value already, in the order of setting.
+        overridden: found while restoring: switches that other code had turned in the meantime, with its value.
+    """
+
+    targets: Mapping[Switch, Any]
+    changes: list[Change] = field(default_factory=list)
+    overridden: list[Reading] = field(default_factory=list)
+    _waiting: list[Waiting] = field(default_factory=list)
+
+    def _turn(self) -> None:
+        for module in dict.fromkeys(switch.module for switch in self.targets):
+            if module is None or is_imported(module):
+                self._turn_those_of(module)
+            else:
+                self._waiting.append(when_imported(module, functools.partial(self._turn_those_of, module)))
+
+    def _turn_those_of(self, module: str | None) -> None:
+        for switch, value in self.targets.items():
+            if switch.module == module and switch.present():
+                before = switch.read()
+                self.changes.append(Change(switch, before, value))  # first, so that an interrupt finds it
+                switch.write(value)
+
+    def restore(self) -> None:
+        """Put every switch back as it was, whatever was done to it since.
+
+        Scopes that end in another order than they began (two asyncio tasks, say) leave the right values too: what was
+        before this one is handed to the one that began after it.
+
+        Raises:
+            NotRestorableError: a switch refused its old value. All others are back.
+        """
+        with _lock:
+            for waiting in self._waiting:
+                waiting.cancel()
+            position = _active.index(self)
+            later = _active[position + 1] if position + 1 < len(_active) else None
+            _active.remove(self)
+            failures, interrupt = self._put_all_back(later)
+        if interrupt is not None:
+            raise interrupt
+        if failures:
+            told = "; ".join(f"{name}: {error}" for name, error in failures.items())
+            raise NotRestorableError(f"could not put back {told}")
+
+    def _put_all_back(self, later: Applied | None) -> tuple[dict[str, Exception], BaseException | None]:
+        failures: dict[str, Exception] = {}
+        interrupt = None
+        for change in reversed(self.changes):
+            try:
+                self._note_override(change, later)
+                self._put_back(change, later)
+            except Exception as error:  # noqa: BLE001 - one switch must not keep the others from it
+                failures[change.switch.name] = error
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C in this very moment: finish first, then let it through
+                interrupt = error
+                self._put_back(change, later)
+        return failures, interrupt
+
+    def _note_override(self, change: Change, later: Applied | None) -> None:
+        found = change.switch.guarded_read()
+        if later is None and found != change.during:
+            self.overridden.append(Reading(change.switch, found))
+
+    def _put_back(self, change: Change, later: Applied | None) -> None:
+        for position, kept in enumerate(later.changes if later is not None else ()):
+            if later is not None and kept.switch is change.switch:
+                later.changes[position] = replace(kept, before=change.before)
+                return
+        change.switch.write(change.before)
+
+
+_active: list[Applied] = []
+_lock = threading.RLock()
+
+
+def apply(targets: Mapping[Switch, Any]) -> Applied:
+    """Turn switches. Those whose module is not imported yet follow right after its import.
+
+    If one cannot be turned, those before it are put back and the error goes on.
+
+    Example:
+        >>> applied = apply({CUBLAS_WORKSPACE: ":4096:8"})
+        >>> os.environ["CUBLAS_WORKSPACE_CONFIG"]
+        ':4096:8'
+        >>> applied.restore()
+    """
+    applied = Applied(targets)
+    with _lock:
+        _active.append(applied)
+        try:
+            applied._turn()  # noqa: SLF001 - the class and this function are one
+        except BaseException:
+            applied.restore()
+            raise
+    return applied
