@@ -1,0 +1,95 @@
+"""What is known of this process's reproducibility at one moment, as one object."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import dataclass
+
+from repro_magic.determinism.advice import Fixed, fixed
+from repro_magic.determinism.switches import Reading, read_all
+from repro_magic.importing import is_imported
+from repro_magic.rng.seeding import (
+    HASH_SEED_VARIABLE,
+    GeneratorState,
+    generator_states,
+    hash_seed_of_this_process,
+    seed_in_force,
+)
+
+_DISTRIBUTIONS = ("repro-magic", "torch", "numpy", "ipython", "ipykernel", "ipywidgets")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Generators, switches, what can no longer be changed, versions and devices.
+
+    Attributes:
+        seed: the seed given last through `repro_magic`, None if none was.
+        generators: one row for each generator.
+        switches: each switch that is present, with its value or why it cannot be read.
+        fixed: what can no longer be changed in this process.
+        versions: distribution -> version, Python first.
+        devices: where PyTorch can compute, in words; says so where torch is not imported.
+    """
+
+    seed: int | None
+    generators: list[GeneratorState]
+    switches: list[Reading]
+    fixed: list[Fixed]
+    versions: dict[str, str]
+    devices: list[str]
+
+
+def status() -> Status:
+    """Look at everything; change and start nothing (no import of torch, no start of CUDA).
+
+    Example:
+        >>> import repro_magic
+        >>> sorted(repro_magic.status().versions)[0]
+        'Python'
+    """
+    hashes = Fixed(
+        name=HASH_SEED_VARIABLE,
+        value=hash_seed_of_this_process(),
+        why="the order of sets of strings was settled when Python started",
+        remedy=f"start Python with {HASH_SEED_VARIABLE} set; child processes follow the seed given here",
+    )
+    return Status(
+        seed=seed_in_force(),
+        generators=generator_states(),
+        switches=read_all(),
+        fixed=[hashes, *fixed()],
+        versions=_versions(),
+        devices=_devices(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _devices() -> list[str]:
+    if not is_imported("torch"):
+        return ["torch is not imported yet"]
+    torch = sys.modules["torch"]
+    found = [f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"]
+    for kind in ("cuda", "xpu"):
+        module = getattr(torch, kind, None)
+        if module is None or not module.is_available():
+            continue
+        started = module.is_initialized()
+        for index in range(module.device_count()):
+            # A device's name starts the device; looking must not.
+            name = module.get_device_name(index) if started else "not started yet"
+            found.append(f"{kind}:{index}: {name}")
+    if torch.backends.mps.is_available():  # pragma: no cover - Apple hardware
+        found.append("mps")
+    return found

@@ -1,0 +1,193 @@
+"""`deterministic()`: seed, switches and their way back, put together for `with`, for decorators and for cells alike."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from repro_magic.determinism.advice import Fixed, cublas_workspace
+from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
+from repro_magic.exceptions import InvalidThreadsError
+from repro_magic.rng.generators import checked_seed
+from repro_magic.rng.seeding import Snapshot, seed_everything
+
+_THREADS_LIMIT = 2**31
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def checked_threads(threads: object) -> int:
+    """`threads` as an int.
+
+    Raises:
+        InvalidThreadsError: it is no integer from 1 to 2**31 - 1.
+
+    Example:
+        >>> checked_threads(2)
+        2
+    """
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise InvalidThreadsError.of(threads)
+    value = int(threads.__index__())
+    if not 1 <= value < _THREADS_LIMIT:
+        raise InvalidThreadsError.of(threads)
+    return value
+
+
+@dataclass
+class Report:
+    """What a deterministic scope did. It fills while the scope runs.
+
+    Attributes:
+        seed: the seed given at the start, None when the generators were left alone.
+        strict: whether an op without a deterministic path raises.
+        name: the name given by the user.
+        threads: threads of one CPU op while the scope ran; None as long as torch is not imported.
+        changes: each switch that was set, its value before and during. Without torch only the variable is.
+        overridden: switches that the code inside turned away from what the scope had set; they were put back too.
+        advice: what could not be had in this process any more.
+        rng_restored: whether the generators were put back at the end.
+        rng_not_restored: generators that did not exist, or could not be read, at the start.
+    """
+
+    seed: int | None = None
+    strict: bool = False
+    name: str | None = None
+    threads: int | None = None
+    changes: list[Change] = field(default_factory=list)
+    overridden: list[Reading] = field(default_factory=list)
+    advice: list[Fixed] = field(default_factory=list)
+    rng_restored: bool = False
+    rng_not_restored: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Entry:
+    """One entry of a scope, until it is left."""
+
+    report: Report
+    applied: Applied
+    snapshot: Snapshot | None
+
+
+class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
+    """Run code with PyTorch's deterministic switches on, and put every switch back afterwards.
+
+    On entry: `torch.use_deterministic_algorithms` (it warns where an op has no deterministic path; it raises if
+    `strict`), `cudnn.deterministic=True`, `cudnn.benchmark=False`, `fill_uninitialized_memory`,
+    `mkldnn.deterministic`, Inductor's `deterministic`, and `CUBLAS_WORKSPACE_CONFIG`. If torch (or Inductor) is
+    imported only inside, they are turned then. On exit, be it by an error, Ctrl-C or SystemExit, each is what it was,
+    a user's own value included.
+
+    The switches belong to the process: code on other threads runs under them too, while the scope is open.
+
+    Args:
+        seed: seed all generators on entry, as `seed_everything` does; None leaves them alone. 0 <= seed < 2**64.
+        strict: an op without a deterministic path raises instead of warning.
+        threads: threads of one CPU op inside, from 1; None leaves the number alone.
+        name: a name of the user's, kept in the report.
+        restore_rng: put all generators back on exit, too.
+
+    Returns:
+        The context manager; its `with` target is a `Report`. It is a decorator as well, of functions and of coroutine
+        functions, and one object may be entered several times, also nested.
+
+    Raises:
+        InvalidSeedError: `seed` is no such integer.
+        InvalidThreadsError: `threads` is no such integer.
+        TypeError: used as a decorator of a generator function, whose body would run after the scope was left.
+
+    Source:
+        https://docs.pytorch.org/docs/stable/notes/randomness.html
+
+    Example:
+        >>> import random
+        >>> with deterministic(seed=42) as report:
+        ...     random.random()
+        0.6394267984578837
+        >>> report.seed
+        42
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        strict: bool = False,
+        threads: int | None = None,
+        name: str | None = None,
+        restore_rng: bool = False,
+    ) -> None:
+        """Check the arguments; nothing is changed before the scope is entered."""
+        self._seed = None if seed is None else checked_seed(seed)
+        self._threads = None if threads is None else checked_threads(threads)
+        self._strict = strict
+        self._name = name
+        self._restore_rng = restore_rng
+        self._entries: list[_Entry] = []
+
+    def __enter__(self) -> Report:
+        """Turn the switches, then seed."""
+        late = cublas_workspace()
+        report = Report(seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late])
+        snapshot = Snapshot.take() if self._restore_rng else None
+        applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
+        report.changes = applied.changes
+        try:
+            if self._seed is not None:
+                seed_everything(self._seed)
+        except BaseException:
+            applied.restore()
+            raise
+        self._entries.append(_Entry(report, applied, snapshot))
+        return report
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put the switches back, and the generators if that was asked for; the exception goes on."""
+        entry = self._entries.pop()
+        torch = sys.modules.get("torch")
+        entry.report.threads = None if torch is None else torch.get_num_threads()
+        try:
+            entry.applied.restore()
+        finally:
+            entry.report.overridden = entry.applied.overridden
+            if entry.snapshot is not None:
+                entry.report.rng_not_restored = entry.snapshot.restore()
+                entry.report.rng_restored = True
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """Decorate `function`: each call enters the scope anew."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"deterministic() cannot decorate the generator function {function.__qualname__!r}: its body runs "
+                "after the call has returned. Use `with deterministic():` around the loop that consumes it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: _P.args, **kwargs: _P.kwargs) -> Any:  # noqa: ANN401 - as the function
+                with self._another():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[_P, _R]", awaited)
+
+        @functools.wraps(function)
+        def called(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with self._another():
+                return function(*args, **kwargs)
+
+        return called
+
+    def _another(self) -> deterministic:
+        """The same scope for another call: calls of a decorated function may overlap, on threads or as tasks."""
+        return deterministic(
+            self._seed, strict=self._strict, threads=self._threads, name=self._name, restore_rng=self._restore_rng
+        )

@@ -1,0 +1,130 @@
+"""`deterministic()` as a context manager and as a decorator."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import switch_values
+
+import repro_magic
+from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError
+from repro_magic.rng.seeding import seed_in_force
+
+
+def test_the_report_tells_what_was_done() -> None:
+    with repro_magic.deterministic(seed=42, strict=True, threads=1, name="train") as report:
+        assert torch.get_num_threads() == 1
+    assert (report.seed, report.strict, report.threads, report.name) == (42, True, 1, "train")
+    assert "torch.backends.cudnn.deterministic" in [change.switch.name for change in report.changes]
+    assert (report.advice, report.overridden, report.rng_restored) == ([], [], False)
+
+
+@pytest.mark.parametrize("leave", [None, ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_every_way_out_puts_everything_back(leave: type[BaseException] | None) -> None:
+    torch.use_deterministic_algorithms(mode=True)
+    random.seed(3)
+    before = switch_values(), random.getstate(), torch.get_rng_state().tolist()
+    try:
+        with repro_magic.deterministic(seed=1, restore_rng=True, threads=1):
+            random.random(), torch.rand(1)
+            if leave is not None:
+                raise leave
+    except BaseException as error:  # noqa: BLE001
+        assert type(error) is leave  # noqa: PT017
+    assert (switch_values(), random.getstate(), torch.get_rng_state().tolist()) == before
+    assert seed_in_force() is None
+
+
+def test_without_restore_the_generators_go_on() -> None:
+    with repro_magic.deterministic(seed=1):
+        random.random()
+    first = random.random()
+    random.seed(1)
+    random.random()
+    assert random.random() == first
+
+
+def test_nesting_and_entering_twice() -> None:
+    before = switch_values()
+    scope = repro_magic.deterministic(seed=5)
+    with scope as outer:
+        first = torch.rand(1)
+        with scope as inner, repro_magic.deterministic(strict=True):
+            assert torch.get_deterministic_debug_mode() == 2
+            assert torch.equal(torch.rand(1), first)
+        assert torch.get_deterministic_debug_mode() == 1
+    assert outer is not inner
+    assert switch_values() == before
+
+
+def test_a_decorated_function_is_seeded_at_each_call() -> None:
+    @repro_magic.deterministic(seed=2)
+    def draw(count: int, *, scale: float = 1.0) -> list[float]:
+        """Draws."""
+        assert torch.are_deterministic_algorithms_enabled()
+        return [random.random() * scale for _ in range(count)]
+
+    assert draw(2) == draw(2, scale=1.0)
+    assert (draw.__name__, draw.__doc__) == ("draw", "Draws.")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_overlapping_coroutines_leave_the_switches_as_they_were() -> None:
+    """GIVEN a decorated coroutine function WHEN two calls overlap and end in either order THEN all is back."""
+    before = switch_values()
+
+    @repro_magic.deterministic(seed=2)
+    async def work(seconds: float) -> bool:
+        await asyncio.sleep(seconds)
+        return torch.are_deterministic_algorithms_enabled()
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(work(0.02), work(0.01))
+
+    assert asyncio.run(both()) == [True, True]
+    assert switch_values() == before
+
+
+def test_generator_functions_are_refused() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    async def more() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (numbers, more):
+        with pytest.raises(TypeError, match="generator function"):
+            repro_magic.deterministic()(function)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2**31, 1.5, True, "2"])
+def test_wrong_threads_are_refused(threads: Any) -> None:
+    with pytest.raises(InvalidThreadsError, match="from 1"):
+        repro_magic.deterministic(threads=threads)
+
+
+def test_a_wrong_seed_is_refused_before_anything_is_touched() -> None:
+    before = switch_values()
+    with pytest.raises(InvalidSeedError):
+        repro_magic.deterministic(seed=-1)
+    assert switch_values() == before
+
+
+def test_strict_raises_where_there_is_no_deterministic_path_and_the_default_warns() -> None:
+    """`put_` with accumulate=False has no deterministic path, on a CPU too."""
+    target, index, source = torch.zeros(4), torch.tensor([0, 1]), torch.ones(2)
+    with pytest.raises(RuntimeError, match="put_"), repro_magic.deterministic(strict=True):
+        target.put_(index, source)
+    with pytest.warns(UserWarning, match="put_"), repro_magic.deterministic():
+        target.put_(index, source)
+    assert target.tolist() == [1, 1, 0, 0]
+
+
+def test_uninitialized_memory_is_filled_inside() -> None:
+    with repro_magic.deterministic():
+        assert torch.empty(3).isnan().all()
