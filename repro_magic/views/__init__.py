@@ -1,0 +1,1 @@
+"""What is known, for people: one document, as plain text and as HTML."""

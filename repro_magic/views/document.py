@@ -1,0 +1,89 @@
+"""A small document of lines and tables, and its two forms: plain text and self-contained HTML.
+
+The HTML names no colour and brings no script: it takes the page's own, light or dark, and works where styles of ours
+would be stripped (GitHub, nbviewer).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+_TEXT_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text. `detail` is shown on hovering in HTML, and nowhere else: nothing needed may be in it."""
+
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Lines and tables in order."""
+
+    parts: Sequence[Line | Table] = field(default=())
+
+    def text(self) -> str:
+        """Plain text, at most 110 columns wide."""
+        return "\n".join(_line_text(part) if isinstance(part, Line) else _table_text(part) for part in self.parts)
+
+    def html(self) -> str:
+        """A self-contained HTML fragment."""
+        return "".join(_line_html(part) if isinstance(part, Line) else _table_html(part) for part in self.parts)
+
+    def bundle(self) -> dict[str, str]:
+        """Both, as a MIME bundle."""
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+
+def _line_text(line: Line) -> str:
+    return line.text
+
+
+def _line_html(line: Line) -> str:
+    detail = f' title="{escape(line.detail)}"' if line.detail else ""
+    return f'<div style="font-size: 0.9em; opacity: 0.85"{detail}>{escape(line.text)}</div>'
+
+
+def _table_text(table: Table) -> str:
+    import rich.box  # noqa: PLC0415 - 80 ms that only a table needs
+    import rich.console  # noqa: PLC0415
+    import rich.table  # noqa: PLC0415
+    import rich.text  # noqa: PLC0415
+
+    drawn = rich.table.Table(
+        title=table.title or None, title_justify="left", title_style="", box=rich.box.SIMPLE, pad_edge=False
+    )
+    for column in table.columns[:-1]:
+        drawn.add_column(column, no_wrap=True)  # names can be copied
+    drawn.add_column(table.columns[-1], overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(rich.text.Text(cell) for cell in row))  # Text: brackets in a cell are no markup
+    console = rich.console.Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines() if line.strip())
+
+
+def _table_html(table: Table) -> str:
+    head = "".join(f'<th scope="col" style="text-align: left">{escape(column)}</th>' for column in table.columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in row) + "</tr>"
+        for row in table.rows
+    )
+    title = f'<caption style="text-align: left; caption-side: top">{escape(table.title)}</caption>'
+    return f"<table>{title if table.title else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
