@@ -1,0 +1,210 @@
+"""The magics: each parses its line and calls."""
+
+from __future__ import annotations
+
+import ast
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_argstring
+from IPython.display import display
+
+from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, UnwrappedCellError
+from repro_magic.notebook.rewriting import MAGIC, mark
+from repro_magic.overview import status
+from repro_magic.rng.generators import checked_seed
+from repro_magic.rng.seeding import generator_states, new_seed, seed_everything
+from repro_magic.scope import Report, checked_threads, deterministic
+from repro_magic.views import describe
+from repro_magic.views.document import Document
+
+
+def show(document: Document) -> None:
+    """Display a document in both its forms."""
+    display(document.bundle(), raw=True)
+
+
+def _seed(text: str) -> int:
+    try:
+        return checked_seed(int(text))
+    except InvalidSeedError as error:
+        raise ArgumentTypeError(str(error)) from error
+    except ValueError as error:
+        raise ArgumentTypeError(str(InvalidSeedError.of(text))) from error
+
+
+def _threads(text: str) -> int:
+    try:
+        return checked_threads(int(text))
+    except InvalidThreadsError as error:
+        raise ArgumentTypeError(str(error)) from error
+    except ValueError as error:
+        raise ArgumentTypeError(str(InvalidThreadsError.of(text))) from error
+
+
+def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators are untyped
+    """The arguments in `line`.
+
+    Raises:
+        UsageError: they are wrong; with the usage line, so that the next try can be right.
+    """
+    try:
+        return parse_argstring(magic, line)
+    except (UsageError, ValueError) as error:  # ValueError: a quotation that is not closed
+        raise UsageError(f"{error}\n{usage(magic)}") from None
+
+
+def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
+    """The usage line of a magic, with its percent signs."""
+    return "usage: " + " ".join(magic.parser.format_usage().removeprefix("::").split())
+
+
+@magics_class
+class ReproMagic(Magics):
+    """`%repro_seed`, `%repro_status` and `%%deterministic`."""
+
+    def __init__(self, shell: InteractiveShell, *, note: Callable[[Report], object]) -> None:
+        """Take the shell, and what is told of every deterministic cell that was not quiet."""
+        super().__init__(shell)
+        self._shell = shell
+        self._note = note
+
+    @magic_arguments()
+    @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
+    @argument("--new", action="store_true", help="Draw a new seed from the operating system, use it and show it.")
+    @kwds(usage="%(prog)s [SEED | --new]")
+    @line_magic
+    def repro_seed(self, line: str) -> None:
+        """Seed every generator, or show what they are seeded with.
+
+        Seeds Python, NumPy's global generator, PyTorch on every device, and other libraries that have a plug-in; those
+        not imported yet are seeded when they are. PYTHONHASHSEED is set for child processes. NumPy takes a seed of
+        more than 32 bits as two 32-bit words.
+
+        Generators you made yourself, such as numpy.random.default_rng(), are not reached: give them a seed of their
+        own.
+
+        Examples:
+        --------
+        ::
+
+          %repro_seed 42       seed everything with 42
+          %repro_seed $SEED    the same with a variable
+          %repro_seed --new    draw a seed and show it, to be written down
+          %repro_seed          show each generator: its seed, and whether it was drawn from since
+        """
+        arguments = parse(self.repro_seed, line)
+        if arguments.new and arguments.seed is not None:
+            raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
+        if arguments.seed is None and not arguments.new:
+            show(describe.generators(generator_states()))
+            return
+        seed = new_seed() if arguments.new else arguments.seed
+        show(describe.seeding(seed_everything(seed), seed, is_new=arguments.new))
+
+    @magic_arguments()
+    @kwds(usage="%(prog)s")
+    @line_magic
+    def repro_status(self, line: str) -> None:
+        """Show generators, switches, what can no longer be changed in this process, versions and devices.
+
+        Nothing is changed or started by looking.
+
+        Examples:
+        --------
+        ::
+
+          %repro_status
+        """
+        parse(self.repro_status, line)
+        show(describe.status(status()))
+
+    @magic_arguments()
+    @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
+    @argument("--strict", action="store_true", help="An op without a deterministic path raises instead of warning.")
+    @argument("--threads", type=_threads, metavar="N", help="Threads of one CPU op inside the cell.")
+    @argument("--name", metavar="NAME", help="A name for the cell, shown in its line.")
+    @argument("--restore-rng", action="store_true", help="Put all generators back after the cell.")
+    @argument("--quiet", action="store_true", help="Do not show the line under the cell.")
+    @kwds(usage="%%%(prog)s [--seed N] [--strict] [--threads N] [--name NAME] [--restore-rng] [--quiet]")
+    @cell_magic
+    def deterministic(self, line: str, cell: str) -> object:
+        """Run the cell with PyTorch's deterministic switches on, and put every switch back afterwards.
+
+        The cell stays an ordinary cell: Out, await, errors and line numbers work as ever. It must be the cell's first
+        line; %%time, %%timeit and %%capture may stand above it, other cell magics below it.
+
+        Inside: torch.use_deterministic_algorithms (it warns where an op has no deterministic path, with --strict it
+        raises), cudnn.deterministic on, cudnn.benchmark off, uninitialized memory filled, oneDNN's and Inductor's
+        deterministic modes on, CUBLAS_WORKSPACE_CONFIG set. Afterwards, also after an error or an interrupt, each is
+        what it was.
+
+        While an awaiting cell waits, background tasks run under its switches; a generator made here and consumed in
+        another cell runs without them. In code: with repro_magic.deterministic(seed=42): ...
+
+        Examples:
+        --------
+        ::
+
+          %%deterministic --seed 42
+          loss = train(model, data)
+          loss
+        """
+        if not cell.strip():
+            raise UnwrappedCellError(
+                f"%%{MAGIC} could not be put around this cell, so nothing of it was run. If another magic stands above "
+                f"it (such as %%prun), make %%{MAGIC} the first line; if the extension was just unloaded or another "
+                f"AST transformer failed, run %reload_ext repro_magic."
+            )
+        # Not written as a cell but called by other code: shell.run_cell_magic("deterministic", line, cell).
+        tree = self._rewritten("".join(mark([f"%%{MAGIC} {line}\n", *cell.splitlines(keepends=True)])))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, f"<{MAGIC}>", "exec"), self._shell.user_ns)  # noqa: S102 - running the user's code
+        if not isinstance(last, ast.Expr):
+            return None
+        return eval(compile(ast.Expression(last.value), f"<{MAGIC}>", "eval"), self._shell.user_ns)  # noqa: S307
+
+    def _rewritten(self, cell: str) -> ast.Module:
+        tree = self._shell.transform_ast(self._shell.compile.ast_parse(self._shell.transform_cell(cell)))
+        assert isinstance(tree, ast.Module)  # noqa: S101 - what ast_parse returns
+        return tree
+
+    @contextmanager
+    def open_cell(self, line: str) -> Iterator[Report]:
+        """The context of a deterministic cell, from what stands behind `%%deterministic` on its first line.
+
+        Raises:
+            UsageError: the line is wrong; nothing was changed.
+        """
+        # Frames up to the cell's: this generator, contextlib's two.
+        arguments = parse(self.deterministic, self._shell.var_expand(line, 3))
+        scope = deterministic(
+            arguments.seed,
+            strict=arguments.strict,
+            threads=arguments.threads,
+            name=arguments.name,
+            restore_rng=arguments.restore_rng,
+        )
+        report = None
+        try:
+            with scope as report:
+                yield report
+        finally:
+            if report is not None and not arguments.quiet:
+                self._note(report)
+
+
+def flags_of(magics: ReproMagic, name: str) -> list[str]:
+    """The flags that the magic `name` takes; none for a name that is not ours.
+
+    Example:
+        For `"repro_seed"`: `["--new"]`.
+    """
+    names = {known for table in magics.magics.values() for known in table}
+    parser = getattr(getattr(magics, name, None), "parser", None) if name in names else None
+    return [] if parser is None else [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001

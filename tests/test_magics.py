@@ -1,0 +1,155 @@
+"""The magics in a shell of this process."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from conftest import switch_values
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from repro_magic.notebook import session
+
+Shell = InteractiveShell
+
+
+def shown(shell: Shell, line: str) -> str:
+    with capture_output() as captured:
+        shell.run_line_magic(*line.partition(" ")[::2])
+    return "\n".join(output.data["text/plain"] for output in captured.outputs)
+
+
+def test_seeding_shows_generator_device_and_seed(loaded: Shell) -> None:
+    text = shown(loaded, "repro_seed 42")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["python", "cpu", "42"] in rows
+    assert ["torch", "cpu", "42"] in rows
+    assert "String hashes of this process stay as they are" in text
+    assert random.random() == 0.6394267984578837
+
+
+def test_a_new_seed_is_drawn_used_and_shown(loaded: Shell) -> None:
+    text = shown(loaded, "repro_seed --new")
+    seed = torch.initial_seed()
+    assert f"write: %repro_seed {seed}" in text
+    assert shown(loaded, "repro_seed --new") != text
+
+
+def test_the_state_is_shown_without_arguments(loaded: Shell) -> None:
+    assert "unseeded" in shown(loaded, "repro_seed")
+    loaded.run_line_magic("repro_seed", "3")
+    random.random()
+    rows = [line.split(maxsplit=3) for line in shown(loaded, "repro_seed").splitlines()]
+    assert ["python", "cpu", "3", "drawn from since seeding"] in rows
+    assert ["torch", "cpu", "3", "untouched since seeding"] in rows
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("-1", "not -1"),
+        ("18446744073709551616", "not 18446744073709551616"),
+        ("abc", "not 'abc'"),
+        ("1.5", "not '1.5'"),
+        ("1 2", "unrecognized arguments: 2"),
+        ("--nwe", "unrecognized arguments: --nwe"),
+        ("--new 3", "not both"),
+        ("'", "No closing quotation"),
+    ],
+)
+def test_wrong_seed_arguments_change_nothing(loaded: Shell, line: str, reason: str) -> None:
+    before = random.getstate(), torch.get_rng_state().tolist()
+    with pytest.raises(UsageError) as error:
+        loaded.run_line_magic("repro_seed", line)
+    assert reason in str(error.value)
+    assert "usage: %repro_seed [SEED | --new]" in str(error.value)
+    assert (random.getstate(), torch.get_rng_state().tolist()) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["--seed", "--seed x", "--seed -3", "--threads 0", "--threads x", "--nonsense", "7", "--name 'a"]
+)
+def test_wrong_cell_arguments_run_nothing(loaded: Shell, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = switch_values()
+    result = loaded.run_cell(f"%%deterministic {line}\nran = True", store_history=True)
+    assert isinstance(result.error_in_exec, UsageError)
+    assert "usage: %%deterministic [--seed N]" in capsys.readouterr().err + str(result.error_in_exec)
+    assert "ran" not in loaded.user_ns
+    assert switch_values() == before
+
+
+def test_status_shows_everything_and_escapes_it(loaded: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "<b>bold</b>")
+    with capture_output() as captured:
+        loaded.run_line_magic("repro_status", "")
+    [output] = captured.outputs
+    for part in ("Generators", "Switches", "Fixed in this process", "Versions", "Devices", "PYTHONHASHSEED", "cudnn"):
+        assert part in output.data["text/plain"]
+        assert part in output.data["text/html"]
+    assert "<b>" not in output.data["text/html"]
+    assert "&lt;b&gt;" in output.data["text/html"]
+    for colour in ("color:", "background", "rgb(", "<script", "http"):
+        assert colour not in output.data["text/html"], "the page's own colours, light or dark; nothing from outside"
+
+
+def test_status_takes_no_arguments(loaded: Shell) -> None:
+    with pytest.raises(UsageError, match="unrecognized"):
+        loaded.run_line_magic("repro_status", "everything")
+
+
+def test_a_deterministic_cell_in_this_shell(loaded: Shell) -> None:
+    with capture_output() as captured:
+        result = loaded.run_cell(
+            "%%deterministic --seed 1 --name first\nimport random\nrandom.random()", store_history=True
+        )
+    assert result.result == 0.13436424411240122
+    assert "deterministic first: seed 1" in captured.outputs[-1].data["text/plain"]
+
+
+def test_quiet_shows_no_line(loaded: Shell) -> None:
+    with capture_output() as captured:
+        loaded.run_cell("%%deterministic --quiet\n1", store_history=True)
+    assert not [output for output in captured.outputs if "deterministic" in str(output.data)]
+
+
+def test_a_lost_transformer_fails_loudly(loaded: Shell) -> None:
+    """GIVEN an AST transformer list that somebody emptied WHEN a deterministic cell runs THEN its body does not."""
+    transformers = list(loaded.ast_transformers)
+    loaded.ast_transformers.clear()
+    result = loaded.run_cell("%%deterministic\nran = True")
+    loaded.ast_transformers.extend(transformers)
+    assert type(result.error_in_exec).__name__ == "UnwrappedCellError"
+    assert "nothing of it was run" in str(result.error_in_exec)
+    assert "ran" not in loaded.user_ns
+
+
+def test_a_magic_that_was_there_before_is_back_after_unloading(shell: Shell) -> None:
+    def own(line: str) -> str:
+        return f"mine: {line}"
+
+    shell.register_magic_function(own, magic_kind="line", magic_name="repro_seed")
+    shell.run_line_magic("load_ext", "repro_magic")
+    shell.run_line_magic("unload_ext", "repro_magic")
+    assert shell.run_line_magic("repro_seed", "x") == "mine: x"
+
+
+def test_unloading_stops_waiting_for_imports_and_loading_resumes(shell: Shell) -> None:
+    from repro_magic.importing import waiting_for
+    from repro_magic.rng.seeding import seed_everything
+
+    before = waiting_for()
+    seed_everything(1)
+    waiting = waiting_for()
+    shell.run_line_magic("load_ext", "repro_magic")
+    assert waiting_for() == waiting
+    shell.run_line_magic("unload_ext", "repro_magic")
+    assert waiting_for() == before == []
+    shell.run_line_magic("load_ext", "repro_magic")
+    assert waiting_for() == waiting
+
+
+def test_unloading_what_was_never_loaded_is_harmless(shell: Shell) -> None:
+    session.unload(shell)
