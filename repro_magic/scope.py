@@ -14,7 +14,7 @@ from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
 from repro_magic.exceptions import InvalidThreadsError
 from repro_magic.rng.generators import checked_seed
-from repro_magic.rng.seeding import Snapshot, seed_everything
+from repro_magic.rng.seeding import Snapshot, seed_quietly
 
 _THREADS_LIMIT = 2**31
 
@@ -141,7 +141,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         report.changes = applied.changes
         try:
             if self._seed is not None:
-                seed_everything(self._seed)
+                seed_quietly(self._seed)
         except BaseException:
             applied.restore()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,8 @@ def test_a_failed_import_leaves_the_callback_waiting(module: str, tmp_path: Path
 def test_the_loader_stays_what_it_is(module: str) -> None:
     when_imported(module, lambda: None)
     loaded = importlib.import_module(module)
-    assert type(loaded.__spec__.loader).__name__ == "SourceFileLoader"
+    assert loaded.__spec__ is not None
+    assert isinstance(loaded.__spec__.loader, SourceFileLoader)
     assert loaded.__spec__.loader.get_source(module) == "value = 1\n"
 
 

@@ -130,7 +130,7 @@ def test_a_magic_that_was_there_before_is_back_after_unloading(shell: Shell) -> 
     def own(line: str) -> str:
         return f"mine: {line}"
 
-    shell.register_magic_function(own, magic_kind="line", magic_name="repro_seed")
+    shell.register_magic_function(own, magic_kind="line", magic_name="repro_seed")  # type: ignore[arg-type, call-arg]
     shell.run_line_magic("load_ext", "repro_magic")
     shell.run_line_magic("unload_ext", "repro_magic")
     assert shell.run_line_magic("repro_seed", "x") == "mine: x"

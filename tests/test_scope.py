@@ -83,10 +83,10 @@ def test_overlapping_coroutines_leave_the_switches_as_they_were() -> None:
         await asyncio.sleep(seconds)
         return torch.are_deterministic_algorithms_enabled()
 
-    async def both() -> list[Any]:
+    async def both() -> tuple[bool, bool]:
         return await asyncio.gather(work(0.02), work(0.01))
 
-    assert asyncio.run(both()) == [True, True]
+    assert tuple(asyncio.run(both())) == (True, True)
     assert switch_values() == before
 
 
@@ -99,7 +99,7 @@ def test_generator_functions_are_refused() -> None:
 
     for function in (numbers, more):
         with pytest.raises(TypeError, match="generator function"):
-            repro_magic.deterministic()(function)  # type: ignore[arg-type]
+            repro_magic.deterministic()(function)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 2**31, 1.5, True, "2"])

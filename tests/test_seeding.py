@@ -68,10 +68,20 @@ def test_seeds_that_differ_above_32_bits_differ_in_numpy() -> None:
     "seed", [-1, 2**64, 1.0, "1", None, True, np.array([1, 2]), torch.tensor([1, 2])], ids=lambda seed: repr(seed)[:20]
 )
 def test_what_is_no_seed_is_refused_and_nothing_changes(seed: object) -> None:
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), dict(os.environ)
+    before = (
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        torch.get_rng_state().tolist(),
+        dict(os.environ),
+    )
     with pytest.raises(InvalidSeedError, match=r"from 0 to 2\*\*64 - 1"):
         seed_everything(seed)  # type: ignore[arg-type]
-    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), dict(os.environ)
+    after = (
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        torch.get_rng_state().tolist(),
+        dict(os.environ),
+    )
     assert after == before
 
 
@@ -188,8 +198,8 @@ def test_a_snapshot_brings_everything_back(draws: int) -> None:
 
 def test_another_bit_generator_of_numpy_is_seeded_no_worse() -> None:
     """GIVEN numpy.random.set_bit_generator(PCG64) WHEN snapshot and status look THEN neither fails."""
-    old = np.random.get_bit_generator()
-    np.random.set_bit_generator(np.random.PCG64(1))
+    old = np.random.get_bit_generator()  # type: ignore[attr-defined]
+    np.random.set_bit_generator(np.random.PCG64(1))  # type: ignore[attr-defined]
     try:
         snapshot = Snapshot.take()
         first = np.random.rand()
@@ -202,7 +212,7 @@ def test_another_bit_generator_of_numpy_is_seeded_no_worse() -> None:
         seed_everything(6)
         assert np.random.rand() == first
     finally:
-        np.random.set_bit_generator(old)
+        np.random.set_bit_generator(old)  # type: ignore[attr-defined]
 
 
 class _EntryPoint:

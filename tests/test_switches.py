@@ -57,7 +57,7 @@ def test_whatever_the_user_had_is_back(user: dict[Switch, Any], strict: bool, th
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cudnn.benchmark
     assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    assert torch.backends.mkldnn.deterministic  # type: ignore[attr-defined]
+    assert torch.backends.mkldnn.deterministic
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
     assert threads is None or torch.get_num_threads() == threads
     applied.restore()

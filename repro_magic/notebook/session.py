@@ -129,7 +129,7 @@ class Session:
             return []
         return [flag for flag in flags_of(self._magics, found[1]) if flag.startswith(text)]
 
-    def _flag_matcher(self) -> Callable[[Any], Any]:
+    def _flag_matcher(self) -> object:
         """The same for IPython's completer, and nothing beside it: Jedi would offer `--set` and `--sum`."""
         try:
             from IPython.core.completer import (  # noqa: PLC0415 - IPython 8.6 brought these

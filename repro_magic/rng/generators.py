@@ -6,6 +6,7 @@ entry-point group `repro_magic.seeders`) is all that the rest of the package kno
 
 from __future__ import annotations
 
+import array
 import functools
 import hashlib
 import importlib.metadata
@@ -135,7 +136,7 @@ def _python_generators() -> Iterable[Generator]:
         device="cpu",
         get_state=random.getstate,
         set_state=random.setstate,
-        to_bytes=lambda state: repr(state).encode(),
+        to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
         is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
     )
 
@@ -186,6 +187,16 @@ def _numpy_generators() -> Iterable[Generator]:
         to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
         is_fresh=_numpy_is_fresh,
     )
+
+
+def _torch_seed(seed: int) -> None:
+    torch = sys.modules["torch"]
+    if torch.accelerator.current_accelerator() is None:
+        # Built without accelerators. torch.manual_seed would still queue a call for each kind, with a formatted stack
+        # trace for each: 1 ms inside a kernel.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)  # CPU, and CUDA, MPS, XPU … now or when they start
 
 
 def _torch_cpu_is_fresh(state: Any) -> bool:  # noqa: ANN401 - a tensor; torch may not be imported here
@@ -253,7 +264,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library(
         name="torch",
         module="torch",
-        seed=lambda seed: sys.modules["torch"].manual_seed(seed),  # CPU, and CUDA, MPS, XPU … now or when they start
+        seed=_torch_seed,
         generators=_torch_generators,
     ),
 )
