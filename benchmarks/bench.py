@@ -1,0 +1,164 @@
+"""What the extension costs, measured in real kernels: every figure beside the bare code, in the same run.
+
+Run it with `make bench`. Times are medians; the last column is the bound that the project holds itself to.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from jupyter_client.manager import start_new_kernel
+from rich.console import Console
+from rich.table import Table
+
+HELPERS = """
+import time, statistics
+shell = get_ipython()
+
+def timed(action):
+    start = time.perf_counter()
+    action()
+    return (time.perf_counter() - start) * 1e3
+
+def pairs(bare, ours, repeats=300):
+    times = [(timed(bare), timed(ours)) for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*times)]
+
+def cell(source):
+    return lambda: shell.run_cell(source)
+"""
+TORCH = """
+import torch, random, numpy
+globals().update({f"variable_{number}": torch.zeros(3) for number in range(1000)})
+"""
+LOADED = """
+%load_ext repro_magic
+cell("x = 1")()
+"""
+WARM = """
+cell("%%deterministic --seed 1\\nx = 1")()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: `code` prints [ms beside, ms ours] in a kernel that ran `prelude`; median over `kernels` kernels."""
+
+    name: str
+    prelude: str
+    code: str
+    bound: float | None = None
+    kernels: int = 1
+    whole: bool = False  # the bound is on our own time, not on what we add
+
+
+CASES = (
+    Case(
+        "%load_ext, beside IPython's own %load_ext autoreload",
+        "",
+        "print([timed(lambda: shell.run_line_magic('load_ext', name)) for name in ('autoreload', 'repro_magic')])",
+        bound=100,
+        kernels=5,
+        whole=True,
+    ),
+    Case(
+        "the first %%deterministic --seed 1 cell, beside the same cell bare",
+        TORCH + LOADED,
+        "print([timed(cell('x = 1')), timed(cell('%%deterministic --seed 1\\nx = 1'))])",
+        bound=50,
+        kernels=5,
+    ),
+    Case(
+        "the same, beside torch.use_deterministic_algorithms(True) alone",
+        TORCH + LOADED,
+        "ours = timed(cell('%%deterministic --seed 1\\nx = 1'))\n"
+        "print([timed(lambda: torch.use_deterministic_algorithms(True)), ours])",
+        kernels=5,
+    ),
+    Case(
+        "an ordinary cell with 1,000 variables, extension loaded, beside unloaded",
+        TORCH + "import repro_magic",
+        """
+bare, ours = [], []
+for _ in range(20):
+    bare += [timed(cell("x = 1")) for _ in range(20)]
+    repro_magic.load_ipython_extension(shell)
+    ours += [timed(cell("x = 1")) for _ in range(20)]
+    repro_magic.unload_ipython_extension(shell)
+print([statistics.median(bare), statistics.median(ours)])
+""",
+        bound=1,
+    ),
+    Case(
+        "a later %%deterministic --seed 1 --quiet cell, beside the same cell bare",
+        TORCH + LOADED + WARM,
+        "print(pairs(cell('x = 1'), cell('%%deterministic --seed 1 --quiet\\nx = 1')))",
+        bound=1,
+    ),
+    Case(
+        "the same without --quiet: its line is displayed",
+        TORCH + LOADED + WARM,
+        "print(pairs(cell('x = 1'), cell('%%deterministic --seed 1\\nx = 1'), 50))",
+    ),
+    Case(
+        "with deterministic(seed=1), beside seeding and switching by hand",
+        TORCH
+        + """
+import repro_magic
+
+def by_hand():
+    random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+def ours():
+    with repro_magic.deterministic(seed=1):
+        pass
+
+by_hand(), ours()
+""",
+        "print(pairs(by_hand, ours))",
+    ),
+)
+
+
+def measure(prelude: str, code: str) -> list[float]:
+    """The list that `code` prints in a fresh kernel."""
+    printed: list[str] = []
+
+    def collect(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "error":
+            sys.exit("\n".join(message["content"]["traceback"]))
+        printed.append(message["content"].get("text", ""))
+
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        client.execute_interactive(prelude, output_hook=lambda _message: None, timeout=300)
+        client.execute_interactive(code, output_hook=collect, timeout=300)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    found: list[float] = ast.literal_eval("".join(printed).strip().splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure and print the table."""
+    table = Table("measured", "beside, ms", "ours, ms", "ratio", "added, ms", "bound, ms")
+    for case in CASES:
+        runs = [measure(HELPERS + case.prelude, case.code) for _ in range(case.kernels)]
+        bare, ours = (statistics.median(column) for column in zip(*runs, strict=True))
+        counted = ours if case.whole else ours - bare
+        verdict = "" if case.bound is None else f"{case.bound:g} {'held' if counted <= case.bound else 'MISSED'}"
+        table.add_row(case.name, f"{bare:.2f}", f"{ours:.2f}", f"{ours / bare:.2f}", f"{ours - bare:.2f}", verdict)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
