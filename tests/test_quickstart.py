@@ -1,0 +1,97 @@
+"""The shipped notebook, the command that runs it twice, and the Binder folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
+RUN_TWICE = ROOT / "notebooks" / "run_twice.py"
+
+
+def run_twice(path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(RUN_TWICE), *flags, str(path)], capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def outputs(path: Path) -> list[Any]:
+    return [cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells]
+
+
+@pytest.mark.kernel
+def test_the_quickstart_gives_the_same_bits_and_what_it_shows_is_what_it_gives(tmp_path: Path) -> None:
+    """GIVEN the committed notebook WHEN run twice in fresh kernels THEN both agree, and tell what its text tells."""
+    copy = Path(shutil.copy(QUICKSTART, tmp_path))
+    done = run_twice(copy, "--store")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "showed the same bits in all 8 cells that show something" in done.stdout
+    text = "".join(
+        str(output.get("text", "")) for cell in nbformat.read(copy, 4).cells for output in cell.get("outputs", [])
+    )
+    assert "same bits: True\nsame bits: False\n" in text
+    assert "unseeded, same numbers: False\nseeded,   same numbers: True\n" in text
+    assert "deterministic algorithms: False\n" in text
+
+
+def test_the_quickstart_is_committed_with_its_outputs() -> None:
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    nbformat.validate(notebook)
+    shown = [bool(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+    assert shown == [True, True, False, True, True, True, True, True, True]
+    assert "[2m" not in str(notebook), "no escape codes"
+
+
+def _notebook(path: Path, *sources: str) -> Path:
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
+    return path
+
+
+@pytest.mark.kernel
+def test_a_notebook_that_differs_is_told_and_not_stored(tmp_path: Path) -> None:
+    path = _notebook(tmp_path / "with space.ipynb", "1", "import random\nrandom.random()")
+    before = path.read_bytes()
+    done = run_twice(path, "--store")
+    assert done.returncode == 1
+    assert "DIFFERS" in done.stdout
+    assert "1 of 2 cells that show something" in done.stdout
+    assert path.read_bytes() == before
+
+
+@pytest.mark.kernel
+def test_a_notebook_that_fails_is_told(tmp_path: Path) -> None:
+    done = run_twice(_notebook(tmp_path / "fails.ipynb", "1 / 0"))
+    assert done.returncode == 3
+    assert "ZeroDivisionError" in done.stdout
+
+
+def test_a_missing_notebook_is_wrong_usage(tmp_path: Path) -> None:
+    done = run_twice(tmp_path / "none.ipynb")
+    assert done.returncode == 2
+    assert "there is no file" in done.stderr
+
+
+def test_repo2docker_accepts_the_binder_folder(tmp_path: Path) -> None:
+    """GIVEN binder/ WHEN repo2docker plans the image THEN it takes environment, postBuild and start from there."""
+    pytest.importorskip("repo2docker", reason="repo2docker does not run on Windows")
+    shutil.copytree(ROOT / "binder", tmp_path / "binder")
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    planned = done.stdout + done.stderr
+    assert done.returncode == 0, planned
+    for part in ("python=3.11", '--file "binder/environment.yml"', "./binder/postBuild", "/binder/start"):
+        assert part in planned
+
+
+def test_the_binder_start_script_sets_what_python_reads_at_its_start() -> None:
+    check = "import os, sys; print(os.environ['PYTHONHASHSEED'], os.environ['CUBLAS_WORKSPACE_CONFIG'], sys.argv[1:])"
+    command = [str(ROOT / "binder" / "start"), sys.executable, "-c", check, "an argument"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0 :4096:8 ['an argument']"
