@@ -80,7 +80,8 @@ def _devices() -> list[str]:
     if not is_imported("torch"):
         return ["torch is not imported yet"]
     torch = sys.modules["torch"]
-    found = [f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"]
+    threads = torch.get_num_threads()
+    found = [f"cpu: {platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'}"]
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
         if module is None or not module.is_available():

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
 from repro_magic.exceptions import InvalidThreadsError
+from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 
@@ -74,6 +75,7 @@ class _Entry:
     report: Report
     applied: Applied
     snapshot: Snapshot | None
+    guard: Guard
 
 
 class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
@@ -101,7 +103,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
     Raises:
         InvalidSeedError: `seed` is no such integer.
         InvalidThreadsError: `threads` is no such integer.
-        TypeError: used as a decorator of a generator function, whose body would run after the scope was left.
+        TypeError: used as a decorator of a class, or of a generator function, whose body would run after the call.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -125,6 +127,8 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         restore_rng: bool = False,
     ) -> None:
         """Check the arguments; nothing is changed before the scope is entered."""
+        if callable(seed) and not hasattr(seed, "__index__"):
+            raise TypeError("as a decorator it takes parentheses: @deterministic() or @deterministic(seed=42)")
         self._seed = None if seed is None else checked_seed(seed)
         self._threads = None if threads is None else checked_threads(threads)
         self._strict = strict
@@ -132,26 +136,42 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         self._restore_rng = restore_rng
         self._entries: list[_Entry] = []
 
+    @uninterrupted
     def __enter__(self) -> Report:
         """Turn the switches, then seed."""
+        guard = Guard()
+        guard.up()
+        try:
+            entry = self._open(guard)
+        except BaseException:
+            guard.down()
+            raise
+        self._entries.append(entry)
+        if guard.pending:
+            self.__exit__(None, None, None)  # which raises it
+        return entry.report
+
+    def _open(self, guard: Guard) -> _Entry:
         late = cublas_workspace()
         report = Report(seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late])
         snapshot = Snapshot.take() if self._restore_rng else None
         applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
         report.changes = applied.changes
-        try:
-            if self._seed is not None:
+        if self._seed is not None:
+            try:
                 seed_quietly(self._seed)
-        except BaseException:
-            applied.restore()
-            raise
-        self._entries.append(_Entry(report, applied, snapshot))
-        return report
+            except BaseException:
+                applied.restore()
+                raise
+        return _Entry(report, applied, snapshot, guard)
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Put the switches back, and the generators if that was asked for; the exception goes on."""
+        if not self._entries:
+            raise RuntimeError("deterministic() was left more often than it was entered")
         entry = self._entries.pop()
         torch = sys.modules.get("torch")
         entry.report.threads = None if torch is None else torch.get_num_threads()
@@ -162,9 +182,15 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
             if entry.snapshot is not None:
                 entry.report.rng_not_restored = entry.snapshot.restore()
                 entry.report.rng_restored = True
+            entry.guard.down()
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Decorate `function`: each call enters the scope anew."""
+        if isinstance(function, type | staticmethod | classmethod) or not callable(function):
+            raise TypeError(
+                f"deterministic() decorates functions, not {function!r}; decorate its methods, "
+                "below @staticmethod or @classmethod"
+            )
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"deterministic() cannot decorate the generator function {function.__qualname__!r}: its body runs "

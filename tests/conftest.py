@@ -32,7 +32,7 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     environment = dict(os.environ)
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
     yield
-    seeding.stop_waiting()
+    seeding.suspend()
     os.environ.clear()
     os.environ.update(environment)
     random.setstate(states[0])

@@ -93,7 +93,8 @@ def test_await_future_imports_and_scopes() -> None:
         LOAD,
         "%%deterministic --seed 1\nimport asyncio\nawait asyncio.sleep(0.01)\nasync def numbers():\n    yield on()\n"
         "async for number in numbers():\n    seen = number\nawait asyncio.sleep(0, seen)",
-        "%%deterministic\nfrom __future__ import annotations\ndef f(x: Undefined): pass\nf.__annotations__",
+        "%%deterministic\nfrom __future__ import annotations\ndef f(x: Undefined): pass\n"
+        "await asyncio.sleep(0, f.__annotations__)",
         "%%deterministic\nglobal g\ng = 1\ndel g\nclass A:\n    def m(self): return __class__\nA().m() is A",
         "%%deterministic\nx = 1\nreturn x",
         "%%deterministic\ndef outer():\n    n = 1\n    def inner():\n        nonlocal n\n        n += 1\n    inner()\n"

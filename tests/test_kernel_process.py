@@ -203,6 +203,26 @@ def test_loading_prints_nothing_and_an_ordinary_cell_shows_nothing_of_ours() -> 
     assert ran.outputs(3) == []
 
 
+@pytest.mark.parametrize("table", ["%repro_seed 42", "%repro_seed 42\n%repro_seed", "%repro_seed 42\n%repro_status"])
+def test_showing_a_table_draws_nothing(table: str) -> None:
+    """GIVEN a fresh kernel WHEN the first table is shown THEN the numbers are those of the seed all the same."""
+    ran = run_in_kernel("%load_ext repro_magic", table, "import random\nrandom.random()")
+    assert ran.result(2) == "0.6394267984578837"
+
+
+def test_an_interrupt_during_a_long_operator_in_a_cell(kernel: Kernel) -> None:
+    """GIVEN a cell inside one long expression WHEN interrupted THEN every switch is back, and its line is shown."""
+    manager, client = kernel
+    run(client, "%load_ext repro_magic\nimport torch\na = torch.randn(3000, 3000)")
+    client.execute("%%deterministic\nprint('working', flush=True)\nc = a@a@a@a@a@a@a@a@a@a@a@a")
+    wait_for_text(client, "working")
+    time.sleep(0.3)
+    manager.interrupt_kernel()
+    assert client.get_shell_msg(timeout=60)["content"]["status"] == "error"
+    after = run(client, "print(torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)")
+    assert "False False" in after["text"]
+
+
 def test_autoreload_beside_us() -> None:
     """GIVEN IPython's autoreload WHEN modules are checked before each cell THEN deterministic cells work on."""
     ran = run_in_kernel(

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro_magic.exceptions import UnwrappedCellError
 from repro_magic.notebook import rewriting
-from repro_magic.notebook.rewriting import CellRewriter, mark, sentinel, user_line
+from repro_magic.notebook.rewriting import CellRewriter, as_written, mark, sentinel
 
 LINES = st.text(
     alphabet=st.characters(blacklist_categories=["Cs"], blacklist_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
@@ -23,9 +24,9 @@ def test_only_the_first_line_is_replaced(line: str, body: list[str]) -> None:
     cell = [f"%%deterministic {line}\n", *(f"{text}\n" for text in body)]
     marked = mark(cell)
     first_text = next((text for text in body if text.strip()), "")
-    if not first_text.startswith("%%"):
+    if not first_text.startswith(("%%", " ", "\t")) and "__future__" not in "".join(body):
         assert marked[1:] == cell[1:]
-    assert user_line("".join(marked)) == f"%%deterministic {line.strip()}".rstrip()
+        assert as_written(marked) == [f"%%deterministic {line.strip()}".rstrip() + "\n", *cell[1:]]
     assert mark(list(cell)) == marked, "it must be pure"
 
 
@@ -50,6 +51,34 @@ def test_another_magic_below_becomes_its_own_call() -> None:
         "\n",
         "get_ipython().run_cell_magic('time', '', 'x\\n')\n",
     ]
+
+
+FUTURE = "from __future__ import annotations"
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "marked"),
+    [
+        ([FUTURE, "x"], 1, f"{FUTURE}; {sentinel('')}"),
+        (["# why", "", FUTURE + "  # here", "x"], 3, f"{FUTURE}; {sentinel('')}  # here"),
+        (['"""Text', 'of two lines."""', FUTURE, "x"], 3, f"{FUTURE}; {sentinel('')}"),
+        ([f"{FUTURE}; x = 1"], 1, f"{FUTURE}; {sentinel('')}; x = 1"),
+        ([FUTURE, "from __future__ import (", "  division)", "x"], 3, f"  division); {sentinel('')}"),
+        ([FUTURE, "%matplotlib inline", "!ls"], 1, f"{FUTURE}; {sentinel('')}"),
+    ],
+    ids=["first", "comments", "docstring", "same line", "several lines", "magics below"],
+)
+def test_future_imports_stay_above_the_sentinel(body: list[str], row: int, marked: str) -> None:
+    """The text must stay Python: IPython reads it to see whether the cell awaits."""
+    cell = [f"{line}\n" for line in ["%%deterministic", *body]]
+    found = mark(cell)
+    assert found[row] == f"{marked}\n"
+    assert len(found) == len(cell)
+    assert as_written(found) == cell
+
+
+def test_an_indented_body_is_taken_as_ipython_takes_an_indented_cell() -> None:
+    assert mark(["%%deterministic\n", "\n", "    if x:\n", "        y\n"])[1:] == ["\n", "if x:\n", "    y\n"]
 
 
 @contextmanager
@@ -95,6 +124,21 @@ def test_a_fault_leaves_the_sentinel_to_speak(rewriter: CellRewriter, monkeypatc
     monkeypatch.setattr(rewriter, "_wrapped", lambda *_: 1 / 0)
     tree = ast.parse("".join(mark(["%%deterministic\n", "x\n"])))
     assert rewriter.visit(tree) is tree
+
+
+def test_the_body_below_future_imports_runs_inside(rewriter: CellRewriter) -> None:
+    cell = ["%%deterministic\n", '"""Text."""\n', f"{FUTURE}; EVENTS.append('body')\n", "def f(a: Unknown): pass\n"]
+    tree = rewriter.visit(ast.parse("".join(mark(cell))))
+    namespace: dict[str, object] = {"EVENTS": EVENTS}
+    exec(compile(tree, "cell", "exec"), namespace)
+    assert EVENTS == ["enter ", "body", "exit"]
+
+
+def test_a_cell_of_a_session_that_is_gone_says_what_to_do(rewriter: CellRewriter) -> None:
+    tree = rewriter.visit(ast.parse("".join(mark(["%%deterministic\n", "x = 1\n"]))))
+    rewriter.close()
+    with pytest.raises(UnwrappedCellError, match="reload_ext"):
+        exec(compile(tree, "cell", "exec"), {})
 
 
 def test_ordinary_cells_are_the_same_object(rewriter: CellRewriter) -> None:

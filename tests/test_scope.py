@@ -102,6 +102,26 @@ def test_generator_functions_are_refused() -> None:
             repro_magic.deterministic()(function)
 
 
+def test_what_is_no_function_is_refused_as_a_decorator_with_what_to_do() -> None:
+    class Model:
+        pass
+
+    with pytest.raises(TypeError, match="decorate its methods"):
+        repro_magic.deterministic()(Model)
+    with pytest.raises(TypeError, match="below @staticmethod"):
+        repro_magic.deterministic()(staticmethod(len))
+    with pytest.raises(TypeError, match="takes parentheses"):
+
+        @repro_magic.deterministic  # type: ignore[arg-type]
+        def function() -> None:
+            pass
+
+
+def test_leaving_without_entering_says_so() -> None:
+    with pytest.raises(RuntimeError, match="left more often"):
+        repro_magic.deterministic().__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 2**31, 1.5, True, "2"])
 def test_wrong_threads_are_refused(threads: Any) -> None:
     with pytest.raises(InvalidThreadsError, match="from 1"):

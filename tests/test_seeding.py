@@ -116,9 +116,9 @@ def test_the_state_of_each_generator_is_told() -> None:
     random.seed(6)
     np.random.seed(6)
     assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.RESEEDED] * 3
-    torch.rand(1)
-    assert status_of("torch") is Status.RESEEDED
-    assert {state.library: state.seed for state in generator_states()} == {"python": None, "numpy": None, "torch": 6}
+    draw()
+    assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.MOVED, Status.MOVED, Status.RESEEDED]
+    assert {state.library: state.seed for state in generator_states()} == {"python": 5, "numpy": 5, "torch": 6}
 
 
 SEED_ALL: dict[str, Callable[[int], object]] = {
@@ -142,6 +142,21 @@ def test_fresh_generators_are_told_from_used_ones(library: str, seed: int, count
     DRAW[library](count)
     [generator] = [one for one in generators.generators() if one.library == library]
     assert generator.is_fresh(generator.get_state()) is (count == 0)
+
+
+@given(seed=SEEDS, count=st.integers(1, 5000))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_draws_are_told_from_other_codes_seeding(seed: int, count: int) -> None:
+    """A state that the seed leads to was drawn, one that it does not lead to may come from another seed."""
+    seed_everything(seed)
+    DRAW["python"](count)
+    DRAW["numpy"](count)
+    assert [status_of(name) for name in ("python", "numpy")] == [Status.DRAWN] * 2
+    random.seed(seed ^ 1)
+    np.random.seed((seed ^ 1) & 0xFFFF)
+    DRAW["python"](count)
+    DRAW["numpy"](count)
+    assert [status_of(name) for name in ("python", "numpy")] == [Status.MOVED] * 2
 
 
 def test_draws_before_the_extension_was_loaded_are_told() -> None:
@@ -208,7 +223,7 @@ def test_another_bit_generator_of_numpy_is_seeded_no_worse() -> None:
         assert status_of("numpy") is Status.UNSEEDED
         seed_everything(6)
         first = np.random.rand()
-        assert status_of("numpy") is Status.DRAWN
+        assert status_of("numpy") is Status.MOVED
         seed_everything(6)
         assert np.random.rand() == first
     finally:

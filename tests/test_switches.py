@@ -104,24 +104,6 @@ def test_a_switch_that_refuses_is_named_and_the_others_are_back() -> None:
     assert values == [1, 1, 0, 0]
 
 
-def test_an_interrupt_while_restoring_leaves_nothing_turned() -> None:
-    """GIVEN Ctrl-C in the middle of putting back WHEN it goes on THEN every switch is back, and it is raised."""
-    state = {"value": 0, "interrupts": 1}
-
-    def interrupted(value: int) -> None:
-        if value == 0 and state["interrupts"]:
-            state["interrupts"] -= 1
-            raise KeyboardInterrupt
-        state["value"] = value
-
-    first: list[int] = []
-    applied = apply({_switch("first", first.append): 1, _switch("interrupted", interrupted): 1})
-    with pytest.raises(KeyboardInterrupt):
-        applied.restore()
-    assert state["value"] == 0
-    assert first == [1, 0]
-
-
 def test_a_switch_that_cannot_be_turned_takes_the_others_back() -> None:
     def refuse(_value: int) -> None:
         raise RuntimeError("no")

@@ -347,26 +347,20 @@ class Applied:
             position = _active.index(self)
             later = _active[position + 1] if position + 1 < len(_active) else None
             _active.remove(self)
-            failures, interrupt = self._put_all_back(later)
-        if interrupt is not None:
-            raise interrupt
+            failures = self._put_all_back(later)
         if failures:
             told = "; ".join(f"{name}: {error}" for name, error in failures.items())
             raise NotRestorableError(f"could not put back {told}")
 
-    def _put_all_back(self, later: Applied | None) -> tuple[dict[str, Exception], BaseException | None]:
+    def _put_all_back(self, later: Applied | None) -> dict[str, Exception]:
         failures: dict[str, Exception] = {}
-        interrupt = None
         for change in reversed(self.changes):
             try:
                 self._note_override(change, later)
                 self._put_back(change, later)
             except Exception as error:  # noqa: BLE001 - one switch must not keep the others from it
                 failures[change.switch.name] = error
-            except BaseException as error:  # noqa: BLE001 - Ctrl-C in this very moment: finish first, then let it through
-                interrupt = error
-                self._put_back(change, later)
-        return failures, interrupt
+        return failures
 
     def _note_override(self, change: Change, later: Applied | None) -> None:
         found = change.switch.guarded_read()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -15,6 +14,7 @@ from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_
 from IPython.display import display
 
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, UnwrappedCellError
+from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.overview import status
 from repro_magic.rng.generators import checked_seed
@@ -45,6 +45,11 @@ def _threads(text: str) -> int:
         raise ArgumentTypeError(str(error)) from error
     except ValueError as error:
         raise ArgumentTypeError(str(InvalidThreadsError.of(text))) from error
+
+
+def _unquoted(text: str) -> str:
+    """IPython leaves the quotes around an argument."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators are untyped
@@ -128,7 +133,7 @@ class ReproMagic(Magics):
     @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
     @argument("--strict", action="store_true", help="An op without a deterministic path raises instead of warning.")
     @argument("--threads", type=_threads, metavar="N", help="Threads of one CPU op inside the cell.")
-    @argument("--name", metavar="NAME", help="A name for the cell, shown in its line.")
+    @argument("--name", type=_unquoted, metavar="NAME", help="A name for the cell, shown in its line.")
     @argument("--restore-rng", action="store_true", help="Put all generators back after the cell.")
     @argument("--quiet", action="store_true", help="Do not show the line under the cell.")
     @kwds(usage="%%%(prog)s [--seed N] [--strict] [--threads N] [--name NAME] [--restore-rng] [--quiet]")
@@ -174,15 +179,14 @@ class ReproMagic(Magics):
         assert isinstance(tree, ast.Module)  # noqa: S101 - what ast_parse returns
         return tree
 
-    @contextmanager
-    def open_cell(self, line: str) -> Iterator[Report]:
+    def open_cell(self, line: str) -> CellScope:
         """The context of a deterministic cell, from what stands behind `%%deterministic` on its first line.
 
         Raises:
             UsageError: the line is wrong; nothing was changed.
         """
-        # Frames up to the cell's: this generator, contextlib's two.
-        arguments = parse(self.deterministic, self._shell.var_expand(line, 3))
+        # Two frames up is the cell's: `open_cell` was called by `enter`, that by the cell.
+        arguments = parse(self.deterministic, self._shell.var_expand(line, 2))
         scope = deterministic(
             arguments.seed,
             strict=arguments.strict,
@@ -190,13 +194,31 @@ class ReproMagic(Magics):
             name=arguments.name,
             restore_rng=arguments.restore_rng,
         )
-        report = None
+        return CellScope(scope, note=None if arguments.quiet else self._note)
+
+
+class CellScope:
+    """A deterministic scope that tells what it did when it is left, on every way out."""
+
+    def __init__(self, scope: deterministic, note: Callable[[Report], object] | None) -> None:
+        """Take the scope, and who is told."""
+        self._scope, self._note = scope, note
+        self._report: Report | None = None
+
+    @uninterrupted
+    def __enter__(self) -> Report:
+        """Enter the scope."""
+        self._report = self._scope.__enter__()
+        return self._report
+
+    @uninterrupted
+    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401, PYI036 - handed on
+        """Leave the scope, and tell."""
         try:
-            with scope as report:
-                yield report
+            self._scope.__exit__(*exception)
         finally:
-            if report is not None and not arguments.quiet:
-                self._note(report)
+            if self._note is not None and self._report is not None:
+                self._note(self._report)
 
 
 def flags_of(magics: ReproMagic, name: str) -> list[str]:

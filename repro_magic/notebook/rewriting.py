@@ -18,13 +18,17 @@ import itertools
 import linecache
 import re
 import sys
+import tokenize
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from IPython.core.inputtransformer2 import cell_magic
+from IPython.core.inputtransformer2 import cell_magic, leading_indent
+
+from repro_magic.exceptions import UnwrappedCellError
 
 MAGIC = "deterministic"
+_FIRST_LINE_ABOVE_FUTURES = "#\n"
 _BLANK_BODY = " "  # IPython itself refuses an empty one, with a sentence that does not help here
 _FIRST_LINE = re.compile(rf"%%{MAGIC}(?:[ \t]+(?P<line>.*))?\Z")  # `%%deterministic?` asks for help: not ours
 
@@ -34,7 +38,7 @@ def sentinel(line: str) -> str:
     return f"get_ipython().run_cell_magic({MAGIC!r}, {line!r}, {_BLANK_BODY!r})"
 
 
-_SENTINEL_LINE = re.compile(re.escape(sentinel("")).replace(re.escape("''"), r"(?P<line>'.*'|\".*\")", 1))
+_SENTINEL = re.compile(re.escape(sentinel("")).replace(re.escape("''"), r"(?P<line>'.*'|\".*\")", 1))
 
 
 def mark(lines: list[str]) -> list[str]:
@@ -49,22 +53,60 @@ def mark(lines: list[str]) -> list[str]:
     found = _FIRST_LINE.match(lines[0].rstrip()) if lines else None
     if found is None:
         return lines
+    call = sentinel(found["line"] or "")
     body = lines[1:]
     start = next((number for number, line in enumerate(body) if line.strip()), len(body))
+    body[start:] = leading_indent(body[start:])
     if start < len(body) and body[start].startswith("%%"):
-        body = body[:start] + cell_magic(mark(body[start:]))
-    return [sentinel(found["line"] or "") + "\n", *body]
+        return [f"{call}\n", *body[:start], *cell_magic(mark(body[start:]))]
+    end = _end_of_futures(body)
+    if end is None:
+        return [f"{call}\n", *body]
+    # Nothing but comments and a docstring may stand above `from __future__`, or the text is no Python any more; and
+    # IPython reads the text, not the tree, to see whether the cell awaits.
+    row, column = end
+    body[row] = f"{body[row][:column]}; {call}{body[row][column:]}"
+    return [_FIRST_LINE_ABOVE_FUTURES, *body]
 
 
-def user_line(transformed: str) -> str | None:
-    """The user's own first line for a cell that starts with a sentinel, else None.
+def _end_of_futures(body: list[str]) -> tuple[int, int] | None:
+    """Row and column where the last of the leading `from __future__` statements ends; None where there are none."""
+    if not any("__future__" in line for line in body):
+        return None
+    end = None
+    statement: list[tokenize.TokenInfo] = []
+    try:
+        for token in tokenize.generate_tokens(iter(body).__next__):
+            if token.type in (tokenize.COMMENT, tokenize.NL):
+                continue
+            if token.type != tokenize.NEWLINE and token.string != ";":
+                statement.append(token)
+                continue
+            words = [found.string for found in statement[:2]]
+            if words == ["from", "__future__"]:
+                end = statement[-1].end[0] - 1, statement[-1].end[1]
+            elif len(statement) != 1 or statement[0].type != tokenize.STRING:  # a docstring may stand above
+                break
+            statement.clear()
+    except (tokenize.TokenError, IndentationError):  # magics, or no Python at all: what was found so far counts
+        pass
+    return end
+
+
+def as_written(cell: list[str]) -> list[str]:
+    r"""The lines of a marked cell as the user wrote them; of any other, as they are.
 
     Example:
-        >>> user_line(sentinel("--seed 1"))
-        '%%deterministic --seed 1'
+        >>> as_written(mark(["%%deterministic --seed 1\n", "x = 1\n"]))
+        ['%%deterministic --seed 1\n', 'x = 1\n']
     """
-    found = _SENTINEL_LINE.match(transformed)
-    return None if found is None else f"%%{MAGIC} {ast.literal_eval(found['line'])}".rstrip()
+    for row, line in enumerate(cell if cell[:1] == [_FIRST_LINE_ABOVE_FUTURES] else cell[:1]):
+        found = _SENTINEL.search(line)
+        if found is not None:
+            own = f"%%{MAGIC} {ast.literal_eval(found['line'])}".rstrip() + "\n"
+            rest = [] if row == 0 else [*cell[1:row], line.replace(f"; {found[0]}", "", 1)]
+            return [own, *rest, *cell[row + 1 :]]
+    return cell
 
 
 def _sentinel_argument(statement: ast.stmt) -> str | None:
@@ -90,9 +132,12 @@ _values: dict[int, Any] = {}
 def enter(rewriter: int, line: str) -> AbstractContextManager[object]:
     """What the rewritten cell enters. Called from the cell's own frame, on its first line."""
     lines = linecache.getlines(sys._getframe(1).f_code.co_filename)  # noqa: SLF001 - what inspect uses
-    own = user_line(lines[0]) if lines else None
-    if own is not None:
-        lines[0] = own + "\n"  # tracebacks show what the user wrote; the list is linecache's own
+    lines[:] = as_written(lines)  # tracebacks show what the user wrote; the list is linecache's own
+    if rewriter not in _rewriters:
+        raise UnwrappedCellError(
+            f"%%{MAGIC} was unloaded or reloaded since this cell was read, so nothing of it was run. "
+            "Run %reload_ext repro_magic, then the cell."
+        )
     return _rewriters[rewriter].open(line)
 
 
@@ -138,10 +183,12 @@ class CellRewriter(ast.NodeTransformer):
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Rewrite a cell; any other stays the object it was."""
         try:
-            line = _sentinel_argument(node.body[0]) if node.body else None
-            if line is None:
+            start = next((row for row, statement in enumerate(node.body) if not _may_stand_above(statement)), None)
+            line = None if start is None else _sentinel_argument(node.body[start])
+            if start is None or line is None:
                 return node
-            return ast.fix_missing_locations(ast.Module(self._wrapped(line, node.body), node.type_ignores))
+            body = [*node.body[:start], *self._wrapped(line, node.body[start:])]
+            return ast.fix_missing_locations(ast.Module(body, node.type_ignores))
         except Exception:  # noqa: BLE001 - see the class: the sentinel then says it, loudly
             return node
 
@@ -164,6 +211,12 @@ class CellRewriter(ast.NodeTransformer):
         return [*futures, scope, *after]
 
 
+def _may_stand_above(statement: ast.stmt) -> bool:
+    """Whether the sentinel may stand below: `from __future__`, and a docstring above that."""
+    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_text or _is_future(statement)
+
+
 def _is_future(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
 
@@ -171,7 +224,7 @@ def _is_future(statement: ast.stmt) -> bool:
 def _assigned_name(statement: ast.stmt) -> list[ast.stmt]:
     target: ast.expr | None = None
     if isinstance(statement, ast.Assign):
-        target = statement.targets[0]
+        target = statement.targets[0] if len(statement.targets) == 1 else None
     elif isinstance(statement, ast.AugAssign | ast.AnnAssign):
         target = statement.target
     if not isinstance(target, ast.Name):

@@ -13,8 +13,8 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
-from repro_magic.notebook.rewriting import CellRewriter, mark, user_line
-from repro_magic.rng.seeding import note_load, seed_again_on_import, stop_waiting
+from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
+from repro_magic.rng.seeding import note_load, resume, suspend
 from repro_magic.scope import Report
 from repro_magic.views import describe
 
@@ -42,13 +42,14 @@ class Session:
     def __init__(self, shell: InteractiveShell) -> None:
         """Install all of it."""
         self._shell = shell
+        self._is_open = True
         self._reports: list[Report] = []
-        self._magics = ReproMagic(shell, note=self._reports.append)
+        self._magics = ReproMagic(shell, note=self._note)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
         note_load()
-        seed_again_on_import()
-        self._undo += [stop_waiting, self._rewriter.close]
+        resume()
+        self._undo += [suspend, self._rewriter.close]
         self._install_magics()
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
@@ -57,6 +58,7 @@ class Session:
 
     def close(self) -> None:
         """Undo what `__init__` did, last thing first."""
+        self._is_open = False
         while self._undo:
             self._undo.pop()()
 
@@ -112,13 +114,18 @@ class Session:
         if result is not None and getattr(result.info, "store_history", False):
             assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
             history = self._shell.history_manager.input_hist_parsed
-            own = user_line(history[-1]) if history else None
-            if own is not None:
-                history[-1] = "\n".join([own, *history[-1].split("\n")[1:]])
+            if history:
+                history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
+
+    def _note(self, report: Report) -> None:
+        """Show the report when the cell is over; at once if the cell itself has unloaded us."""
+        self._reports.append(report)
+        if not self._is_open:
+            self._show_reports()
 
     def _show_reports(self) -> None:
         reports = self._reports.copy()
-        self._reports.clear()  # the list itself is what the magics append to
+        self._reports.clear()
         if reports:
             show(describe.reports(reports))
 

@@ -40,6 +40,7 @@ class Generator:
         to_bytes: the state as bytes, for the fingerprint.
         seed_in_force: the seed that the library itself reports, where it does.
         is_fresh: whether nothing was drawn since the generator was seeded, judged from a state; None: cannot tell.
+        follows: whether a state is one that drawing after seeding with a seed leads to; None: cannot tell.
     """
 
     library: str
@@ -49,6 +50,7 @@ class Generator:
     to_bytes: Callable[[Any], bytes]
     seed_in_force: Callable[[], int | None] = lambda: None
     is_fresh: Callable[[Any], bool | None] = lambda _state: None
+    follows: Callable[[int, Any], bool | None] = lambda _seed, _state: None
 
     @property
     def key(self) -> str:
@@ -130,6 +132,29 @@ def seed_words(seed: int) -> int | list[int]:
     return [low, high] if high else low
 
 
+# How far `follows` looks: 200 blocks of 624 words, which takes 4 ms at most.
+_BLOCKS = 200
+
+
+def _python_follows(seed: int, state: Any) -> bool | None:  # noqa: ANN401 - Python's own tuple
+    twin = random.Random(seed)  # noqa: S311 - a twin of the generator in question
+    for _ in range(_BLOCKS):
+        twin.getrandbits(32 * _MT19937_WORDS)  # one whole block: the state's words change only between blocks
+        if twin.getstate()[1][:-1] == state[1][:-1]:
+            return True
+    return None
+
+
+def _numpy_follows(seed: int, state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tuple
+    twin = _numpy_random().MT19937()
+    twin._legacy_seeding(seed_words(seed))  # noqa: SLF001 - what numpy.random.seed() calls
+    for _ in range(_BLOCKS):
+        twin.random_raw(_MT19937_WORDS, output=False)
+        if (twin.state["state"]["key"] == state[1]).all():
+            return True
+    return None
+
+
 def _python_generators() -> Iterable[Generator]:
     yield Generator(
         library="python",
@@ -138,12 +163,12 @@ def _python_generators() -> Iterable[Generator]:
         set_state=random.setstate,
         to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
         is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
+        follows=_python_follows,
     )
 
 
 def _numpy_random() -> Any:  # noqa: ANN401 - a module that may not be imported here
-    # Not through `numpy`: its attribute `random` is not set yet while the import of numpy.random is being finished.
-    return sys.modules["numpy.random"]
+    return importlib.import_module("numpy.random")  # which `import numpy` alone may leave out
 
 
 def _numpy_bit_generator() -> Any:  # noqa: ANN401 - NumPy's own
@@ -169,6 +194,8 @@ def _numpy_is_fresh(state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tu
 
 
 def _numpy_generators() -> Iterable[Generator]:
+    if not is_imported("numpy.random"):
+        return
     numpy_random = _numpy_random()
     if type(_numpy_bit_generator()).__name__ != "MT19937":  # the state has another shape, but goes in and out as well
         yield Generator(
@@ -186,6 +213,7 @@ def _numpy_generators() -> Iterable[Generator]:
         set_state=numpy_random.set_state,
         to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
         is_fresh=_numpy_is_fresh,
+        follows=_numpy_follows,
     )
 
 
@@ -260,7 +288,7 @@ def _torch_generators() -> Iterable[Generator]:
 
 LIBRARIES: tuple[Library, ...] = (
     Library(name="python", module="random", seed=random.seed, generators=_python_generators),
-    Library(name="numpy", module="numpy.random", seed=_numpy_seed, generators=_numpy_generators),
+    Library(name="numpy", module="numpy", seed=_numpy_seed, generators=_numpy_generators),
     Library(
         name="torch",
         module="torch",

@@ -40,6 +40,7 @@ class Status(Enum):
     DRAWN = "drawn from since seeding"
     RESEEDED = "seeded by other code"
     OPAQUE = "seeded; its state cannot be read"
+    MOVED = "drawn from since seeding, or seeded by other code"
     WAITING = "seeded when it is imported"
     UNSEEDED = "cannot be told"
     UNSEEDED_FRESH = "not drawn from yet"
@@ -73,12 +74,18 @@ class _Reading:
         state = generator.get_state()
         self.fingerprint = fingerprint(generator.to_bytes(state))
         self.seed_in_force = generator.seed_in_force()
-        self._is_fresh = functools.partial(generator.is_fresh, state)
+        self._is_fresh = generator.is_fresh
+        self._follows = generator.follows
+        self._state = state
 
     @functools.cached_property
     def fresh(self) -> bool | None:
         """Whether nothing was drawn at that moment. Found out when asked for: NumPy's answer takes 0.4 ms."""
-        return self._is_fresh()
+        return self._is_fresh(self._state)
+
+    def follows(self, seed: int | None) -> bool:
+        """Whether this state is known to come from drawing after seeding with `seed`."""
+        return seed is not None and self._follows(seed, self._state) is True
 
 
 @dataclass
@@ -87,11 +94,13 @@ class _Ledger:
 
     Attributes:
         seed: the last seed that all of them were given, None before.
+        hash_seed_before: `PYTHONHASHSEED` before the first seeding.
         seeded: by library, what its generators looked like right after they were seeded.
         at_load: by generator, what it looked like when the extension was loaded, and nobody had seeded it.
     """
 
     seed: int | None = None
+    hash_seed_before: str | None = None
     seeded: dict[str, dict[str, _Reading]] = field(default_factory=dict)
     at_load: dict[str, _Reading] = field(default_factory=dict)
 
@@ -121,15 +130,35 @@ def _seed_later(module: str, seed: int) -> Callable[[], None]:
     return seed_now
 
 
-def stop_waiting() -> None:
-    """Forget the libraries that were to be seeded when they are imported."""
+def _stop_waiting() -> None:
     while _waiting:
         _waiting.pop().cancel()
 
 
-def seed_again_on_import() -> None:
+def suspend() -> None:
+    """Let later imports and child processes alone from here on. Seeded generators stay as they are."""
+    _stop_waiting()
+    if _ledger.seed is not None and os.environ.get(HASH_SEED_VARIABLE) == str(hash_seed(_ledger.seed)):
+        _set_hash_seed(_ledger.hash_seed_before)
+
+
+def resume() -> None:
+    """Take up again what `suspend` stopped; does nothing when no seed was given."""
+    if _ledger.seed is not None:
+        _set_hash_seed(str(hash_seed(_ledger.seed)))
+    _seed_on_import()
+
+
+def _set_hash_seed(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(HASH_SEED_VARIABLE, None)
+    else:
+        os.environ[HASH_SEED_VARIABLE] = value
+
+
+def _seed_on_import() -> None:
     """Wait for the libraries that the last seed has not reached yet; does nothing when no seed was given."""
-    stop_waiting()
+    _stop_waiting()
     if _ledger.seed is None:
         return
     absent = [module for module in known_modules() if not is_imported(module)]
@@ -171,12 +200,14 @@ def seed_everything(seed: int) -> list[GeneratorState]:
 
 def seed_quietly(seed: int) -> None:
     """Do what `seed_everything` does to a seed that was checked, without looking at the outcome."""
-    os.environ[HASH_SEED_VARIABLE] = str(hash_seed(seed))
+    if _ledger.seed is None:
+        _ledger.hash_seed_before = os.environ.get(HASH_SEED_VARIABLE)
+    _set_hash_seed(str(hash_seed(seed)))
     _ledger.seed = seed
     _ledger.seeded.clear()
     for library in libraries():
         _seed_library(library, seed)
-    seed_again_on_import()
+    _seed_on_import()
 
 
 def hash_seed(seed: int) -> int:
@@ -218,7 +249,8 @@ def generator_states() -> list[GeneratorState]:
     """Every generator that is known at this moment, with what is known of it.
 
     "Unseeded" means: not through `repro_magic`. A generator that other code seeded is told as such where that can be
-    seen: PyTorch reports its seed, Python and NumPy show it only until the first draw.
+    seen: PyTorch reports its seed; Python and NumPy show it until the first draw. After that, their state is looked for
+    among those that the seed leads to, as far as 124,800 words; what is not found there may be either.
 
     Example:
         >>> [state.status.value for state in seed_everything(1) if state.library == "python"]
@@ -227,7 +259,7 @@ def generator_states() -> list[GeneratorState]:
     states = []
     for library in libraries():
         found = [_state(library, generator) for generator in library.generators()]
-        if not found:  # a plug-in without readable generators
+        if not found and library not in LIBRARIES:  # a plug-in without readable generators
             seeded = library.name in _ledger.seeded
             status = Status.OPAQUE if seeded else Status.UNSEEDED
             found = [GeneratorState(library.name, "", _ledger.seed if seeded else None, status)]
@@ -249,22 +281,23 @@ def _state(library: Library, generator: Generator) -> GeneratorState:
     if seeded is None:
         status = _unseeded_status(now, _ledger.at_load.get(generator.key))
     else:
-        status = _seeded_status(now, seeded.get(generator.key))
+        status = _seeded_status(now, seeded.get(generator.key), _ledger.seed)
     ours = None if seeded is None else _ledger.seed
     seed = now.seed_in_force if status is Status.RESEEDED else ours
     return GeneratorState(generator.library, generator.device, seed, status, now.fingerprint)
 
 
-def _seeded_status(now: _Reading, then: _Reading | None) -> Status:
+def _seeded_status(now: _Reading, then: _Reading | None, seed: int | None) -> Status:
     if then is None:  # its device started after the seeding, with the seed that waited for it
-        if now.seed_in_force not in (None, _ledger.seed):
+        if now.seed_in_force not in (None, seed):
             return Status.RESEEDED
         return Status.UNTOUCHED if now.fresh else Status.DRAWN
     if now.fingerprint == then.fingerprint:
         return Status.UNTOUCHED
     if now.seed_in_force != then.seed_in_force or now.fresh:
         return Status.RESEEDED
-    return Status.DRAWN
+    tells_its_seed = now.seed_in_force is not None
+    return Status.DRAWN if tells_its_seed or now.follows(seed) else Status.MOVED
 
 
 def _unseeded_status(now: _Reading, at_load: _Reading | None) -> Status:
@@ -305,13 +338,10 @@ class Snapshot:
         """
         for generator, state in self.states.values():
             generator.set_state(state)
-        if self.hash_seed is None:
-            os.environ.pop(HASH_SEED_VARIABLE, None)
-        else:
-            os.environ[HASH_SEED_VARIABLE] = self.hash_seed
+        _set_hash_seed(self.hash_seed)
         late = [generator.key for generator in generators() if generator.key not in self.states]
-        opaque = [library.name for library in libraries() if not any(True for _ in library.generators())]
+        opaque = [library.name for library in libraries() if library not in LIBRARIES and not [*library.generators()]]
         for recorded in fields(_Ledger):
             setattr(_ledger, recorded.name, getattr(self.ledger, recorded.name))
-        seed_again_on_import()
+        _seed_on_import()
         return late + opaque

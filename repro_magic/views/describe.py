@@ -36,7 +36,12 @@ def seeding(states: Sequence[GeneratorState], seed: int, *, is_new: bool = False
 
 
 def _is_seeded(state: GeneratorState) -> bool:
-    return state.status in (GeneratorStatus.UNTOUCHED, GeneratorStatus.DRAWN, GeneratorStatus.OPAQUE)
+    return state.status in (
+        GeneratorStatus.UNTOUCHED,
+        GeneratorStatus.DRAWN,
+        GeneratorStatus.MOVED,
+        GeneratorStatus.OPAQUE,
+    )
 
 
 def generators(states: Sequence[GeneratorState]) -> Document:

@@ -7,6 +7,7 @@ would be stripped (GitHub, nbviewer).
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -60,11 +61,13 @@ def _line_html(line: Line) -> str:
 
 
 def _table_text(table: Table) -> str:
+    state = random.getstate()
     import rich.box  # noqa: PLC0415 - 80 ms that only a table needs
     import rich.console  # noqa: PLC0415
     import rich.table  # noqa: PLC0415
     import rich.text  # noqa: PLC0415
 
+    random.setstate(state)  # rich draws a number when it is imported (rich/style.py); the user's stream is not ours
     drawn = rich.table.Table(
         title=table.title or None, title_justify="left", title_style="", box=rich.box.SIMPLE, pad_edge=False
     )

@@ -1,0 +1,86 @@
+"""Ctrl-C that strikes while switches are being turned waits until that is done.
+
+CPython raises KeyboardInterrupt between two instructions of Python code. After a long operation in C, such as a matrix
+product, that is often the first instruction of the `__exit__` that follows: the switches would never be put back. No
+code inside `__exit__` can prevent it. So while a scope is open, a handler stands before the user's own: it looks where
+the interrupt struck, and lets it through at once unless that is a function marked `uninterrupted`.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# How far out from where it struck: our own functions call each other and a switch's setter, hardly more.
+_DEPTH = 40
+
+_uninterrupted: set[CodeType] = set()
+
+
+def uninterrupted(function: _Function) -> _Function:
+    """Mark a function that Ctrl-C must not leave half done while a `Guard` is up.
+
+    Example:
+        >>> @uninterrupted
+        ... def put_back():
+        ...     return "all is back"
+        >>> put_back()
+        'all is back'
+    """
+    _uninterrupted.add(function.__code__)
+    return function
+
+
+class Guard:
+    """A handler of SIGINT that stands before the user's own, from `up` to `down`; in other threads it does nothing.
+
+    Attributes:
+        pending: whether an interrupt waits.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is installed yet."""
+        self.pending = False
+        self._is_up = False
+        self._before: Any = None
+
+    def up(self) -> None:
+        """Stand before the present handler, if that is a Python function: the default, a kernel's, asyncio's."""
+        before = signal.getsignal(signal.SIGINT)
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            self._before, self._is_up = before, True
+            signal.signal(signal.SIGINT, self)
+
+    def down(self) -> None:
+        """Step back, and let an interrupt through that had to wait."""
+        if not self._is_up:
+            return
+        self._is_up = False
+        present: Any = signal.getsignal(signal.SIGINT)
+        if present is self:  # else other code, or a later scope, stands before us
+            signal.signal(signal.SIGINT, self._still_up())
+        if self.pending:
+            self.pending = False
+            self._before(signal.SIGINT, None)
+
+    def _still_up(self) -> Any:  # noqa: ANN401 - a handler of any kind
+        """The nearest handler before this one that is not of a scope which has ended meanwhile."""
+        before = self._before
+        return before._still_up() if isinstance(before, Guard) and not before._is_up else before  # noqa: SLF001
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Let an interrupt through, or keep it if it struck inside a function marked `uninterrupted`."""
+        inner = frame
+        for _ in range(_DEPTH):
+            if inner is None:
+                break
+            if inner.f_code in _uninterrupted:
+                self.pending = True
+                return
+            inner = inner.f_back
+        self._before(number, frame)
