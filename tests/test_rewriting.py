@@ -26,7 +26,7 @@ def test_only_the_first_line_is_replaced(line: str, body: list[str]) -> None:
     first_text = next((text for text in body if text.strip()), "")
     if not first_text.startswith(("%%", " ", "\t")) and "__future__" not in "".join(body):
         assert marked[1:] == cell[1:]
-        assert as_written(marked) == [f"%%deterministic {line.strip()}".rstrip() + "\n", *cell[1:]]
+        assert as_written(marked) == [f"%%deterministic {line.rstrip().lstrip(SPACES)}".rstrip() + "\n", *cell[1:]]
     assert mark(list(cell)) == marked, "it must be pure"
 
 
@@ -53,6 +53,7 @@ def test_another_magic_below_becomes_its_own_call() -> None:
     ]
 
 
+SPACES = " \t"
 FUTURE = "from __future__ import annotations"
 
 

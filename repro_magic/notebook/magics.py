@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
@@ -77,6 +78,8 @@ class ReproMagic(Magics):
         """Take the shell, and what is told of every deterministic cell that was not quiet."""
         super().__init__(shell)
         self._shell = shell
+        # A cell in a loop of re-runs has one line; argparse takes a tenth of all that it costs.
+        self._cell_arguments = functools.lru_cache(functools.partial(parse, self.deterministic))
         self._note = note
 
     @magic_arguments()
@@ -185,8 +188,10 @@ class ReproMagic(Magics):
         Raises:
             UsageError: the line is wrong; nothing was changed.
         """
-        # Two frames up is the cell's: `open_cell` was called by `enter`, that by the cell.
-        arguments = parse(self.deterministic, self._shell.var_expand(line, 2))
+        # Variables come from the frame two up: `open_cell` was called by `enter`, that by the cell.
+        if "$" in line or "{" in line:
+            line = self._shell.var_expand(line, 2)
+        arguments = self._cell_arguments(line)
         scope = deterministic(
             arguments.seed,
             strict=arguments.strict,

@@ -123,7 +123,6 @@ def _sentinel_argument(statement: ast.stmt) -> str | None:
 
 
 # Names in the user's namespace could be shadowed, shown by %who, or deleted by %reset: the code reaches us by import.
-_CALL = f"__import__({__name__!r}, None, None, ('_',))"
 _keys = itertools.count()
 _rewriters: dict[int, CellRewriter] = {}
 _values: dict[int, Any] = {}
@@ -152,13 +151,13 @@ def take(key: int) -> object:
 
 
 def _call(place: ast.stmt, function: str, *arguments: ast.expr | int | str) -> ast.Call:
-    call = ast.parse(f"{_CALL}.{function}()", mode="eval").body
-    assert isinstance(call, ast.Call)  # noqa: S101 - what was just written
-    call.args = [ast.Constant(argument) for argument in arguments if not isinstance(argument, ast.expr)]
-    for node in ast.walk(call):
-        ast.copy_location(node, place)
-    call.args += [argument for argument in arguments if isinstance(argument, ast.expr)]  # these keep their own place
-    return call
+    """`__import__(THIS MODULE, None, None, ("_",)).FUNCTION(ARGUMENTS)`, standing where `place` stands."""
+    at = {name: getattr(place, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+    name = ast.Name("__import__", ast.Load(), **at)
+    # The last argument makes the import return this module, not the package.
+    module = ast.Call(name, [ast.Constant(value, **at) for value in (__name__, None, None, "_")], [], **at)
+    given = [part if isinstance(part, ast.expr) else ast.Constant(part, **at) for part in arguments]
+    return ast.Call(ast.Attribute(module, function, ast.Load(), **at), given, [], **at)
 
 
 class CellRewriter(ast.NodeTransformer):
@@ -188,7 +187,7 @@ class CellRewriter(ast.NodeTransformer):
             if start is None or line is None:
                 return node
             body = [*node.body[:start], *self._wrapped(line, node.body[start:])]
-            return ast.fix_missing_locations(ast.Module(body, node.type_ignores))
+            return ast.Module(body, node.type_ignores)
         except Exception:  # noqa: BLE001 - see the class: the sentinel then says it, loudly
             return node
 
@@ -207,7 +206,7 @@ class CellRewriter(ast.NodeTransformer):
         elif inside and self._interactivity() == "last_expr_or_assign":
             after = _assigned_name(inside[-1])
         context = ast.withitem(_call(first, "enter", self._id, line))
-        scope = ast.copy_location(ast.With([context], inside or [ast.Pass()]), first)
+        scope = ast.copy_location(ast.With([context], inside or [ast.copy_location(ast.Pass(), first)]), first)
         return [*futures, scope, *after]
 
 
@@ -229,4 +228,5 @@ def _assigned_name(statement: ast.stmt) -> list[ast.stmt]:
         target = statement.target
     if not isinstance(target, ast.Name):
         return []
-    return [ast.copy_location(ast.Expr(ast.Name(target.id, ast.Load())), statement)]
+    shown = ast.copy_location(ast.Name(target.id, ast.Load()), target)
+    return [ast.copy_location(ast.Expr(shown), statement)]

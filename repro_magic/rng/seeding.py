@@ -71,12 +71,16 @@ class _Reading:
     """One look at a generator."""
 
     def __init__(self, generator: Generator) -> None:
-        state = generator.get_state()
-        self.fingerprint = fingerprint(generator.to_bytes(state))
+        self._state = generator.get_state()
         self.seed_in_force = generator.seed_in_force()
+        self._to_bytes = generator.to_bytes
         self._is_fresh = generator.is_fresh
         self._follows = generator.follows
-        self._state = state
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The state in short. Worked out when asked for: most seedings are never looked at."""
+        return fingerprint(self._to_bytes(self._state))
 
     @functools.cached_property
     def fresh(self) -> bool | None:
