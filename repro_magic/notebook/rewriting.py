@@ -56,7 +56,8 @@ def mark(lines: list[str]) -> list[str]:
     call = sentinel(found["line"] or "")
     body = lines[1:]
     start = next((number for number, line in enumerate(body) if line.strip()), len(body))
-    body[start:] = leading_indent(body[start:])
+    if start < len(body) and body[start][0] in " \t":
+        body[start:] = leading_indent(body[start:])  # what IPython does to a cell that is indented as a whole
     if start < len(body) and body[start].startswith("%%"):
         return [f"{call}\n", *body[:start], *cell_magic(mark(body[start:]))]
     end = _end_of_futures(body)
