@@ -18,6 +18,7 @@ FLOORS = [
     {"exceptions"},
     {"importing", "interrupts"},
     {"rng", "determinism"},
+    {"ops"},
     {"scope", "overview"},
     {"views"},
     {"notebook"},
