@@ -24,36 +24,50 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
+    from repro_magic.ops.findings import Draw, Finding
     from repro_magic.overview import Status, status
     from repro_magic.rng.generators import Generator, Library
     from repro_magic.rng.seeding import GeneratorState, seed_everything
-    from repro_magic.scope import Report, deterministic
+    from repro_magic.scope import Report, WatchReport, deterministic, watch
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Draw",
+    "Finding",
     "Generator",
     "GeneratorState",
     "Library",
+    "NondeterminismWarning",
+    "NondeterministicOpError",
     "Report",
     "Status",
+    "WatchReport",
     "__version__",
     "deterministic",
     "load_ipython_extension",
     "seed_everything",
     "status",
     "unload_ipython_extension",
+    "watch",
 ]
 
 _HOMES = {
+    "Draw": "repro_magic.ops.findings",
+    "Finding": "repro_magic.ops.findings",
     "Generator": "repro_magic.rng.generators",
     "GeneratorState": "repro_magic.rng.seeding",
     "Library": "repro_magic.rng.generators",
+    "NondeterminismWarning": "repro_magic.exceptions",
+    "NondeterministicOpError": "repro_magic.exceptions",
     "Report": "repro_magic.scope",
     "Status": "repro_magic.overview",
+    "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
     "seed_everything": "repro_magic.rng.seeding",
     "status": "repro_magic.overview",
+    "watch": "repro_magic.scope",
 }
 
 

@@ -47,3 +47,25 @@ class ReproWarning(UserWarning):
 
 class HookFaultWarning(ReproWarning):
     """Something of ours failed outside the user's code; it was turned off and the user's code went on."""
+
+
+class NondeterminismWarning(ReproWarning):
+    """Flagged ops ran whose results may differ from run to run; the message says which, where, and what helps."""
+
+
+class NondeterministicOpError(ReproError, RuntimeError):
+    """A strict scope stopped an op whose result may differ from run to run, before it ran.
+
+    A `RuntimeError`, as PyTorch's own alerts are.
+
+    Attributes:
+        op: the op, e.g. `"put_"`.
+        line: the line that called it; None if no line of the user's did.
+        device: the type of device, e.g. `"cpu"`.
+        remedy: what to do.
+    """
+
+    def __init__(self, message: str, *, op: str, line: int | None, device: str, remedy: str) -> None:
+        """Take the whole sentence, and its parts."""
+        super().__init__(message)
+        self.op, self.line, self.device, self.remedy = op, line, device, remedy

@@ -1,10 +1,11 @@
-"""`deterministic()`: seed, switches and their way back, put together for `with`, for decorators and for cells alike."""
+"""`deterministic()` and `watch()`: seed, switches and watching, put together for `with`, decorators and cells alike."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,8 +13,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
-from repro_magic.exceptions import InvalidThreadsError
+from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning
 from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.ops.findings import Draw, Finding
+from repro_magic.ops.recorder import Recorder
+from repro_magic.ops.recording import Recording
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 
@@ -42,10 +46,34 @@ def checked_threads(threads: object) -> int:
 
 
 @dataclass
-class Report:
+class WatchReport:
+    """What ran in a watched scope. It fills while the scope runs.
+
+    Attributes:
+        findings: the flagged ops that ran, active ones first.
+        draws: the random ops that drew.
+    """
+
+    _recorder: Recorder = field(default_factory=Recorder, repr=False)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The flagged ops that ran so far, active ones first."""
+        return self._recorder.findings()
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The random ops that drew so far."""
+        return self._recorder.draws()
+
+
+@dataclass
+class Report(WatchReport):
     """What a deterministic scope did. It fills while the scope runs.
 
     Attributes:
+        findings: the flagged ops that ran, active ones first.
+        draws: the random ops that drew.
         seed: the seed given at the start, None when the generators were left alone.
         strict: whether an op without a deterministic path raises.
         name: the name given by the user.
@@ -76,6 +104,55 @@ class _Entry:
     applied: Applied
     snapshot: Snapshot | None
     guard: Guard
+    recording: Recording
+
+
+def _warn(report: WatchReport, level: int) -> None:
+    """One `NondeterminismWarning` for all that may differ; nothing if nothing does."""
+    told = [finding for finding in report.findings if finding.warns]
+    if told:
+        lines = [f"{one.op} on {one.device}, line {one.line}: {one.why} {one.remedy}" for one in told]
+        text = "results may differ from run to run\n  " + "\n  ".join(lines)
+        warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
+
+
+class watch:  # noqa: N801 - used like a function, as torch.no_grad is
+    """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
+
+    Args:
+        warn: emit one `NondeterminismWarning` at the end if results may differ.
+
+    Returns:
+        The context manager; its `with` target is a `WatchReport`.
+
+    Example:
+        >>> import torch
+        >>> with watch() as report:
+        ...     _ = torch.zeros(4).index_add_(0, torch.tensor([0, 0, 1]), torch.ones(3))
+        >>> [(one.op, one.status.value, one.count) for one in report.findings]
+        [('index_add_', 'latent', 1)]
+    """
+
+    def __init__(self, *, warn: bool = True) -> None:
+        """Nothing is watched before the scope is entered."""
+        self._should_warn = warn
+        self._open: list[tuple[WatchReport, Recording]] = []
+
+    def __enter__(self) -> WatchReport:
+        """Begin."""
+        recorder = Recorder()
+        recording = Recording(recorder)
+        recording.open()
+        report = WatchReport(recorder)
+        self._open.append((report, recording))
+        return report
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """End; the exception goes on, and then there is no warning beside it."""
+        report, recording = self._open.pop()
+        recording.close()
+        if self._should_warn and error is None:
+            _warn(report, 2)
 
 
 class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
@@ -87,6 +164,9 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
     imported only inside, they are turned then. On exit, be it by an error, Ctrl-C or SystemExit, each is what it was,
     a user's own value included.
 
+    Flagged ops are watched: `report.findings` tells which ran, and if strict, one that may differ raises
+    `NondeterministicOpError` before it runs. Fused attention takes its deterministic path although the mode is to warn.
+
     The switches belong to the process: code on other threads runs under them too, while the scope is open.
 
     Args:
@@ -95,6 +175,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         threads: threads of one CPU op inside, from 1; None leaves the number alone.
         name: a name of the user's, kept in the report.
         restore_rng: put all generators back on exit, too.
+        warn: emit one `NondeterminismWarning` at the end if results may differ all the same.
 
     Returns:
         The context manager; its `with` target is a `Report`. It is a decorator as well, of functions and of coroutine
@@ -103,6 +184,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
     Raises:
         InvalidSeedError: `seed` is no such integer.
         InvalidThreadsError: `threads` is no such integer.
+        NondeterministicOpError: `strict`, and an op may differ; also where other code wrapped that error.
         TypeError: used as a decorator of a class, or of a generator function, whose body would run after the call.
 
     Source:
@@ -117,7 +199,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         42
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of the user's
         self,
         seed: int | None = None,
         *,
@@ -125,6 +207,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         threads: int | None = None,
         name: str | None = None,
         restore_rng: bool = False,
+        warn: bool = True,
     ) -> None:
         """Check the arguments; nothing is changed before the scope is entered."""
         if callable(seed) and not hasattr(seed, "__index__"):
@@ -134,6 +217,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         self._strict = strict
         self._name = name
         self._restore_rng = restore_rng
+        self._should_warn = warn
         self._entries: list[_Entry] = []
 
     @uninterrupted
@@ -153,17 +237,23 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
 
     def _open(self, guard: Guard) -> _Entry:
         late = cublas_workspace()
-        report = Report(seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late])
+        recorder = Recorder(strict=self._strict, attention=True)
+        report = Report(
+            recorder, seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late]
+        )
         snapshot = Snapshot.take() if self._restore_rng else None
         applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
         report.changes = applied.changes
-        if self._seed is not None:
-            try:
+        recording = Recording(recorder)
+        try:
+            if self._seed is not None:
                 seed_quietly(self._seed)
-            except BaseException:
-                applied.restore()
-                raise
-        return _Entry(report, applied, snapshot, guard)
+            recording.open()
+        except BaseException:
+            recording.close()
+            applied.restore()
+            raise
+        return _Entry(report, applied, snapshot, guard, recording)
 
     @uninterrupted
     def __exit__(
@@ -175,6 +265,18 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         entry = self._entries.pop()
         torch = sys.modules.get("torch")
         entry.report.threads = None if torch is None else torch.get_num_threads()
+        try:
+            entry.recording.close()
+        finally:
+            self._put_back(entry)
+        refused = entry.recording.recorder.refused
+        if refused is not None and isinstance(error, RuntimeError) and error is not refused:
+            raise refused from error  # TorchScript and Dynamo wrap it into errors of their own
+        if self._should_warn and error is None:
+            _warn(entry.report, 2)
+
+    @uninterrupted
+    def _put_back(self, entry: _Entry) -> None:
         try:
             entry.applied.restore()
         finally:
@@ -215,5 +317,10 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
     def _another(self) -> deterministic:
         """The same scope for another call: calls of a decorated function may overlap, on threads or as tasks."""
         return deterministic(
-            self._seed, strict=self._strict, threads=self._threads, name=self._name, restore_rng=self._restore_rng
+            self._seed,
+            strict=self._strict,
+            threads=self._threads,
+            name=self._name,
+            restore_rng=self._restore_rng,
+            warn=self._should_warn,
         )

@@ -27,7 +27,7 @@ def switch_values() -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Generators, switches, environment and what the package remembers: for each test as if it were the first."""
-    switches = [(switch, switch.read()) for switch in SWITCHES[:8] if switch.present()]
+    switches = [(switch, switch.read()) for switch in SWITCHES[:9] if switch.present()]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     environment = dict(os.environ)
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())

@@ -12,7 +12,9 @@ import torch
 from conftest import switch_values
 
 import repro_magic
+from repro_magic import NondeterminismWarning, NondeterministicOpError
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError
+from repro_magic.ops.findings import Status
 from repro_magic.rng.seeding import seed_in_force
 
 
@@ -135,14 +137,25 @@ def test_a_wrong_seed_is_refused_before_anything_is_touched() -> None:
     assert switch_values() == before
 
 
-def test_strict_raises_where_there_is_no_deterministic_path_and_the_default_warns() -> None:
+def test_strict_raises_where_an_op_can_differ_and_the_default_warns() -> None:
     """`put_` with accumulate=False has no deterministic path, on a CPU too."""
-    target, index, source = torch.zeros(4), torch.tensor([0, 1]), torch.ones(2)
-    with pytest.raises(RuntimeError, match="put_"), repro_magic.deterministic(strict=True):
+    index = torch.arange(40_000) % 7
+    target, source = torch.zeros(40_000), torch.rand(40_000)
+    with pytest.raises(NondeterministicOpError, match="put_") as raised, repro_magic.deterministic(strict=True):
         target.put_(index, source)
-    with pytest.warns(UserWarning, match="put_"), repro_magic.deterministic():
+    assert (raised.value.op, raised.value.device) == ("put_", "cpu")
+    assert (raised.value.line or 0) > 0
+    assert not target.any(), "it was stopped before it ran"
+    with pytest.warns(NondeterminismWarning, match="put_"), repro_magic.deterministic():
         target.put_(index, source)
-    assert target.tolist() == [1, 1, 0, 0]
+
+
+def test_what_pytorch_warns_of_without_reason_is_no_warning_of_ours() -> None:
+    """GIVEN no index twice WHEN PyTorch warns of `put_` all the same THEN that is kept beside the finding."""
+    with repro_magic.deterministic() as report:
+        torch.zeros(4).put_(torch.tensor([0, 1]), torch.ones(2))
+    (found,) = report.findings
+    assert (found.op, found.status, found.alerts) == ("put_", Status.LATENT, True)
 
 
 def test_uninitialized_memory_is_filled_inside() -> None:

@@ -187,6 +187,13 @@ THREADS = _functions(
     says="Threads of one CPU op. A reduction can give other bits with another number.",
 )
 
+CUDNN_ATTENTION = _functions(
+    "torch.backends.cuda.enable_cudnn_sdp",
+    read="_C._get_cudnn_sdp_enabled",
+    write="_C._set_sdp_use_cudnn",
+    says="Attention may use cuDNN's kernel, whose backward has no deterministic path.",
+)
+
 # What can be shown besides; nothing here turns these.
 _SHOWN_ONLY: tuple[Switch, ...] = (
     _attribute("backends.cudnn.enabled", says="cuDNN is used at all."),
@@ -214,12 +221,6 @@ _SHOWN_ONLY: tuple[Switch, ...] = (
         says="Attention may use the memory-efficient kernel; its backward is nondeterministic unless the switch is on.",
     ),
     _functions(
-        "torch.backends.cuda.enable_cudnn_sdp",
-        read="backends.cuda.cudnn_sdp_enabled",
-        write="backends.cuda.enable_cudnn_sdp",
-        says="Attention may use cuDNN's kernel; its backward is nondeterministic.",
-    ),
-    _functions(
         "torch.set_num_interop_threads",
         read="get_num_interop_threads",
         write="set_num_interop_threads",
@@ -243,6 +244,7 @@ SWITCHES: tuple[Switch, ...] = (
     INDUCTOR_DETERMINISTIC,
     CUBLAS_WORKSPACE,
     THREADS,
+    CUDNN_ATTENTION,
     *_SHOWN_ONLY,
 )
 
@@ -271,6 +273,7 @@ def deterministic_targets(*, strict: bool = False, threads: int | None = None) -
         MKLDNN_DETERMINISTIC: True,
         INDUCTOR_DETERMINISTIC: True,
         CUBLAS_WORKSPACE: workspace if workspace in CUBLAS_DETERMINISTIC else CUBLAS_DETERMINISTIC[0],
+        CUDNN_ATTENTION: False,
     }
     if threads is not None:
         targets[THREADS] = threads

@@ -13,11 +13,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_argstring
 from IPython.display import display
+from traitlets import Bool
 
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, UnwrappedCellError
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.rewriting import MAGIC, mark
-from repro_magic.overview import status
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import generator_states, new_seed, seed_everything
 from repro_magic.scope import Report, checked_threads, deterministic
@@ -74,9 +74,20 @@ def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
 class ReproMagic(Magics):
     """`%repro_seed`, `%repro_status` and `%%deterministic`."""
 
-    def __init__(self, shell: InteractiveShell, *, note: Callable[[Report], object]) -> None:
-        """Take the shell, and what is told of every deterministic cell that was not quiet."""
-        super().__init__(shell)
+    watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
+        config=True
+    )
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        *,
+        note: Callable[[Report, bool], object],
+        describe_status: Callable[[], Document],
+    ) -> None:
+        """Take the shell, who is told of each deterministic cell and whether it is quiet, and the status."""
+        super().__init__(shell, parent=shell)
+        self._describe_status = describe_status
         self._shell = shell
         # A cell in a loop of re-runs has one line; argparse takes a tenth of all that it costs.
         self._cell_arguments = functools.lru_cache(functools.partial(parse, self.deterministic))
@@ -119,9 +130,11 @@ class ReproMagic(Magics):
     @kwds(usage="%(prog)s")
     @line_magic
     def repro_status(self, line: str) -> None:
-        """Show generators, switches, what can no longer be changed in this process, versions and devices.
+        """Show flagged ops by cell, generators, switches, what is fixed in this process, versions and devices.
 
-        Nothing is changed or started by looking.
+        Of the flagged ops that ran it says which are active (can give another result here in another run), handled
+        (PyTorch's deterministic path is taken) or latent (would differ on CUDA, or with more elements). Nothing is
+        changed or started by looking.
 
         Examples:
         --------
@@ -130,11 +143,11 @@ class ReproMagic(Magics):
           %repro_status
         """
         parse(self.repro_status, line)
-        show(describe.status(status()))
+        show(self._describe_status())
 
     @magic_arguments()
     @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
-    @argument("--strict", action="store_true", help="An op without a deterministic path raises instead of warning.")
+    @argument("--strict", action="store_true", help="An op that can differ from run to run raises before it runs.")
     @argument("--threads", type=_threads, metavar="N", help="Threads of one CPU op inside the cell.")
     @argument("--name", type=_unquoted, metavar="NAME", help="A name for the cell, shown in its line.")
     @argument("--restore-rng", action="store_true", help="Put all generators back after the cell.")
@@ -147,10 +160,12 @@ class ReproMagic(Magics):
         The cell stays an ordinary cell: Out, await, errors and line numbers work as ever. It must be the cell's first
         line; %%time, %%timeit and %%capture may stand above it, other cell magics below it.
 
-        Inside: torch.use_deterministic_algorithms (it warns where an op has no deterministic path, with --strict it
-        raises), cudnn.deterministic on, cudnn.benchmark off, uninitialized memory filled, oneDNN's and Inductor's
-        deterministic modes on, CUBLAS_WORKSPACE_CONFIG set. Afterwards, also after an error or an interrupt, each is
-        what it was.
+        Its line names the flagged ops that ran: handled, latent, or in red those that can differ all the same. With
+        --strict such an op raises NondeterministicOpError before it runs.
+
+        Inside: torch.use_deterministic_algorithms, cudnn.deterministic on, cudnn.benchmark off, uninitialized memory
+        filled, oneDNN's and Inductor's deterministic modes on, cuDNN's attention off, CUBLAS_WORKSPACE_CONFIG set.
+        Afterwards, also after an error or an interrupt, each is what it was.
 
         While an awaiting cell waits, background tasks run under its switches; a generator made here and consumed in
         another cell runs without them. In code: with repro_magic.deterministic(seed=42): ...
@@ -198,14 +213,15 @@ class ReproMagic(Magics):
             threads=arguments.threads,
             name=arguments.name,
             restore_rng=arguments.restore_rng,
+            warn=False,
         )
-        return CellScope(scope, note=None if arguments.quiet else self._note)
+        return CellScope(scope, note=lambda report: self._note(report, arguments.quiet))
 
 
 class CellScope:
     """A deterministic scope that tells what it did when it is left, on every way out."""
 
-    def __init__(self, scope: deterministic, note: Callable[[Report], object] | None) -> None:
+    def __init__(self, scope: deterministic, note: Callable[[Report], object]) -> None:
         """Take the scope, and who is told."""
         self._scope, self._note = scope, note
         self._report: Report | None = None
@@ -222,7 +238,7 @@ class CellScope:
         try:
             self._scope.__exit__(*exception)
         finally:
-            if self._note is not None and self._report is not None:
+            if self._report is not None:
                 self._note(self._report)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,10 +15,18 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
+from repro_magic.ops.findings import Finding
+from repro_magic.ops.recorder import Recorder
+from repro_magic.ops.recording import Recording, release
+from repro_magic.overview import status
 from repro_magic.rng.seeding import note_load, resume, suspend
 from repro_magic.scope import Report
 from repro_magic.views import describe
+from repro_magic.views import findings as in_words
+from repro_magic.views.document import Document
 
+# The findings of so many cells are kept for %repro_status.
+_CELLS = 500
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
@@ -44,7 +53,12 @@ class Session:
         self._shell = shell
         self._is_open = True
         self._reports: list[Report] = []
-        self._magics = ReproMagic(shell, note=self._note)
+        self._told: set[object] = set()
+        self._recording: Recording | None = None
+        self._depth = 0
+        self._cells: deque[tuple[str, Sequence[Finding]]] = deque(maxlen=_CELLS)
+        self._numbers: dict[str, int] = {}
+        self._magics = ReproMagic(shell, note=self._note, describe_status=self._describe_status)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
         note_load()
@@ -54,7 +68,11 @@ class Session:
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
+        self._undo += [release, self._stop_watching]
+        self._hook("pre_run_cell", self._before_cell)
         self._hook("post_run_cell", self._after_cell)
+        # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
+        self._start_watching()
 
     def close(self) -> None:
         """Undo what `__init__` did, last thing first."""
@@ -108,8 +126,27 @@ class Session:
         self._shell.events.register(event, guarded)
         self._undo.append(off)
 
+    def _before_cell(self, _info: object) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self._stop_watching()  # left over where a cell ended without an event
+            self._start_watching()
+
     def _after_cell(self, result: ExecutionResult | None) -> None:
+        self._depth = max(0, self._depth - 1)
+        if self._depth:  # a run_cell inside a cell: the outer one tells of both
+            return
+        number = getattr(result, "execution_count", None)
+        self._know_cell(result, number)
+        findings = self._stop_watching()
+        if findings:
+            self._cells.append(("this cell" if number is None else f"In[{number}]", findings))
         self._show_reports()
+        untold = [finding for finding in findings if finding.where not in self._told]
+        self._told.clear()
+        block = in_words.active(untold, functools.partial(self._label, here=number))
+        if block.parts:
+            show(block)
         # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
         if result is not None and getattr(result.info, "store_history", False):
             assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
@@ -117,9 +154,42 @@ class Session:
             if history:
                 history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
 
-    def _note(self, report: Report) -> None:
+    def _start_watching(self) -> None:
+        if self._magics.watch:
+            self._recording = Recording(Recorder())
+            self._recording.open()
+
+    def _stop_watching(self) -> list[Finding]:
+        """End the recording, if there is one; what it found."""
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return []
+        recording.close()
+        return recording.recorder.findings()
+
+    def _know_cell(self, result: ExecutionResult | None, number: int | None) -> None:
+        """IPython before 8 does not tell which file name is which cell's; it makes the name from the cell's text."""
+        raw = getattr(getattr(result, "info", None), "raw_cell", None)
+        if number is not None and raw is not None and not hasattr(self._shell.compile, "_filename_map"):
+            name = self._shell.compile.get_code_name(raw, self._shell.transform_cell(raw), number)
+            self._numbers[name] = number
+
+    def _label(self, file: str, here: int | None = None) -> str:
+        """What a user calls a file: nothing for the cell that is told of, `In[2]` for another."""
+        numbers = getattr(self._shell.compile, "_filename_map", self._numbers)
+        number = numbers.get(file)
+        if number is None:
+            return file
+        return "" if number == here else f"In[{number}]"
+
+    def _describe_status(self) -> Document:
+        return describe.status(status(), list(self._cells), self._label)
+
+    def _note(self, report: Report, quiet: bool) -> None:  # noqa: FBT001 - a callback's
         """Show the report when the cell is over; at once if the cell itself has unloaded us."""
-        self._reports.append(report)
+        if not quiet:
+            self._reports.append(report)
+            self._told.update(finding.where for finding in report.findings)
         if not self._is_open:
             self._show_reports()
 
@@ -127,7 +197,12 @@ class Session:
         reports = self._reports.copy()
         self._reports.clear()
         if reports:
-            show(describe.reports(reports))
+            # Only the cell that has just run is meant, so its own lines need no name.
+            show(describe.reports(reports, functools.partial(self._label, here=self._present())))
+
+    def _present(self) -> int | None:
+        numbers = getattr(self._shell.compile, "_filename_map", self._numbers)
+        return max(numbers.values(), default=None)
 
     def _flag_matches(self, text: str) -> list[str]:
         """Flags that go on with `text`, where a magic of ours stands before the cursor."""

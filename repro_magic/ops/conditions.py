@@ -398,7 +398,7 @@ def split_among_threads(written: Callable[[Call], int], at_least: int) -> Condit
 
     @careful
     def holds(call: Call) -> bool | None:
-        return call.threads > 1 and written(call) >= at_least
+        return call.at_scale or (call.threads > 1 and written(call) >= at_least)
 
     return holds
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from repro_magic.ops.findings import Finding
 from repro_magic.overview import Status
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
 from repro_magic.rng.seeding import Status as GeneratorStatus
 from repro_magic.scope import Report
+from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document, Line, Table
 
 
@@ -49,14 +51,19 @@ def generators(states: Sequence[GeneratorState]) -> Document:
     return Document((_generators_table(states, title=""),))
 
 
-def status(found: Status) -> Document:
-    """What `%repro_status` shows."""
+def status(
+    found: Status,
+    cells: Sequence[tuple[str, Sequence[Finding]]] = (),
+    label: in_words.Label = in_words.plain_label,
+) -> Document:
+    """What `%repro_status` shows; `cells` are the flagged ops of each cell."""
     seed = "Unseeded: numbers will change on re-run" if found.seed is None else f"Seeded with {found.seed}"
     switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
     fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in found.fixed]
     return Document(
         (
             Line(seed),
+            *in_words.by_cell(cells, label),
             _generators_table(found.generators, title="Generators"),
             Table("Switches", ("switch", "now", "what it does"), switches),
             Table("Fixed in this process", ("what", "value", "why, and what to do"), fixed),
@@ -66,16 +73,16 @@ def status(found: Status) -> Document:
     )
 
 
-def reports(done: Sequence[Report]) -> Document:
+def reports(done: Sequence[Report], label: in_words.Label = in_words.plain_label) -> Document:
     """The quiet line under a cell with deterministic scopes, usually one; under `%%timeit` thousands of the same."""
-    documents = {report(one): None for one in done}
+    documents = {report(one, label): None for one in done}
     parts = [part for document in documents for part in document.parts]
     if len(done) > len(documents):
         parts.append(Line(f"Entered {len(done)} times in this cell."))
     return Document(tuple(parts))
 
 
-def report(done: Report) -> Document:
+def report(done: Report, label: in_words.Label = in_words.plain_label) -> Document:
     """One deterministic scope: its line, and what went otherwise than a user would expect."""
     name = f" {done.name}" if done.name else ""
     parts = ["seed not set" if done.seed is None else f"seed {done.seed}"]
@@ -90,16 +97,21 @@ def report(done: Report) -> Document:
         parts.append(_count(done.threads, "thread", "threads"))
     if done.rng_restored:
         parts.append("generators put back")
+    findings = done.findings
+    parts += in_words.counted(findings)
     detail = "\n".join(
         f"{change.switch.name}: {change.switch.value_in_words(change.during)}"
         f" (otherwise {change.switch.value_in_words(change.before)})"
         for change in done.changes
     )
-    lines = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
+    lines: list[Line | Table] = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
     lines += [
         Line(f"The cell set {reading.switch.name} to {reading.in_words}; it was put back as well.")
         for reading in done.overridden
     ]
+    if alerting := in_words.alerting(findings):
+        lines.append(Line(f"PyTorch warns of {', '.join(alerting)}, but the result is always the same here."))
+    lines += in_words.active(findings, label, heading="Nondeterministic all the same:").parts
     if done.rng_not_restored:
         lines.append(
             Line(f"Not put back, for their state was not readable at the start: {', '.join(done.rng_not_restored)}.")

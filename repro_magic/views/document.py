@@ -1,18 +1,30 @@
 """A small document of lines and tables, and its two forms: plain text and self-contained HTML.
 
-The HTML names no colour and brings no script: it takes the page's own, light or dark, and works where styles of ours
-would be stripped (GitHub, nbviewer).
+The HTML brings no script and names no colour but one for alarms: it takes the page's own, light or dark, and works
+where styles of ours would be stripped (GitHub, nbviewer).
 """
 
 from __future__ import annotations
 
 import io
 import random
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from html import escape
 
 _TEXT_WIDTH = 110
+
+
+class Tone(Enum):
+    """How a line looks in HTML. Plain text has none: what matters is in the words, and in a symbol."""
+
+    PLAIN = "font-size: 0.9em; opacity: 0.85"
+    STRONG = "font-size: 0.9em; font-weight: 600"
+    CODE = "font-size: 0.9em; font-family: monospace; white-space: pre-wrap"
+    # JupyterLab's red where there is one; elsewhere one that reads on white and on black.
+    ALARM = "font-weight: 600; color: var(--jp-error-color1, #e0383e)"
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,8 @@ class Line:
 
     text: str
     detail: str = ""
+    tone: Tone = Tone.PLAIN
+    indent: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +66,22 @@ class Document:
 
 
 def _line_text(line: Line) -> str:
-    return line.text
+    margin = "  " * line.indent
+    wrapped = textwrap.wrap(
+        line.text,
+        _TEXT_WIDTH,
+        initial_indent=margin,
+        subsequent_indent=f"{margin}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(wrapped) if line.indent else line.text
 
 
 def _line_html(line: Line) -> str:
     detail = f' title="{escape(line.detail)}"' if line.detail else ""
-    return f'<div style="font-size: 0.9em; opacity: 0.85"{detail}>{escape(line.text)}</div>'
+    margin = f"; margin-left: {1.2 * line.indent:.1f}em" if line.indent else ""
+    return f'<div style="{line.tone.value}{margin}"{detail}>{escape(line.text)}</div>'
 
 
 def _table_text(table: Table) -> str:

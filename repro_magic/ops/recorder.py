@@ -1,0 +1,396 @@
+"""What ran while somebody watched: calls of flagged ops, aggregated as they come, and told as findings.
+
+The price of one call is what the house promises to keep small, so nothing is computed that is not asked for: places
+stay code objects, a call of the same form as an earlier one gets the earlier judgement, values are looked at in the
+first calls of a place only.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any
+
+from repro_magic.exceptions import NondeterministicOpError
+from repro_magic.ops.catalogue import Call, Direction, Entry
+from repro_magic.ops.findings import Draw, Finding, Status
+from repro_magic.ops.judging import Judgement, Switches, judge
+from repro_magic.ops.source import Place, Site, site_of
+
+# Values are looked at in so many calls of one op at one place.
+LOOKS = 3
+_NOBODY = id(None)
+_UNKNOWN: Any = object()
+# So many forms of call (shapes, dtypes, switches) are remembered of one op at one place.
+_FORMS = 128
+# So many nodes of the autograd graph are remembered with the line that made them.
+_NODES = 2048
+
+
+@dataclass(frozen=True)
+class WatchedOp:
+    """One overload that is watched.
+
+    Attributes:
+        name: the overload, e.g. `"index_add_.default"`; with its namespace if that is not aten's.
+        entries: what the catalogue says of it.
+        names: its arguments, in order.
+        defaults: argument -> value, for those that may be left out.
+        hot: called so often that it is counted only until it is known.
+        draws: whether it draws random numbers.
+        makes: whether the backward pass of what it makes is flagged, so that its line is worth remembering.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    hot: bool = False
+    draws: bool = False
+    makes: bool = False
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Every argument by its name."""
+        return {**self.defaults, **dict(zip(self.names, args, strict=False)), **kwargs}
+
+
+@dataclass(eq=False)
+class _Seen:
+    """One entry at one site on one device in one direction."""
+
+    entry: Entry
+    device: str
+    backward: bool
+    site: Site
+    made_by: Site | None
+    hot: bool
+    traced: bool
+    looks: int = 0
+    looked: Judgement | None = None
+    forms: dict[object, Judgement | None] = field(default_factory=dict)
+    calls: Counter[Judgement | None] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One of PyTorch's own warnings of nondeterminism, kept instead of shown.
+
+    Attributes:
+        name: PyTorch's name for the op, as in `Entry.alerts`.
+        message: the first sentence of its warning.
+        site: where it came from.
+    """
+
+    name: str
+    message: str
+    site: Site
+
+
+def _form(value: Any) -> object:  # noqa: ANN401 - any argument of an op
+    """What of an argument a status can depend on, other than the values of a tensor."""
+    if isinstance(value, sys.modules["torch"].Tensor):
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, list | tuple):
+        return tuple(map(_form, value))
+    return value
+
+
+def device_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """The type of device that an op runs on: that of its first tensor, else what it was told."""
+    tensor = first_tensor(args)
+    if tensor is not None:
+        return str(tensor.device.type)
+    device = kwargs.get("device")
+    return getattr(device, "type", "cpu")
+
+
+def first_tensor(values: Any) -> Any:  # noqa: ANN401 - a tensor or None; torch may not be imported here
+    """The first tensor among arguments and lists of them."""
+    tensor = sys.modules["torch"].Tensor
+    for value in values:
+        if isinstance(value, tensor):
+            return value
+        if isinstance(value, list | tuple) and (found := first_tensor(value)) is not None:
+            return found
+    return None
+
+
+class Recorder:
+    """What ran in one watched stretch of code.
+
+    Attributes:
+        strict: an op that may differ raises before it runs.
+        attention: fused attention takes its deterministic path even in warn mode.
+        alerts: PyTorch's own warnings, kept instead of shown.
+        refused: the error that stopped an op, since other code may have caught or wrapped it.
+        fault: a fault of ours that ended the watching; told once at the end.
+        worn: whether hot ops went on uncounted.
+    """
+
+    def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
+        """Start with nothing seen."""
+        self.strict, self.attention = strict, attention
+        self.alerts: list[Alert] = []
+        self.refused: NondeterministicOpError | None = None
+        self.fault: BaseException | None = None
+        self.worn = False
+        self._seen: dict[object, _Seen] = {}
+        self._draws: dict[object, tuple[WatchedOp, str, Site]] = {}
+        self._drawn: Counter[object] = Counter()
+        self._makers: dict[int, tuple[str, Site]] = {}
+        self._graphs: dict[object, tuple[list[Finding], Site]] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+
+    def call(
+        self, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType, *, traced: bool
+    ) -> None:
+        """Take note of a call that is about to run.
+
+        Raises:
+            NondeterministicOpError: the scope is strict, and the op may differ.
+        """
+        torch = sys.modules["torch"]
+        node = torch._C._current_autograd_node()  # noqa: SLF001 - there is no public question
+        site = self._site(frame)
+        device = device_of(args, kwargs)
+        if op.draws and not traced:
+            draw = (op.name, device, site.key)
+            with self._lock:
+                self._draws.setdefault(draw, (op, device, site))
+                self._drawn[draw] += 1
+        for entry in op.entries:
+            backward = node is not None or entry.direction is Direction.BACKWARD
+            key = (entry.op, device, backward, traced, site.key)
+            seen = self._seen.get(key)
+            if seen is None:
+                seen = _Seen(entry, device, backward, site, self._maker(node), op.hot, traced)
+                with self._lock:
+                    seen = self._seen.setdefault(key, seen)
+            judgement = self._judge(seen, op, args, kwargs)
+            if self.strict and not traced and judgement is not None and judgement.status is Status.ACTIVE:
+                self.refused = _refusal(seen, judgement)
+                raise self.refused
+            with self._lock:
+                seen.calls[judgement] += 1
+
+    def _site(self, frame: FrameType) -> Site:
+        site = site_of(frame)
+        if site.key[0] != _NOBODY or threading.get_ident() == self._thread:
+            return site
+        # One of autograd's own threads: whoever waits for it is the one that called.
+        return site_of(sys._current_frames().get(self._thread))  # noqa: SLF001 - there is no public way
+
+    def _maker(self, node: Any) -> Site | None:  # noqa: ANN401 - torch's Node
+        if node is None:
+            return None
+        name, site = self._makers.get(node._sequence_nr(), ("", None))  # noqa: SLF001 - there is no public way
+        # A number that another thread gave, or that was passed on to another op, would name the wrong line.
+        return (
+            site
+            if site is not None and name == _plain(node.name().removesuffix("0").removesuffix("Backward"))
+            else None
+        )
+
+    def made(self, name: str, numbers: range, frame: FrameType) -> None:
+        """Remember the line that made some nodes of the autograd graph."""
+        if not numbers or threading.get_ident() != self._thread:
+            return
+        if len(self._makers) > _NODES:
+            self._makers.clear()
+        site = site_of(frame)
+        for number in numbers:
+            self._makers[number] = (_plain(name.partition(".")[0]), site)
+
+    def _judge(self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judgement | None:
+        torch = sys.modules["torch"]
+        backends = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
+        switches = (
+            backends._get_deterministic_algorithms(),  # noqa: SLF001
+            backends._get_deterministic_algorithms_warn_only(),  # noqa: SLF001
+            self.attention,
+        )
+        threads = torch.get_num_threads()
+        form: object = None
+        if not seen.traced:  # a symbolic size must not be compared: the comparison would become a guard
+            cudnn = backends._get_cudnn_benchmark(), backends._get_cudnn_deterministic()  # noqa: SLF001
+            form = op.name, switches, threads, cudnn, _form(args), tuple(kwargs), _form(tuple(kwargs.values()))
+            judgement: Judgement | None = seen.forms.get(form, _UNKNOWN)
+            if judgement is not _UNKNOWN and (judgement is None or judgement.settled):
+                return judgement
+        call = Call(op.name, op.bind(args, kwargs), threads, look=False)
+        now = Switches(*switches)
+        judgement = judge(seen.entry, call, seen.device, now)
+        if form is not None:
+            if len(seen.forms) >= _FORMS:
+                seen.forms.clear()
+            seen.forms[form] = judgement
+        if judgement is None or judgement.settled:
+            return judgement
+        return self._unsettled(seen, call, now, judgement)
+
+    def _unsettled(self, seen: _Seen, call: Call, switches: Switches, judgement: Judgement) -> Judgement | None:
+        """Only the values can tell: look at those of the first calls, and take the others for the same."""
+        if seen.traced:
+            # On a CPU nearly every index is without the repeats that it takes: unknown is not yet a reason to warn.
+            return judgement if seen.device != "cpu" else None
+        if seen.looks < LOOKS:
+            seen.looks += 1
+            found = judge(seen.entry, replace(call, look=True), seen.device, switches)
+            if seen.looked is None or seen.looked.status is not Status.ACTIVE:
+                seen.looked = found
+            return found
+        return seen.looked if seen.device == "cpu" else judgement
+
+    def ran_graph(self, key: object, findings: list[Finding], frame: FrameType) -> None:
+        """Take note that a compiled graph runs, whose ops cannot be seen."""
+        with self._lock:
+            if key not in self._graphs:
+                self._graphs[key] = (findings, site_of(frame))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a flagged op was seen at all."""
+        return bool(self._seen)
+
+    def traced_findings(self) -> list[Finding]:
+        """What was seen on tensors without values so far."""
+        return [finding for finding in self._calls() if finding.traced]
+
+    def findings(self) -> list[Finding]:
+        """All that was found, active ones first, in the order they came."""
+        ran = list(self._calls())
+        eager = {(finding.op, finding.device) for finding in ran if not finding.traced}
+        graphs = list(self._in_graphs(eager))
+        in_graphs = {(finding.op, finding.device) for finding in graphs}
+        # A graph that runs op by op is seen doing so: then it need not be told a second time.
+        told = [one for one in ran if not one.traced or (one.op, one.device) not in eager | in_graphs]
+        merged = _merged([*told, *graphs, *self._from_alerts(ran)])
+        order = list(Status)
+        return sorted(merged, key=lambda finding: order.index(finding.status))
+
+    def draws(self) -> list[Draw]:
+        """The random ops that drew, in the order they came."""
+        with self._lock:
+            found = [(*self._draws[key], self._drawn[key]) for key in self._draws]
+        merged: Counter[tuple[str, str, Place | None]] = Counter()
+        for op, device, site, count in found:
+            merged[op.name, device, site.place] += count
+        return [Draw(*key, count=count, at_least=self.worn) for key, count in merged.items()]
+
+    def _calls(self) -> Iterator[Finding]:
+        with self._lock:
+            found = [(seen, dict(seen.calls)) for seen in self._seen.values()]
+        for seen, calls in found:
+            for judgement, count in calls.items():
+                if judgement is not None:
+                    yield _finding(seen, judgement, count, at_least=seen.hot and self.worn)
+
+    def _in_graphs(self, eager: set[tuple[str, str]]) -> Iterator[Finding]:
+        for findings, site in self._graphs.values():
+            for one in findings:
+                if (one.op, one.device) not in eager:
+                    yield replace(one, place=site.place, called_from=site.called_from, graph=True, count=0)
+
+    def _from_alerts(self, ran: list[Finding]) -> Iterator[Finding]:
+        """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""
+        known = {alert for seen in self._seen.values() for alert in seen.entry.alerts}
+        counts = Counter((alert.name, alert.site.place) for alert in self.alerts)
+        told = set()
+        for alert in self.alerts:
+            key = alert.name, alert.site.place
+            if alert.name in known or key in told or any(alert.name in finding.op for finding in ran):
+                continue
+            told.add(key)
+            yield Finding(
+                op=alert.name,
+                public=alert.name,
+                status=Status.ACTIVE,
+                device="unknown",
+                direction=Direction.FORWARD,
+                place=alert.site.place,
+                called_from=alert.site.called_from,
+                made_by=None,
+                count=counts[key],
+                at_least=True,
+                why=f"PyTorch says: {alert.message}",
+                remedy="Look the op up in the documentation of torch.use_deterministic_algorithms.",
+                elsewhere=None,
+                alerts=True,
+                graph=False,
+                traced=False,
+                accepted=_accepts(alert.site, alert.name, alert.name),
+                link="https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html",
+            )
+
+
+def _plain(name: str) -> str:
+    """An op's name as the autograd graph spells it: `"index_select"` is IndexSelect there."""
+    return name.replace("_", "").lower()
+
+
+def _accepts(site: Site, *names: str) -> bool:
+    """Whether the line, or the cell's line that led to it, accepts the op under one of its names."""
+    accepted = frozenset().union(*(place.accepted for place in (site.place, site.called_from) if place is not None))
+    return any(name in accepted or name.rpartition(".")[2] in accepted for name in names)
+
+
+def _finding(seen: _Seen, judgement: Judgement, count: int, *, at_least: bool) -> Finding:
+    entry, hazard, site = seen.entry, judgement.hazard, seen.site
+    return Finding(
+        op=entry.op,
+        public=entry.public,
+        status=judgement.status,
+        device=seen.device,
+        direction=Direction.BACKWARD if seen.backward else Direction.FORWARD,
+        place=site.place,
+        called_from=site.called_from,
+        made_by=None if seen.made_by is None else seen.made_by.place,
+        count=0 if seen.traced else count,
+        at_least=at_least,
+        why=hazard.why,
+        remedy=hazard.remedy,
+        elsewhere=judgement.elsewhere,
+        alerts=judgement.alerts,
+        graph=False,
+        traced=seen.traced,
+        accepted=_accepts(site, entry.op, entry.public, *entry.names),
+        link=entry.link,
+    )
+
+
+def _merged(findings: list[Finding]) -> list[Finding]:
+    """Calls of one line, seen at several instructions of it or in several forms, told as one."""
+    merged: dict[object, Finding] = {}
+    for one in findings:
+        key = (one.where, one.status, one.elsewhere, one.why, one.traced, one.graph)
+        first = merged.get(key)
+        merged[key] = (
+            one
+            if first is None
+            else replace(
+                first,
+                count=first.count + one.count,
+                at_least=first.at_least or one.at_least,
+                made_by=first.made_by or one.made_by,
+                alerts=first.alerts or one.alerts,
+            )
+        )
+    return list(merged.values())
+
+
+def _refusal(seen: _Seen, judgement: Judgement) -> NondeterministicOpError:
+    place, remedy = seen.site.place, judgement.hazard.remedy
+    where = "" if place is None else f" at line {place.line} ({place.text})"
+    return NondeterministicOpError(
+        f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} may differ from run to run, so it was stopped. "
+        f"{judgement.hazard.why} {remedy}",
+        op=seen.entry.op,
+        line=None if place is None else place.line,
+        device=seen.device,
+        remedy=remedy,
+    )

@@ -1,0 +1,144 @@
+"""Watching as a whole: kernels, threads, PyTorch's own warnings and compiled graphs, into one recorder at a time."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from repro_magic.exceptions import HookFaultWarning
+from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.ops import watcher as watchers
+from repro_magic.ops.alerts import AlertFold
+from repro_magic.ops.findings import Finding
+from repro_magic.ops.graphs import Graphs
+from repro_magic.ops.recorder import Alert, Recorder
+from repro_magic.ops.source import site_of
+from repro_magic.ops.threads import ThreadStarts
+
+
+class _Process:
+    """What is installed once in a process, from the first recording until it is released."""
+
+    def __init__(self) -> None:
+        self.watcher = _best_watcher()
+        self.graphs = Graphs(compiling=self._compiling, traced=self._traced, ran=self._ran)
+
+    def _compiling(self) -> None:
+        # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
+        watchers.wear.never = True
+        for recorder in watchers.recorders:
+            recorder.worn = True
+        if threading.get_ident() in watchers._of_thread:  # noqa: SLF001 - one room
+            self.watcher.on()
+
+    @staticmethod
+    def _traced() -> list[Finding]:
+        return [finding for recorder in watchers.recorders for finding in recorder.traced_findings()]
+
+    @staticmethod
+    def _ran(key: object, findings: list[Finding], frame: Any) -> None:  # noqa: ANN401 - a frame
+        for recorder in watchers.recorders:
+            recorder.ran_graph(key, findings, frame)
+
+    def close(self) -> None:
+        self.graphs.close()
+        self.watcher.close()
+
+
+_process: _Process | None = None
+_lock = threading.RLock()
+
+
+def _best_watcher() -> watchers.Watcher:
+    try:
+        return watchers.KeyWatcher()
+    except Exception as error:  # noqa: BLE001 - private parts of PyTorch: whatever changed there, the other one works
+        warnings.warn(
+            f"repro_magic watches with a TorchDispatchMode, which slows small ops down: {error!r}",
+            HookFaultWarning,
+            stacklevel=2,
+        )
+        return watchers.ModeWatcher()
+
+
+def prepare() -> None:
+    """Install what watching needs, or wait with it until torch is imported; 30 ms once."""
+    if is_imported("torch"):
+        _installed()
+
+
+def _installed() -> _Process:
+    global _process  # noqa: PLW0603 - the process has one dispatcher
+    with _lock:
+        if _process is None:
+            _process = _Process()
+        else:
+            _process.watcher.update()
+        return _process
+
+
+def release() -> None:
+    """Take everything out again, unless somebody is still recording."""
+    global _process  # noqa: PLW0603 - as above
+    with _lock:
+        if _process is not None and not watchers.recorders:
+            _process.close()
+            _process = None
+            watchers.wear.never = False
+
+
+class Recording:
+    """A recorder at work on this thread, and on those it starts, from `open` to `close`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Take the recorder."""
+        self.recorder = recorder
+        self._undo: list[Callable[[], object]] = []
+        self._is_open = False
+
+    def open(self) -> None:
+        """Begin, at once or as soon as torch is imported."""
+        self._is_open = True
+        fold = AlertFold(self._keep)
+        fold.up()
+        waiting: Waiting = when_imported("torch", self._begin)
+        self._undo[:0] = [fold.down, waiting.cancel]
+
+    def _keep(self, name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
+        self.recorder.alerts.append(Alert(name, message, site_of(frame)))
+
+    def _begin(self) -> None:
+        process = _installed()
+        process.graphs.forget_traced()
+        starts = ThreadStarts(lambda run: self._watched(process.watcher, run))
+        starts.up()
+        stop = watchers.open_watch(process.watcher, self.recorder)
+        self._undo += [starts.down, process.graphs.settle, stop]
+
+    def _watched(self, watcher: watchers.Watcher, run: Callable[[], Any]) -> Callable[[], Any]:
+        def watched() -> Any:  # noqa: ANN401 - a thread's own
+            if not self._is_open:
+                return run()
+            stop = watchers.join_watch(watcher, self.recorder)
+            try:
+                return run()
+            finally:
+                stop()
+
+        return watched
+
+    def close(self) -> None:
+        """End; a second time does nothing."""
+        self._is_open = False
+        while self._undo:
+            self._undo.pop()()
+        fault, self.recorder.fault = self.recorder.fault, None
+        if fault is not None:
+            release()
+            warnings.warn(
+                f"repro_magic: watching failed and stopped ({fault!r}); your code is not affected",
+                HookFaultWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,131 @@
+"""Which line of the user's code called: of a cell, of a script, never of a library."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+import re
+import site
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+
+_ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)")
+# Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
+_TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>")
+# IPython 8 names a cell's code "<cell line: 1>".
+_TOP_LEVEL = ("<module>", "<cell line")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A call in the user's code.
+
+    Attributes:
+        file: the code's file name; cells have one too.
+        line: the line where the call begins, from 1.
+        end_line: the line where it ends.
+    """
+
+    file: str
+    line: int
+    end_line: int
+
+    @property
+    def text(self) -> str:
+        """The line, without indentation; empty if the source is not to be had.
+
+        Example:
+            >>> Place("no such file", 1, 1).text
+            ''
+        """
+        return linecache.getline(self.file, self.line).strip()
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The ops that a comment `# repro: accept OP[, OP]` on one of its lines names."""
+        lines = (linecache.getline(self.file, number) for number in range(self.line, self.end_line + 1))
+        found = (match["ops"] for line in lines for match in _ACCEPT.finditer(line))
+        return frozenset(op.strip() for ops in found for op in ops.split(","))
+
+
+@functools.cache
+def _library_folders() -> tuple[str, ...]:
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1])]
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.__file__:  # it may be a checkout of its own
+        paths.append(str(Path(torch.__file__).parent))
+    return tuple(f"{path}/" for path in dict.fromkeys(paths) if path)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users(file: str) -> bool:
+    """Whether code of this file name is the user's own.
+
+    Example:
+        >>> is_users("<ipython-input-1-abc>"), is_users("<frozen importlib>"), is_users(linecache.__file__)
+        (True, False, False)
+    """
+    if file.startswith("<"):
+        return file.startswith(_TYPED)
+    return not file.replace("\\", "/").startswith(_library_folders())
+
+
+class Site:
+    """Where a call came from, cheaply: code objects and instructions, whose lines are looked up when somebody asks.
+
+    Attributes:
+        key: what makes it another site than others; valid as long as this object is kept.
+    """
+
+    __slots__ = ("_inner", "_inner_at", "_outer", "_outer_at", "key")
+
+    def __init__(self, inner: CodeType | None, inner_at: int, outer: CodeType | None, outer_at: int) -> None:
+        """Take the innermost code of the user's and the outermost, each with its instruction."""
+        self._inner, self._inner_at, self._outer, self._outer_at = inner, inner_at, outer, outer_at
+        self.key = (id(inner), inner_at, id(outer), outer_at)  # hashing a code object costs as much as the whole call
+
+    @property
+    def place(self) -> Place | None:
+        """The innermost place in the user's code; None if there is none."""
+        return _place(self._inner, self._inner_at)
+
+    @property
+    def called_from(self) -> Place | None:
+        """The outermost, the cell's own line say; None where it is the same."""
+        outer = _place(self._outer, self._outer_at)
+        return None if outer == self.place else outer
+
+
+def _place(code: CodeType | None, instruction: int) -> Place | None:
+    if code is None:
+        return None
+    position = next(itertools.islice(code.co_positions(), instruction // 2, None), (None, None))
+    line = position[0] or code.co_firstlineno
+    return Place(code.co_filename, line, max(line, position[1] or line))
+
+
+def site_of(frame: FrameType | None) -> Site:
+    """The site that `frame` was called from, looking outwards up to the first module or cell.
+
+    Example:
+        >>> site_of(None).place is None
+        True
+    """
+    inner = outer = None
+    while frame is not None:
+        code = frame.f_code
+        if is_users(code.co_filename):
+            if inner is None:
+                inner = frame
+            outer = frame
+            if code.co_name.startswith(_TOP_LEVEL):
+                break
+        frame = frame.f_back
+    if inner is None or outer is None:
+        return Site(None, 0, None, 0)
+    return Site(inner.f_code, inner.f_lasti, outer.f_code, outer.f_lasti)

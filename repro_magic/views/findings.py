@@ -1,0 +1,120 @@
+"""Findings in words: the block under a cell, a deterministic cell's line, the tables of `%repro_status`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from repro_magic.ops.catalogue import Direction
+from repro_magic.ops.findings import Finding, Status
+from repro_magic.ops.source import Place
+from repro_magic.views.document import Document, Line, Table, Tone
+
+# From a file name to what the user calls it: "" for the cell that is shown, "In[2]" for another.
+Label = Callable[[str], str]
+_MOST, _ROWS = 20, 200
+
+
+def plain_label(file: str) -> str:
+    """Files by their names, in scripts."""
+    return file
+
+
+def where(finding: Finding, label: Label) -> str:
+    """The place of a finding, e.g. `"line 3"` or `"In[2] line 7, called from line 3"`."""
+    if finding.place is None:
+        return "no line of yours"
+    told = _line(finding.place, label)
+    outer = finding.called_from
+    if outer is not None and outer.file != finding.place.file:
+        told += f", called from {_line(outer, label)}"
+    if finding.made_by is not None and finding.made_by != finding.place:
+        told += f", for the forward pass of {_line(finding.made_by, label)}"
+    return told
+
+
+def _line(place: Place, label: Label) -> str:
+    return f"{label(place.file)} line {place.line}".strip()
+
+
+def calls(finding: Finding) -> str:
+    """How often, e.g. `"12 calls"`."""
+    if finding.graph:
+        return "in a compiled graph"
+    more = "at least " if finding.at_least else ""
+    return f"{more}{finding.count} {'call' if finding.count == 1 else 'calls'}"
+
+
+def name(finding: Finding) -> str:
+    """The op, with what users write if that is another name."""
+    public = (
+        finding.public.removeprefix("torch.").removeprefix("Tensor.").removeprefix("nn.").removeprefix("functional.")
+    )
+    told = finding.op if public in {finding.op, finding.op.rstrip("_")} else f"{finding.op} ({public})"
+    is_backward = finding.direction is Direction.BACKWARD and "backward" not in finding.op
+    return f"{told} in the backward pass" if is_backward else told
+
+
+def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> Document:
+    """The block under a cell: each active op with its line, why, and what to do. Nothing if there is none."""
+    told = [finding for finding in findings if finding.warns]
+    if not told:
+        return Document()
+    ops = len({(finding.op, finding.device) for finding in told})
+    title = heading or f"{ops} {'op' if ops == 1 else 'ops'} here can give another result in another run"
+    lines = [Line(f"⚠ {title}", tone=Tone.ALARM)]
+    for one in told[:_MOST]:
+        lines += [
+            Line(f"{name(one)} on {one.device}, {where(one, label)}, {calls(one)}", indent=1, tone=Tone.STRONG),
+            *([Line(one.place.text, indent=2, tone=Tone.CODE)] if one.place is not None and one.place.text else []),
+            Line(one.why, indent=2),
+            Line(f"→ {one.remedy}", indent=2),
+        ]
+    if len(told) > _MOST:
+        lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status shows all of them", indent=1))
+    return Document(tuple(lines))
+
+
+def counted(findings: Iterable[Finding]) -> list[str]:
+    """How many ops of each status, e.g. `["2 ops handled: index_put_, cumsum"]`."""
+    found: dict[Status, dict[str, None]] = {}
+    for one in findings:
+        if not one.warns:
+            status = Status.LATENT if one.traced and not one.graph else one.status
+            found.setdefault(status, {})[one.op] = None
+    words = {Status.HANDLED: "handled", Status.LATENT: "latent", Status.ACTIVE: "accepted"}
+    return [f"{word}: {', '.join(found[status])}" for status, word in words.items() if status in found]
+
+
+def alerting(findings: Iterable[Finding]) -> list[str]:
+    """The ops of which PyTorch warns although they cannot differ here."""
+    return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not Status.ACTIVE))
+
+
+def by_cell(cells: Sequence[tuple[str, Sequence[Finding]]], label: Label) -> list[Table]:
+    """The tables of `%repro_status`: all findings by cell, and what may differ after a move to CUDA."""
+    rows = [
+        (
+            cell,
+            f"{one.status.value}{', accepted' if one.accepted else ''}",
+            name(one),
+            f"{one.device}, {calls(one)}",
+            where(one, label),
+        )
+        for cell, findings in reversed(cells)
+        for one in findings
+    ]
+    tables = []
+    if rows:
+        more = f" ({_ROWS} of {len(rows)})" if len(rows) > _ROWS else ""
+        columns = ("cell", "status", "op", "ran", "where")
+        tables.append(Table(f"Flagged ops, newest cell first{more}", columns, rows[:_ROWS]))
+    moves: dict[tuple[str, str, str], Counter[str]] = {}
+    for cell, findings in cells:
+        for one in findings:
+            if one.status is Status.LATENT and one.elsewhere in {"cuda", "mps"}:
+                moves.setdefault((name(one), one.why, one.remedy), Counter())[cell] += 1
+    if moves:
+        found = [(op, ", ".join(seen), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
+        tables.append(Table("Before you move to CUDA", ("op", "cells", "why, and what to do"), found))
+    return tables
