@@ -150,6 +150,7 @@ def test_strict_raises_where_an_op_can_differ_and_the_default_warns() -> None:
         target.put_(index, source)
 
 
+@pytest.mark.filterwarnings("default")
 def test_what_pytorch_warns_of_without_reason_is_no_warning_of_ours() -> None:
     """GIVEN no index twice WHEN PyTorch warns of `put_` all the same THEN that is kept beside the finding."""
     with repro_magic.deterministic() as report:
