@@ -55,6 +55,7 @@ test-floor: $(FLOOR)/.test  ## All tests on the oldest supported versions
 
 bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/bench.py
+	$(VENV)/bin/python benchmarks/watching.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(FLOOR) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What a watch sees: the same through dispatch keys and through a TorchDispatchMode, and nothing the user would feel."""
+"""What a watch sees: the same through dispatch keys and through a TorchDispatchMode, and unfelt by the user."""
 
 from __future__ import annotations
 
@@ -249,8 +249,8 @@ def test_later_calls_of_a_line_are_judged_by_their_own_size() -> None:
     assert {(one.status.value, one.count) for one in report.findings} == {("latent", 40), ("active", 2)}
 
 
-def test_the_docs_statement_of_repeats_beyond_the_first_looks() -> None:
-    """GIVEN indices that only a look can tell WHEN the first calls had no repeat THEN later ones are taken for the same."""
+def test_values_are_looked_at_in_the_first_calls_of_a_line() -> None:
+    """GIVEN indices that only a look can tell WHEN the first had no repeat THEN later ones are taken for the same."""
     size = MANY
     with repro_magic.watch(warn=False) as report:
         for _ in range(recorder.LOOKS + 4):
@@ -261,12 +261,86 @@ def test_the_docs_statement_of_repeats_beyond_the_first_looks() -> None:
 
 # No false alarm
 
+UNARY = [
+    "abs",
+    "acos",
+    "angle",
+    "argmax",
+    "argmin",
+    "argsort",
+    "asin",
+    "atan",
+    "ceil",
+    "clone",
+    "cos",
+    "cosh",
+    "cov",
+    "deg2rad",
+    "det",
+    "erf",
+    "exp",
+    "expm1",
+    "fix",
+    "flatten",
+    "floor",
+    "frac",
+    "histc",
+    "inverse",
+    "isfinite",
+    "isnan",
+    "isinf",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logdet",
+    "logit",
+    "matrix_exp",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "msort",
+    "nan_to_num",
+    "neg",
+    "nonzero",
+    "norm",
+    "numel",
+    "positive",
+    "prod",
+    "rad2deg",
+    "ravel",
+    "reciprocal",
+    "relu",
+    "round",
+    "rsqrt",
+    "sgn",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "slogdet",
+    "sort",
+    "sqrt",
+    "square",
+    "std",
+    "sum",
+    "svd",
+    "tan",
+    "tanh",
+    "trace",
+    "trapezoid",
+    "tril",
+    "triu",
+    "trunc",
+    "unique",
+    "var",
+    "zeros_like",
+    "ones_like",
+    "rand_like",
+]
 ORDINARY: list[Callable[[torch.Tensor], Any]] = [
-    *(
-        (lambda x, name=name: getattr(torch, name)(x))  # type: ignore[misc]
-        for name in ["abs", "acos", "add_", "angle", "argmax", "argmin", "argsort", "asin", "atan", "ceil", "clone", "cos", "cosh", "cov", "cumprod", "deg2rad", "det", "diag", "erf", "exp", "expm1", "fix", "flatten", "flip_", "floor", "frac", "histc", "inverse", "isfinite", "isnan", "isinf", "log", "log10", "log1p", "log2", "logcumsumexp", "logdet", "logit", "matrix_exp", "max", "mean", "median", "min", "mode", "msort", "nan_to_num", "neg", "nonzero", "norm", "numel", "positive", "prod", "rad2deg", "ravel", "reciprocal", "relu", "round", "rsqrt", "sgn", "sigmoid", "sign", "sin", "sinh", "slogdet", "sort", "sqrt", "square", "std", "sum", "svd", "tan", "tanh", "trace", "trapezoid", "tril", "triu", "trunc", "unique", "var", "zeros_like", "ones_like", "rand_like"]
-        if hasattr(torch, name)
-    ),
+    *((lambda x, name=name: getattr(torch, name)(x)) for name in UNARY),
     lambda x: x @ x,
     lambda x: x[x > 0.5],
     lambda x: x[0] + x[:, 1],
@@ -282,13 +356,22 @@ ORDINARY: list[Callable[[torch.Tensor], Any]] = [
     lambda x: torch.bincount(x.view(-1).long()),
     lambda x: x.to_sparse().to_dense(),
     lambda x: x.clone().index_fill_(0, torch.tensor([0, 0]), 1.0),
-    lambda x: torch.nn.functional.one_hot(x.long()),
+    lambda x: nn.functional.one_hot(x.long()),
+    lambda x: x.cumsum(0),
+    lambda x: x.cumprod(0),
+    lambda x: x.logcumsumexp(0),
+    lambda x: x.flip(0).roll(1, 0),
+    lambda x: x.diagonal(),
+    lambda x: x.expand(2, 6, 6).permute(1, 2, 0),
+    lambda x: torch.cat([x, x]).chunk(2),
+    lambda x: torch.cdist(x, x),
+    lambda x: x.scatter_add(0, torch.zeros(2, 6, dtype=torch.long), x[:2]),
 ]
 
 
 def test_a_hundred_ordinary_ops_give_no_warning(either: str) -> None:
     x = torch.rand(6, 6) + 3 * torch.eye(6)
-    assert len(ORDINARY) >= 90
+    assert len(ORDINARY) >= 100
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         findings = seen(lambda: [op(x) for op in ORDINARY])
@@ -320,7 +403,7 @@ LAYERS: list[Callable[[], tuple[nn.Module, torch.Tensor]]] = [
 @pytest.mark.parametrize("number", range(len(LAYERS)))
 def test_training_common_layers_on_a_cpu_gives_no_warning(either: str, number: int) -> None:
     model, data = LAYERS[number]()
-    parameters = list(model.parameters()) or [data]
+    parameters = list[torch.Tensor](model.parameters()) or [data]
     optimizer = torch.optim.Adam(parameters)
 
     def train() -> None:
@@ -348,14 +431,14 @@ CUDA: list[tuple[str, str, Callable[[], Any]]] = [
     (
         "upsample_bilinear2d_backward",
         "active",
-        lambda: torch.ops.aten.upsample_bilinear2d_backward(torch.rand(1, 1, 8, 8), [8, 8], [1, 1, 4, 4], False),
+        lambda: torch.ops.aten.upsample_bilinear2d_backward(torch.rand(1, 1, 8, 8), [8, 8], [1, 1, 4, 4], False),  # noqa: FBT003
     ),
 ]
 
 
 @pytest.mark.parametrize(("op", "status", "run"), CUDA, ids=[op for op, *_ in CUDA])
 def test_what_differs_on_cuda_is_active_there(either: str, op: str, status: str, run: Callable[[], Any]) -> None:
-    """GIVEN tensors without values on a GPU WHEN an op is called THEN it is judged as there; nothing warns, it only was tried."""
+    """GIVEN tensors without values on a GPU WHEN an op is tried THEN it is judged as there, without a warning."""
     with FakeTensorMode(), torch.device("cuda"):
         found = [one for one in seen(run) if one.op == op]
     assert [(one.status.value, one.device, one.traced, one.warns) for one in found] == [(status, "cuda", True, False)]
@@ -378,7 +461,7 @@ def test_fused_attention_takes_its_deterministic_path_although_the_mode_is_to_wa
     def attend() -> None:
         q = torch.empty(1, 1, 4, 4, device="meta")
         lse, none = torch.empty(1, 1, 4, device="meta"), torch.empty(0, device="meta")
-        ATTENTION(q, q, q, q, q, lse, none, none, 4, 4, 0.0, False, none, none)
+        ATTENTION(q, q, q, q, q, lse, none, none, 4, 4, 0.0, False, none, none)  # noqa: FBT003
 
     # The mode under ours, as whatever comes after ours in the dispatcher.
     with Looking():
@@ -401,6 +484,7 @@ def put(x: torch.Tensor, index: torch.Tensor, values: torch.Tensor) -> torch.Ten
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("way", ["plain", "script", "dynamo"])
 def test_strict_raises_its_own_error_whoever_calls(either: str, way: str) -> None:
     with warnings.catch_warnings():
@@ -421,8 +505,9 @@ def test_strict_raises_its_own_error_whoever_calls(either: str, way: str) -> Non
 
 
 def test_strict_does_not_stop_what_was_only_tried_out(either: str) -> None:
-    with repro_magic.deterministic(strict=True, warn=False), FakeTensorMode(), torch.device("cuda"):
-        torch.rand(4).median(0)
+    with repro_magic.deterministic(strict=True, warn=False) as report, FakeTensorMode(), torch.device("cuda"):
+        torch.zeros(2).put_(torch.ones(3, dtype=torch.long), torch.rand(3))
+    assert [(one.op, one.status, one.traced) for one in report.findings] == [("put_", Status.ACTIVE, True)]
     assert either
 
 
@@ -450,21 +535,19 @@ def flexible() -> Any:
 
 
 def conditional() -> Any:
-    return torch.cond(torch.tensor(True), lambda x: x + 1, lambda x: x - 1, (torch.rand(3),))
+    return torch.cond(torch.tensor(1) > 0, lambda x: x + 1, lambda x: x - 1, (torch.rand(3),))
 
 
 def checkpointed() -> Any:
     from torch.utils.checkpoint import checkpoint
 
     x = leaf(7)
-    checkpoint(lambda y: y[torch.tensor([0, 0])].sum(), x, use_reentrant=False).backward()  # type: ignore[no-untyped-call]
+    checkpoint(lambda y: y[torch.tensor([0, 0])].sum(), x, use_reentrant=False).backward()
     return x.grad
 
 
 def scripted() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.trace(lambda x: x.index_add(0, torch.tensor([0, 0]), x[:2]), torch.rand(3))(torch.rand(3))
+    return torch.jit.trace(lambda x: x.index_add(0, torch.tensor([0, 0]), x[:2]), torch.rand(3))(torch.rand(3))
 
 
 def exported() -> Any:
@@ -490,6 +573,7 @@ def inference() -> Any:
         return torch.rand(3).index_add(0, torch.tensor([0, 0]), torch.rand(2))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
     "run", [compiled, flexible, conditional, checkpointed, scripted, exported, autocast, nested, hessian, inference]
 )
@@ -508,12 +592,13 @@ def test_a_higher_order_op_that_came_later_works() -> None:
 
     class Twice(HigherOrderOperator):
         def __init__(self) -> None:
-            super().__init__("repro_magic_test_twice")  # type: ignore[no-untyped-call]
+            super().__init__("repro_magic_test_twice")
 
         def __call__(self, x: torch.Tensor) -> Any:
-            return super().__call__(x)  # type: ignore[no-untyped-call]
+            return super().__call__(x)
 
     twice = Twice()
+    twice.fallthrough(torch._C.DispatchKey.AutogradCPU)
     twice.py_impl(torch._C.DispatchKey.CompositeExplicitAutograd)(lambda x: 2 * x)
     with repro_magic.watch(warn=False):
         assert twice(torch.ones(2)).tolist() == [2, 2]
@@ -591,8 +676,9 @@ def test_nested_watches_both_see(either: str) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_compiled_graph_holds_is_told_whenever_it_runs() -> None:
-    """GIVEN code that Inductor makes WHEN it is compiled, and when it runs later THEN its flagged op is told each time."""
+    """GIVEN code of Inductor WHEN it is compiled, and when it runs later THEN its flagged op is told each time."""
 
     def write(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         x = x * 2
@@ -645,7 +731,7 @@ def test_a_comment_accepts_a_finding(either: str) -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_scripts_are_warned_once(either: str) -> None:
-    with pytest.warns(NondeterminismWarning, match="put_ on cpu") as caught, repro_magic.watch():
+    with pytest.warns(NondeterminismWarning, match="put_ on cpu") as caught, repro_magic.watch():  # noqa: PT031
         for _ in range(3):
             torch.zeros(7).put_(REPEATED, torch.rand(MANY))
     assert len(caught) == 1
@@ -705,7 +791,7 @@ def test_a_fault_of_ours_ends_the_watching_and_not_the_code(either: str, monkeyp
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(recorder, "judge", fail)
-    with pytest.warns(HookFaultWarning, match="watching failed and stopped") as caught, repro_magic.watch():
+    with pytest.warns(HookFaultWarning, match="watching failed and stopped") as caught, repro_magic.watch():  # noqa: PT031
         assert torch.ones(3).cumsum(0).tolist() == [1, 2, 3]
         torch.ones(3).cumsum(0)
     assert len(caught) == 1

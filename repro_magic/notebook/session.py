@@ -27,6 +27,8 @@ from repro_magic.views.document import Document
 
 # The findings of so many cells are kept for %repro_status.
 _CELLS = 500
+# IPython's own magics number the lines below them anew.
+_BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
@@ -179,7 +181,7 @@ class Session:
         numbers = getattr(self._shell.compile, "_filename_map", self._numbers)
         number = numbers.get(file)
         if number is None:
-            return file
+            return _BELOW.get(file, file)
         return "" if number == here else f"In[{number}]"
 
     def _describe_status(self) -> Document:

@@ -43,10 +43,20 @@ class Graphs:
         self._waiting: Waiting = when_imported(_DYNAMO, self._hook)
 
     def _hook(self) -> None:
-        handler = sys.modules["torch._dynamo.callback"].callback_handler
-        begin = handler.register_start_callback(lambda _arguments: self._compiling())
         handle = sys.modules[_DYNAMO].register_bytecode_hook(self._compiled)
-        self._undo += [lambda: handler.remove_start_callback(begin), handle.remove]
+        self._undo += [handle.remove, self._do_not_hear_of_starts]
+        self.renew()
+
+    def _starts(self) -> list[Any]:
+        callbacks: list[Any] = sys.modules["torch._dynamo.callback"].callback_handler.start_callbacks
+        return callbacks
+
+    def _do_not_hear_of_starts(self) -> None:
+        if self._begins in self._starts():
+            self._starts().remove(self._begins)
+
+    def _begins(self, _arguments: object) -> None:
+        self._compiling()
 
     def _compiled(self, code: CodeType, _made: CodeType) -> None:
         """Dynamo has made code for a function: what was traced since the last time is in its graph."""
@@ -73,9 +83,11 @@ class Graphs:
 
                 manager.root.add_lambda_guard(note, ["repro_magic takes note"], None)
 
-    def forget_traced(self) -> None:
-        """A new stretch of code begins: what it traces is its own."""
+    def renew(self) -> None:
+        """A new stretch of code begins: what it traces is its own, and torch.compiler.reset() may have unhooked us."""
         self._told.clear()
+        if self._undo and self._begins not in self._starts():
+            self._starts().append(self._begins)
 
     def close(self) -> None:
         """Ask Dynamo no longer. Guards stay with their code; they pass everything and tell nobody."""

@@ -28,10 +28,7 @@ class _Process:
     def _compiling(self) -> None:
         # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
         watchers.wear.never = True
-        for recorder in watchers.recorders:
-            recorder.worn = True
-        if threading.get_ident() in watchers._of_thread:  # noqa: SLF001 - one room
-            self.watcher.on()
+        self.watcher.rest()
 
     @staticmethod
     def _traced() -> list[Finding]:
@@ -111,13 +108,16 @@ class Recording:
 
     def _begin(self) -> None:
         process = _installed()
-        process.graphs.forget_traced()
+        process.graphs.renew()
         starts = ThreadStarts(lambda run: self._watched(process.watcher, run))
         starts.up()
         stop = watchers.open_watch(process.watcher, self.recorder)
         self._undo += [starts.down, process.graphs.settle, stop]
 
     def _watched(self, watcher: watchers.Watcher, run: Callable[[], Any]) -> Callable[[], Any]:
+        if not watchers.is_watched(self.recorder):  # started by somebody else's thread meanwhile
+            return run
+
         def watched() -> Any:  # noqa: ANN401 - a thread's own
             if not self._is_open:
                 return run()

@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 
 _ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)")
 # Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
-_TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>")
+_TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
 # IPython 8 names a cell's code "<cell line: 1>".
 _TOP_LEVEL = ("<module>", "<cell line")
 

@@ -21,21 +21,24 @@ class ThreadStarts:
     def up(self) -> None:
         """Begin."""
         before = threading.Thread.start
-        around = self._around
+        around = self._around_now
 
         def start(thread: threading.Thread) -> None:
-            run = thread.run
+            run = around(thread.run)
 
             def watched() -> None:
                 thread.__dict__.pop("run", None)  # leaves no trace, and no cycle, on the user's thread
-                around(run)()
+                run()
 
-            if "run" not in thread.__dict__ and not thread.ident:
+            if run != thread.run and "run" not in thread.__dict__ and not thread.ident:
                 thread.run = watched  # type: ignore[method-assign]
             before(thread)
 
         self._start, self._ours = before, start
         threading.Thread.start = start  # type: ignore[method-assign, assignment]
+
+    def _around_now(self, run: _Run) -> _Run:
+        return self._around(run)
 
     def down(self) -> None:
         """End; if other code has put itself before ours meanwhile, that stays, and ours passes everything on."""

@@ -188,8 +188,12 @@ class KeyWatcher:
         self._index: Any = None
         self._add_fallbacks()
         self._let_higher_order_ops_pass()
-        self.update()
-        self._probe()
+        try:
+            self.update()
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
 
     def _add_fallbacks(self) -> None:
         torch = sys.modules["torch"]
@@ -246,7 +250,7 @@ class KeyWatcher:
 
         def hot(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
             if wear.spent or wear.never:
-                self._rest()
+                self.rest()
                 return redispatch(keyset & below, *args, **kwargs)
             note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
             before = number()
@@ -261,21 +265,26 @@ class KeyWatcher:
             return attention
         return hot if op.hot else flagged
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Leave hot ops uncounted on this thread."""
         for recorder in recorders:
             recorder.worn = True
         self._include(self._keys[1], False)  # noqa: FBT003 - as PyTorch has it
 
     def _probe(self) -> None:
         torch = sys.modules["torch"]
+        from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC0415 - torch is imported only now
+
         recorder = Recorder()
-        stop = open_watch(self, recorder)
-        try:
-            found = torch.zeros(3).index_add_(0, torch.tensor([0, 1, 1]), torch.ones(3))
-        finally:
-            stop()
-        if found.tolist() != [1, 2, 0] or not recorder.is_used:
-            self.close()
+        with _disable_current_modes():  # the user's own mode may be on (FakeTensorMode, say), and is not to see this
+            stop = open_watch(self, recorder)
+            try:
+                found = torch.zeros(3, device="cpu")
+                found.index_add_(0, torch.tensor([0, 1, 1], device="cpu"), torch.ones(3, device="cpu"))
+            finally:
+                stop()
+            is_right = found.tolist() == [1, 2, 0]
+        if not is_right or not recorder.is_used:
             raise RuntimeError("a kernel on PyTorch's testing keys is not called as expected")
 
     def on(self) -> None:
@@ -322,6 +331,9 @@ class ModeWatcher:
     def off(self) -> None:
         """Watch it no longer."""
         self._mode.__exit__(None, None, None)
+
+    def rest(self) -> None:
+        """Every op passes here anyway."""
 
     def close(self) -> None:
         """Nothing is registered anywhere."""
@@ -379,6 +391,11 @@ def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
         leave()
 
     return close
+
+
+def is_watched(recorder: Recorder) -> bool:
+    """Whether this thread reports to a recorder."""
+    return recorder in _of_thread.get(threading.get_ident(), ())
 
 
 def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
