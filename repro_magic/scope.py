@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
-from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning
+from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning, NondeterministicOpError
 from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.ops.findings import Draw, Finding
 from repro_magic.ops.recorder import Recorder
@@ -94,6 +94,11 @@ class Report(WatchReport):
     advice: list[Fixed] = field(default_factory=list)
     rng_restored: bool = False
     rng_not_restored: list[str] = field(default_factory=list)
+
+    @property
+    def stopped(self) -> NondeterministicOpError | None:
+        """The error by which a strict scope stopped an op, also if the code inside caught it; None if it stopped none."""
+        return self._recorder.refused
 
 
 @dataclass

@@ -70,7 +70,7 @@ def always(_call: Call) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one line of the table is that line: hashed often, by identity
 class Hazard:
     """On which devices, when and why the result may differ, and what helps.
 
@@ -95,7 +95,7 @@ class Hazard:
     until: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # as above
 class Entry:
     """One operation.
 

@@ -35,9 +35,9 @@ class Switches:
         return self.algorithms and hazard.switch is Switch.HANDLES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judgement:
-    """What is known of one call.
+    """What is known of one call. There is one object for each thing that can be known: it counts calls, by identity.
 
     Attributes:
         status: its status.
@@ -52,6 +52,9 @@ class Judgement:
     elsewhere: str | None = None
     alerts: bool = False
     settled: bool = True
+
+
+_judgement = functools.cache(Judgement)
 
 
 @functools.cache
@@ -80,12 +83,12 @@ def judge(entry: Entry, call: Call, device: str, switches: Switches) -> Judgemen
     alerts = here is not None and here[0].switch is Switch.ALERTS
     if here is not None and here[0].differs:
         status = Status.HANDLED if switches.handle(here[0]) else Status.ACTIVE
-        return Judgement(status, here[0], None, alerts, here[1])
+        return _judgement(status, here[0], None, alerts, here[1])
     for other in (*_ELSEWHERE, device):
         found = _first(hazards, replace(call, at_scale=True) if other == device else call, other)
         if found is not None and found[0].differs and not switches.handle(found[0]):
-            return Judgement(Status.LATENT, found[0], other, alerts, found[1])
-    return None if here is None else Judgement(Status.LATENT, here[0], None, alerts)
+            return _judgement(Status.LATENT, found[0], other, alerts, found[1])
+    return None if here is None else _judgement(Status.LATENT, here[0], None, alerts)
 
 
 def _first(hazards: tuple[Hazard, ...], call: Call, device: str) -> tuple[Hazard, bool] | None:

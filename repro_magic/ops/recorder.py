@@ -7,10 +7,11 @@ first calls of a place only.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
@@ -19,11 +20,10 @@ from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.ops.catalogue import Call, Direction, Entry
 from repro_magic.ops.findings import Draw, Finding, Status
 from repro_magic.ops.judging import Judgement, Switches, judge
-from repro_magic.ops.source import Place, Site, site_of
+from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_of
 
 # Values are looked at in so many calls of one op at one place.
 LOOKS = 3
-_NOBODY = id(None)
 _UNKNOWN: Any = object()
 # So many forms of call (shapes, dtypes, switches) are remembered of one op at one place.
 _FORMS = 128
@@ -72,7 +72,7 @@ class _Seen:
     looks: int = 0
     looked: Judgement | None = None
     forms: dict[object, Judgement | None] = field(default_factory=dict)
-    calls: Counter[Judgement | None] = field(default_factory=Counter)
+    calls: dict[Judgement | None, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,33 +90,53 @@ class Alert:
     site: Site
 
 
-def _form(value: Any) -> object:  # noqa: ANN401 - any argument of an op
-    """What of an argument a status can depend on, other than the values of a tensor."""
-    if isinstance(value, sys.modules["torch"].Tensor):
-        return value.shape, value.stride(), value.dtype
-    if isinstance(value, list | tuple):
-        return tuple(map(_form, value))
-    return value
+class _Torch:
+    """The few things of PyTorch that every call needs, looked up once: torch may be imported after this module."""
+
+    def __init__(self) -> None:
+        torch = sys.modules["torch"]
+        private = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
+        self.tensor = torch.Tensor
+        self.node = private._current_autograd_node  # noqa: SLF001 - there is no public question
+        self.threads = torch.get_num_threads
+        self.algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - as above
+        self.warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - as above
+        self.benchmark = private._get_cudnn_benchmark  # noqa: SLF001 - as above
+        self.cudnn_deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - as above
 
 
-def device_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """The type of device that an op runs on: that of its first tensor, else what it was told."""
-    tensor = first_tensor(args)
-    if tensor is not None:
-        return str(tensor.device.type)
-    device = kwargs.get("device")
-    return getattr(device, "type", "cpu")
+_torch = functools.cache(_Torch)
 
 
-def first_tensor(values: Any) -> Any:  # noqa: ANN401 - a tensor or None; torch may not be imported here
+def _form(values: Iterable[Any]) -> tuple[object, ...]:
+    """What of some arguments a status can depend on, other than the values of tensors."""
+    tensor = _torch().tensor
+    form: list[object] = []
+    for value in values:
+        if isinstance(value, tensor):
+            form += (value.shape, value.stride(), value.dtype)
+        elif type(value) is list or type(value) is tuple:
+            form.append(_form(value))
+        else:
+            form.append(value)
+    return tuple(form)
+
+
+def first_tensor(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a tensor or None; torch may not be imported here
     """The first tensor among arguments and lists of them."""
-    tensor = sys.modules["torch"].Tensor
+    tensor = _torch().tensor
     for value in values:
         if isinstance(value, tensor):
             return value
-        if isinstance(value, list | tuple) and (found := first_tensor(value)) is not None:
+        if type(value) in {list, tuple} and (found := first_tensor(value)) is not None:
             return found
     return None
+
+
+def _device_of(tensor: Any, kwargs: Mapping[str, Any]) -> str:  # noqa: ANN401 - a tensor, or None
+    """The type of device that an op runs on: that of its first tensor, else what it was told."""
+    device = kwargs.get("device") if tensor is None else tensor.device
+    return getattr(device, "type", "cpu")
 
 
 class Recorder:
@@ -146,29 +166,34 @@ class Recorder:
         self._lock = threading.Lock()
         self._thread = threading.get_ident()
 
-    def call(
-        self, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType, *, traced: bool
+    def call(  # noqa: PLR0913 - what a call is made of
+        self,
+        op: WatchedOp,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        tensor: Any,  # noqa: ANN401 - torch may not be imported here
+        frame: FrameType,
+        traced: bool,
     ) -> None:
         """Take note of a call that is about to run.
 
         Raises:
             NondeterministicOpError: the scope is strict, and the op may differ.
         """
-        torch = sys.modules["torch"]
-        node = torch._C._current_autograd_node()  # noqa: SLF001 - there is no public question
-        site = self._site(frame)
-        device = device_of(args, kwargs)
+        node = _torch().node()
+        caller = self._caller(frame)
+        # By identity: hashing a code object costs as much as the whole call. What is kept keeps the code alive.
+        where = id(caller[0]), caller[1], id(caller[2]), caller[3]
+        device = _device_of(tensor, kwargs)
         if op.draws and not traced:
-            draw = (op.name, device, site.key)
-            with self._lock:
-                self._draws.setdefault(draw, (op, device, site))
-                self._drawn[draw] += 1
+            self._draw(op, device, caller, where)
         for entry in op.entries:
             backward = node is not None or entry.direction is Direction.BACKWARD
-            key = (entry.op, device, backward, traced, site.key)
+            key = (entry.op, device, backward, traced, where)
             seen = self._seen.get(key)
             if seen is None:
-                seen = _Seen(entry, device, backward, site, self._maker(node), op.hot, traced)
+                seen = _Seen(entry, device, backward, Site(*caller), self._maker(node), op.hot, traced)
                 with self._lock:
                     seen = self._seen.setdefault(key, seen)
             judgement = self._judge(seen, op, args, kwargs)
@@ -176,14 +201,21 @@ class Recorder:
                 self.refused = _refusal(seen, judgement)
                 raise self.refused
             with self._lock:
-                seen.calls[judgement] += 1
+                seen.calls[judgement] = seen.calls.get(judgement, 0) + 1
 
-    def _site(self, frame: FrameType) -> Site:
-        site = site_of(frame)
-        if site.key[0] != _NOBODY or threading.get_ident() == self._thread:
-            return site
+    def _draw(self, op: WatchedOp, device: str, caller: Caller, where: object) -> None:
+        key = op.name, device, where
+        with self._lock:
+            if key not in self._draws:
+                self._draws[key] = op, device, Site(*caller)
+            self._drawn[key] += 1
+
+    def _caller(self, frame: FrameType) -> Caller:
+        caller = caller_of(frame)
+        if caller is not NOBODY or threading.get_ident() == self._thread:
+            return caller
         # One of autograd's own threads: whoever waits for it is the one that called.
-        return site_of(sys._current_frames().get(self._thread))  # noqa: SLF001 - there is no public way
+        return caller_of(sys._current_frames().get(self._thread))  # noqa: SLF001 - there is no public way
 
     def _maker(self, node: Any) -> Site | None:  # noqa: ANN401 - torch's Node
         if node is None:
@@ -207,44 +239,40 @@ class Recorder:
             self._makers[number] = (_plain(name.partition(".")[0]), site)
 
     def _judge(self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judgement | None:
-        torch = sys.modules["torch"]
-        backends = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
-        switches = (
-            backends._get_deterministic_algorithms(),  # noqa: SLF001
-            backends._get_deterministic_algorithms_warn_only(),  # noqa: SLF001
-            self.attention,
-        )
-        threads = torch.get_num_threads()
-        form: object = None
-        if not seen.traced:  # a symbolic size must not be compared: the comparison would become a guard
-            cudnn = backends._get_cudnn_benchmark(), backends._get_cudnn_deterministic()  # noqa: SLF001
-            form = op.name, switches, threads, cudnn, _form(args), tuple(kwargs), _form(tuple(kwargs.values()))
-            judgement: Judgement | None = seen.forms.get(form, _UNKNOWN)
-            if judgement is not _UNKNOWN and (judgement is None or judgement.settled):
-                return judgement
-        call = Call(op.name, op.bind(args, kwargs), threads, look=False)
-        now = Switches(*switches)
-        judgement = judge(seen.entry, call, seen.device, now)
-        if form is not None:
+        if seen.traced:  # a symbolic size must not be compared: the comparison would become a guard
+            call, switches = self._call(op, args, kwargs), self._switches(is_hot=op.hot)
+            judgement = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
+            # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
+            return judgement if judgement is None or judgement.settled or seen.device != "cpu" else None
+        switches = self._switches(is_hot=op.hot)
+        form = op.name, switches, _form(args), _form(kwargs.values()) if kwargs else ()
+        judgement = seen.forms.get(form, _UNKNOWN)
+        if judgement is _UNKNOWN:
+            judgement = judge(seen.entry, self._call(op, args, kwargs), seen.device, Switches(*switches[:3]))
             if len(seen.forms) >= _FORMS:
                 seen.forms.clear()
             seen.forms[form] = judgement
         if judgement is None or judgement.settled:
             return judgement
-        return self._unsettled(seen, call, now, judgement)
-
-    def _unsettled(self, seen: _Seen, call: Call, switches: Switches, judgement: Judgement) -> Judgement | None:
-        """Only the values can tell: look at those of the first calls, and take the others for the same."""
-        if seen.traced:
-            # On a CPU nearly every index is without the repeats that it takes: unknown is not yet a reason to warn.
-            return judgement if seen.device != "cpu" else None
+        # Only the values can tell: look at those of the first calls, and take the others for the same.
         if seen.looks < LOOKS:
             seen.looks += 1
-            found = judge(seen.entry, replace(call, look=True), seen.device, switches)
+            call = replace(self._call(op, args, kwargs), look=True)
+            found = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
             if seen.looked is None or seen.looked.status is not Status.ACTIVE:
                 seen.looked = found
             return found
         return seen.looked if seen.device == "cpu" else judgement
+
+    def _switches(self, *, is_hot: bool) -> tuple[Any, ...]:
+        # What a status can depend on; cuDNN's switches for the ops that are its own, which are all hot.
+        torch = _torch()
+        switches = torch.algorithms(), torch.warn_only(), self.attention, torch.threads()
+        return (*switches, torch.benchmark(), torch.cudnn_deterministic()) if is_hot else switches
+
+    @staticmethod
+    def _call(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return Call(op.name, op.bind(args, kwargs), _torch().threads(), look=False)
 
     def ran_graph(self, key: object, findings: list[Finding], frame: FrameType) -> None:
         """Take note that a compiled graph runs, whose ops cannot be seen."""

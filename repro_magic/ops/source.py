@@ -76,18 +76,13 @@ def is_users(file: str) -> bool:
 
 
 class Site:
-    """Where a call came from, cheaply: code objects and instructions, whose lines are looked up when somebody asks.
+    """Where a call came from, cheaply: code objects and instructions, whose lines are looked up when somebody asks."""
 
-    Attributes:
-        key: what makes it another site than others; valid as long as this object is kept.
-    """
-
-    __slots__ = ("_inner", "_inner_at", "_outer", "_outer_at", "key")
+    __slots__ = ("_inner", "_inner_at", "_outer", "_outer_at")
 
     def __init__(self, inner: CodeType | None, inner_at: int, outer: CodeType | None, outer_at: int) -> None:
         """Take the innermost code of the user's and the outermost, each with its instruction."""
         self._inner, self._inner_at, self._outer, self._outer_at = inner, inner_at, outer, outer_at
-        self.key = (id(inner), inner_at, id(outer), outer_at)  # hashing a code object costs as much as the whole call
 
     @property
     def place(self) -> Place | None:
@@ -109,11 +104,15 @@ def _place(code: CodeType | None, instruction: int) -> Place | None:
     return Place(code.co_filename, line, max(line, position[1] or line))
 
 
-def site_of(frame: FrameType | None) -> Site:
-    """The site that `frame` was called from, looking outwards up to the first module or cell.
+Caller = tuple[CodeType | None, int, CodeType | None, int]
+NOBODY: Caller = (None, 0, None, 0)
+
+
+def caller_of(frame: FrameType | None) -> Caller:
+    """What a `Site` is made of: where `frame` was called from, looking outwards up to the first module or cell.
 
     Example:
-        >>> site_of(None).place is None
+        >>> caller_of(None) == NOBODY
         True
     """
     inner = outer = None
@@ -127,5 +126,10 @@ def site_of(frame: FrameType | None) -> Site:
                 break
         frame = frame.f_back
     if inner is None or outer is None:
-        return Site(None, 0, None, 0)
-    return Site(inner.f_code, inner.f_lasti, outer.f_code, outer.f_lasti)
+        return NOBODY
+    return inner.f_code, inner.f_lasti, outer.f_code, outer.f_lasti
+
+
+def site_of(frame: FrameType | None) -> Site:
+    """The site that `frame` was called from."""
+    return Site(*caller_of(frame))

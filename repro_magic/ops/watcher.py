@@ -32,7 +32,6 @@ _ATTENTION = "_attention_backward"
 # What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
 recorders: tuple[Recorder, ...] = ()
 _of_thread: dict[int, tuple[Recorder, ...]] = {}
-_quiet = threading.local()
 
 
 class _Wear:
@@ -100,21 +99,17 @@ def watched_ops() -> dict[Any, WatchedOp]:
     }
 
 
-def is_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def is_traced(tensor: Any) -> bool:  # noqa: ANN401 - the first tensor of a call, or None
     """Whether a call has no values: on FakeTensors or meta tensors, while a graph is made or a model is tried out."""
+    if tensor is not None and tensor.is_meta:
+        return True
     torch = sys.modules["torch"]
-    tensor = first_tensor((*args, *kwargs.values()))
-    if tensor is not None and type(tensor) in {torch.Tensor, torch.nn.Parameter}:
-        return bool(tensor.is_meta)
-    fake = sys.modules.get("torch._subclasses.fake_tensor")
-    if fake is None:
+    if type(tensor) is torch.Tensor or type(tensor) is torch.nn.Parameter:
         return False
-    return (
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    return fake is not None and (
         isinstance(tensor, fake.FakeTensor)
-        or fake.fake_tensor_tls.allow_non_fake_inputs_override is not None
-        or bool(
-            torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)  # noqa: SLF001 - there is no public question
-        )
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None  # noqa: SLF001 - no public question
     )
 
 
@@ -124,25 +119,21 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
     Raises:
         NondeterministicOpError: one of them is strict, and the op may differ.
     """
-    if getattr(_quiet, "on", False):
-        return
-    told = _of_thread.get(threading.get_ident(), recorders)
-    traced = is_traced(args, kwargs)
-    _quiet.on = True  # what a recorder computes itself is nobody's op
-    try:
-        if op.hot:
-            wear.call(op.name)
-        # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
-        for recorder in reversed(told):
-            if recorder.fault is None:
-                try:
-                    recorder.call(op, args, kwargs, frame, traced=traced)
-                except NondeterministicOpError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
-                    recorder.fault = error
-    finally:
-        _quiet.on = False
+    tensor = first_tensor(args)
+    if tensor is None and kwargs:
+        tensor = first_tensor(kwargs.values())
+    traced = is_traced(tensor)
+    if op.hot:
+        wear.call(op.name)
+    # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
+    for recorder in reversed(_of_thread.get(threading.get_ident(), recorders)):
+        if recorder.fault is None:
+            try:
+                recorder.call(op, args, kwargs, tensor=tensor, frame=frame, traced=traced)
+            except NondeterministicOpError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
+                recorder.fault = error
 
 
 def _deterministic_path(op: WatchedOp) -> AbstractContextManager[None]:
@@ -164,6 +155,18 @@ def _error_mode() -> Iterator[None]:
         yield
     finally:
         torch._C._set_deterministic_algorithms(*before[:1], warn_only=before[1])  # noqa: SLF001
+
+
+def _is_torchscripts(overload: Any) -> bool:  # noqa: ANN401 - an OpOverload
+    """Whether the dispatcher does not know it: an overload that only TorchScript has (hacked_twin)."""
+    name = overload._schema.name, overload._schema.overload_name  # noqa: SLF001 - its public form
+    return not sys.modules["torch"]._C._dispatch_has_kernel(".".join(filter(None, name)))  # noqa: SLF001 - no public way
+
+
+def _redispatch(overload: Any) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
+    """What `OpOverload.redispatch` calls, without the Python call in between where it can be had."""
+    handle = getattr(overload, "_handle", None)
+    return getattr(handle, "redispatch_boxed", overload.redispatch)
 
 
 class KeyWatcher:
@@ -222,7 +225,7 @@ class KeyWatcher:
         self._index = lookup()
         torch = sys.modules["torch"]
         for overload, op in watched_ops().items():
-            if overload in self._known:
+            if overload in self._known or _is_torchscripts(overload):
                 continue
             self._known.add(overload)
             namespace = overload.namespace
@@ -233,28 +236,29 @@ class KeyWatcher:
 
     def _kernel(self, overload: Any, op: WatchedOp) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
         torch = sys.modules["torch"]
-        redispatch = overload.redispatch
+        redispatch = _redispatch(overload)
         below = self._below[int(op.hot)]
         exclude, both = torch._C._ExcludeDispatchKeyGuard, self._both  # noqa: SLF001 - there is no public way
         number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - as above
 
         def flagged(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - what inspect uses
-            with exclude(both):  # what the op is made of is not the user's
+            with exclude(both):  # neither what the op is made of nor what we compute ourselves is the user's
+                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - what inspect uses
                 return redispatch(keyset & below, *args, **kwargs)
 
         def attention(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
-            with exclude(both), _deterministic_path(op):
-                return redispatch(keyset & below, *args, **kwargs)
+            with exclude(both):
+                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
+                with _deterministic_path(op):
+                    return redispatch(keyset & below, *args, **kwargs)
 
         def hot(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
             if wear.spent or wear.never:
                 self.rest()
                 return redispatch(keyset & below, *args, **kwargs)
-            note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
             before = number()
             with exclude(both):
+                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
                 result = redispatch(keyset & below, *args, **kwargs)
             if op.makes:
                 for recorder in _of_thread.get(threading.get_ident(), ()):

@@ -92,7 +92,7 @@ def report(done: Report, label: in_words.Label = in_words.plain_label) -> Docume
     else:
         parts.append("torch is not imported, so no switch of it was set")
     if done.strict:
-        parts.append("strict")
+        parts.append("strict" if done.stopped is None else f"strict, {done.stopped.op} stopped")
     if done.threads is not None:
         parts.append(_count(done.threads, "thread", "threads"))
     if done.rng_restored:
