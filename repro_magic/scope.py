@@ -97,7 +97,7 @@ class Report(WatchReport):
 
     @property
     def stopped(self) -> NondeterministicOpError | None:
-        """The error by which a strict scope stopped an op, also if the code inside caught it; None if it stopped none."""
+        """The error by which a strict scope stopped an op, also if the code inside caught it; None if none."""
         return self._recorder.refused
 
 

@@ -166,7 +166,8 @@ def _is_torchscripts(overload: Any) -> bool:  # noqa: ANN401 - an OpOverload
 def _redispatch(overload: Any) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
     """What `OpOverload.redispatch` calls, without the Python call in between where it can be had."""
     handle = getattr(overload, "_handle", None)
-    return getattr(handle, "redispatch_boxed", overload.redispatch)
+    found: Callable[..., Any] = getattr(handle, "redispatch_boxed", overload.redispatch)
+    return found
 
 
 class KeyWatcher:
