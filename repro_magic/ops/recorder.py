@@ -75,6 +75,17 @@ class _Seen:
     calls: dict[Judgement | None, int] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class _OpAtSite:
+    """One overload at one site on one device, and what is known of it by each of its entries."""
+
+    op: WatchedOp
+    device: str
+    site: Site
+    seen: tuple[_Seen, ...]
+    draws: int = 0
+
+
 @dataclass(frozen=True)
 class Alert:
     """One of PyTorch's own warnings of nondeterminism, kept instead of shown.
@@ -112,13 +123,16 @@ def _form(values: Iterable[Any]) -> tuple[object, ...]:
     """What of some arguments a status can depend on, other than the values of tensors."""
     tensor = _torch().tensor
     form: list[object] = []
+    add = form.append
     for value in values:
         if isinstance(value, tensor):
-            form += (value.shape, value.stride(), value.dtype)
+            add(value.shape)
+            add(value.stride())
+            add(value.dtype)
         elif type(value) is list or type(value) is tuple:
-            form.append(_form(value))
+            add(_form(value))
         else:
-            form.append(value)
+            add(value)
     return tuple(form)
 
 
@@ -131,12 +145,6 @@ def first_tensor(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a tensor or No
         if type(value) in {list, tuple} and (found := first_tensor(value)) is not None:
             return found
     return None
-
-
-def _device_of(tensor: Any, kwargs: Mapping[str, Any]) -> str:  # noqa: ANN401 - a tensor, or None
-    """The type of device that an op runs on: that of its first tensor, else what it was told."""
-    device = kwargs.get("device") if tensor is None else tensor.device
-    return getattr(device, "type", "cpu")
 
 
 class Recorder:
@@ -158,13 +166,15 @@ class Recorder:
         self.refused: NondeterministicOpError | None = None
         self.fault: BaseException | None = None
         self.worn = False
-        self._seen: dict[object, _Seen] = {}
-        self._draws: dict[object, tuple[WatchedOp, str, Site]] = {}
-        self._drawn: Counter[object] = Counter()
+        self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[Finding], Site]] = {}
         self._lock = threading.Lock()
         self._thread = threading.get_ident()
+
+    @functools.cached_property
+    def _torch(self) -> _Torch:
+        return _torch()
 
     def call(  # noqa: PLR0913 - what a call is made of
         self,
@@ -181,34 +191,51 @@ class Recorder:
         Raises:
             NondeterministicOpError: the scope is strict, and the op may differ.
         """
-        node = _torch().node()
+        node = self._torch.node()
         caller = self._caller(frame)
         # By identity: hashing a code object costs as much as the whole call. What is kept keeps the code alive.
-        where = id(caller[0]), caller[1], id(caller[2]), caller[3]
-        device = _device_of(tensor, kwargs)
-        if op.draws and not traced:
-            self._draw(op, device, caller, where)
-        for entry in op.entries:
-            backward = node is not None or entry.direction is Direction.BACKWARD
-            key = (entry.op, device, backward, traced, where)
-            seen = self._seen.get(key)
-            if seen is None:
-                seen = _Seen(entry, device, backward, Site(*caller), self._maker(node), op.hot, traced)
-                with self._lock:
-                    seen = self._seen.setdefault(key, seen)
+        inner, inner_at, outer, outer_at = caller
+        device = tensor.device.type if tensor is not None else getattr(kwargs.get("device"), "type", "cpu")
+        key = (op.name, device, node is None, traced, id(inner), inner_at, id(outer), outer_at)
+        site = self._sites.get(key)
+        if site is None:
+            site = self._new_site(key, op, caller, device, node, traced=traced)
+        for seen in site.seen:
             judgement = self._judge(seen, op, args, kwargs)
             if self.strict and not traced and judgement is not None and judgement.status is Status.ACTIVE:
                 self.refused = _refusal(seen, judgement)
                 raise self.refused
             with self._lock:
                 seen.calls[judgement] = seen.calls.get(judgement, 0) + 1
+        if op.draws and not traced:
+            with self._lock:
+                site.draws += 1
 
-    def _draw(self, op: WatchedOp, device: str, caller: Caller, where: object) -> None:
-        key = op.name, device, where
+    def _new_site(  # noqa: PLR0913 - what makes a site
+        self,
+        key: object,
+        op: WatchedOp,
+        caller: Caller,
+        device: str,
+        node: Any,  # noqa: ANN401 - torch's Node, or None
+        *,
+        traced: bool,
+    ) -> _OpAtSite:
+        place, maker = Site(*caller), self._maker(node)
+        seen = tuple(
+            _Seen(
+                entry,
+                device,
+                backward=node is not None or entry.direction is Direction.BACKWARD,
+                site=place,
+                made_by=maker,
+                hot=op.hot,
+                traced=traced,
+            )
+            for entry in op.entries
+        )
         with self._lock:
-            if key not in self._draws:
-                self._draws[key] = op, device, Site(*caller)
-            self._drawn[key] += 1
+            return self._sites.setdefault(key, _OpAtSite(op, device, place, seen))
 
     def _caller(self, frame: FrameType) -> Caller:
         caller = caller_of(frame)
@@ -266,7 +293,7 @@ class Recorder:
 
     def _switches(self, *, is_hot: bool) -> tuple[Any, ...]:
         # What a status can depend on; cuDNN's switches for the ops that are its own, which are all hot.
-        torch = _torch()
+        torch = self._torch
         switches = torch.algorithms(), torch.warn_only(), self.attention, torch.threads()
         return (*switches, torch.benchmark(), torch.cudnn_deterministic()) if is_hot else switches
 
@@ -283,7 +310,7 @@ class Recorder:
     @property
     def is_used(self) -> bool:
         """Whether a flagged op was seen at all."""
-        return bool(self._seen)
+        return bool(self._sites)
 
     def traced_findings(self) -> list[Finding]:
         """What was seen on tensors without values so far."""
@@ -304,15 +331,15 @@ class Recorder:
     def draws(self) -> list[Draw]:
         """The random ops that drew, in the order they came."""
         with self._lock:
-            found = [(*self._draws[key], self._drawn[key]) for key in self._draws]
+            sites = [site for site in self._sites.values() if site.draws]
         merged: Counter[tuple[str, str, Place | None]] = Counter()
-        for op, device, site, count in found:
-            merged[op.name, device, site.place] += count
+        for site in sites:
+            merged[site.op.name, site.device, site.site.place] += site.draws
         return [Draw(*key, count=count, at_least=self.worn) for key, count in merged.items()]
 
     def _calls(self) -> Iterator[Finding]:
         with self._lock:
-            found = [(seen, dict(seen.calls)) for seen in self._seen.values()]
+            found = [(seen, dict(seen.calls)) for site in self._sites.values() for seen in site.seen]
         for seen, calls in found:
             for judgement, count in calls.items():
                 if judgement is not None:
@@ -326,7 +353,7 @@ class Recorder:
 
     def _from_alerts(self, ran: list[Finding]) -> Iterator[Finding]:
         """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""
-        known = {alert for seen in self._seen.values() for alert in seen.entry.alerts}
+        known = {alert for site in self._sites.values() for entry in site.op.entries for alert in entry.alerts}
         counts = Counter((alert.name, alert.site.place) for alert in self.alerts)
         told = set()
         for alert in self.alerts:

@@ -122,7 +122,7 @@ def caller_of(frame: FrameType | None) -> Caller:
             if inner is None:
                 inner = frame
             outer = frame
-            if code.co_name.startswith(_TOP_LEVEL):
+            if code.co_name[0] == "<" and code.co_name.startswith(_TOP_LEVEL):
                 break
         frame = frame.f_back
     if inner is None or outer is None:
