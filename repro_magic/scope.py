@@ -112,6 +112,16 @@ class _Entry:
     recording: Recording
 
 
+def _end_at_the_users_line(error: BaseException) -> None:
+    """Leave our own frames out of an error's traceback: they say nothing of why an op was stopped."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        if str(step.tb_next.tb_frame.f_globals.get("__name__")).startswith("repro_magic.ops."):
+            step.tb_next = None
+            return
+        step = step.tb_next
+
+
 def _warn(report: WatchReport, level: int) -> None:
     """One `NondeterminismWarning` for all that may differ; nothing if nothing does."""
     told = [finding for finding in report.findings if finding.warns]
@@ -275,6 +285,8 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         finally:
             self._put_back(entry)
         refused = entry.recording.recorder.refused
+        if refused is not None and error is refused:
+            _end_at_the_users_line(refused)
         if refused is not None and isinstance(error, RuntimeError) and error is not refused:
             raise refused from error  # TorchScript and Dynamo wrap it into errors of their own
         if self._should_warn and error is None:

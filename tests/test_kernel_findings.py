@@ -64,6 +64,8 @@ def test_deterministic_cells_name_findings_by_status() -> None:
     assert ran.error(3).ename == "NondeterministicOpError"
     assert "put_ (torch.Tensor.put_) on cpu at line 2" in ran.error(3).evalue
     assert "⚠" not in ran.shown(3)
+    assert "strict, put_ stopped" in ran.shown(3)
+    assert "recorder.py" not in "".join(ran.error(3).traceback), "the traceback ends at the user's line"
     assert ran.stream(4, "stderr") == ""
     assert "PyTorch warns of put_, but the result is always the same here." in ran.shown(4)
     assert "put_ on cpu, line 2" in ran.shown(5), "--quiet hides the line, not a warning"
