@@ -156,6 +156,11 @@ def work(rank, watched):
         assert {{(one.op, one.count) for one in report.findings}} == {{("index_put_", 3)}}, report.findings
     else:
         train()
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+    with repro_magic.watch():
+        whole = distribute_tensor(torch.arange(4.0), init_device_mesh("cpu", (2,)), [Shard(0)])
+        assert (whole * 2).full_tensor().tolist() == [0, 2, 4, 6]
     if rank == 0:
         torch.save(net.module.weight.grad, "{tmp_path}/grad" + str(watched))
     dist.destroy_process_group()

@@ -739,13 +739,13 @@ def test_scripts_are_warned_once(either: str) -> None:
     assert either
 
 
-@pytest.mark.filterwarnings("default")
 def test_an_alert_that_no_entry_knows_becomes_a_finding() -> None:
     """GIVEN a PyTorch that alerts of an op we never heard of WHEN it warns THEN that is not lost."""
     text = "brand_new_kernel does not have a deterministic implementation, but you set something."
-    with repro_magic.watch(warn=False) as report:
+    with pytest.warns(UserWarning) as others, repro_magic.watch(warn=False) as report:  # noqa: PT031
         warnings.warn(text, UserWarning, stacklevel=1)  # alert line
         warnings.warn("another matter", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in others] == ["another matter"]
     (found,) = report.findings
     assert (found.op, found.status, found.line) == ("brand_new_kernel", Status.ACTIVE, line_of("alert line"))
 
@@ -762,15 +762,30 @@ def test_random_ops_that_drew_are_known(either: str) -> None:
 # Hot ops, memory, faults, leaving
 
 
-def test_hot_ops_go_uncounted_once_they_are_known() -> None:
+@pytest.mark.parametrize(("share", "counts"), [(0.0, range(20, 30)), (float("inf"), [200])])
+def test_hot_ops_go_uncounted_once_they_are_known(share: float, counts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN an op of every training step WHEN it takes more than its share of the time THEN it goes uncounted."""
+    monkeypatch.setattr(watcher, "_SHARE", share)
     weight, image = torch.rand(1, 1, 3, 3), torch.rand(1, 1, 4, 4)
     with repro_magic.watch(warn=False) as report:
-        for _ in range(2000):
+        for _ in range(200):
             nn.functional.conv2d(image, weight)
     (found,) = report.findings
     assert found.op == "convolution"
-    assert (found.at_least, 3 <= found.count < 2000) == (True, True)
+    assert found.count in counts
+    assert found.at_least is (share == 0)
     assert [one.count for one in seen(lambda: nn.functional.conv2d(image, weight))] == [1], "anew in the next watch"
+
+
+def test_a_strict_scope_counts_hot_ops_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "_SHARE", 0.0)
+    weight, image = torch.rand(1, 1, 3, 3), torch.rand(1, 1, 4, 4)
+    with repro_magic.deterministic(strict=True) as report:
+        torch.backends.cudnn.deterministic = False
+        torch.use_deterministic_algorithms(mode=False)
+        for _ in range(200):
+            nn.functional.conv2d(image, weight)
+    assert [(one.op, one.count) for one in report.findings] == [("convolution", 200)]
 
 
 def test_ten_thousand_flagged_calls_take_no_memory() -> None:
