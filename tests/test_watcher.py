@@ -742,7 +742,7 @@ def test_scripts_are_warned_once(either: str) -> None:
 def test_an_alert_that_no_entry_knows_becomes_a_finding() -> None:
     """GIVEN a PyTorch that alerts of an op we never heard of WHEN it warns THEN that is not lost."""
     text = "brand_new_kernel does not have a deterministic implementation, but you set something."
-    with pytest.warns(UserWarning) as others, repro_magic.watch(warn=False) as report:  # noqa: PT031
+    with pytest.warns(UserWarning, match="another") as others, repro_magic.watch(warn=False) as report:  # noqa: PT031
         warnings.warn(text, UserWarning, stacklevel=1)  # alert line
         warnings.warn("another matter", UserWarning, stacklevel=1)
     assert [str(one.message) for one in others] == ["another matter"]
