@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -15,9 +16,11 @@ from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
 from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning, NondeterministicOpError
 from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.ops.catalogue import Direction
 from repro_magic.ops.findings import Draw, Finding
 from repro_magic.ops.recorder import Recorder
-from repro_magic.ops.recording import Recording
+from repro_magic.ops.recording import Recording, is_recording
+from repro_magic.ops.source import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 
@@ -112,33 +115,43 @@ class _Entry:
     recording: Recording
 
 
-def _end_at_the_users_line(error: BaseException) -> None:
-    """Leave our own frames out of an error's traceback: they say nothing of why an op was stopped."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        if str(step.tb_next.tb_frame.f_globals.get("__name__")).startswith("repro_magic.ops."):
-            step.tb_next = None
-            return
-        step = step.tb_next
+# A cell block has as many; the rest is in the report.
+_MOST = 20
 
 
 def _warn(report: WatchReport, level: int) -> None:
-    """One `NondeterminismWarning` for all that may differ; nothing if nothing does."""
+    """One `NondeterminismWarning` for all that may differ; nothing if nothing does, or if a watch around tells it."""
     told = [finding for finding in report.findings if finding.warns]
-    if told:
-        lines = [f"{one.op} on {one.device}, line {one.line}: {one.why} {one.remedy}" for one in told]
-        text = "results may differ from run to run\n  " + "\n  ".join(lines)
-        warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
+    if not told or is_recording():
+        return
+    lines = [
+        f"{one.op}{' in the backward pass' if one.direction is Direction.BACKWARD else ''} on {one.device}, "
+        f"{'no line of yours' if one.place is None else f'{one.place.file} line {one.line}'}, "
+        f"{'in a compiled graph' if one.graph else f'{one.count} times'}: {one.why} {_in_a_script(one.remedy)}"
+        for one in told[:_MOST]
+    ]
+    if len(told) > _MOST:
+        lines.append(f"… and {len(told) - _MOST} more in report.findings")
+    text = "results may differ from run to run\n  " + "\n  ".join(lines)
+    warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
 
 
-class watch:  # noqa: N801 - used like a function, as torch.no_grad is
+def _in_a_script(remedy: str) -> str:
+    """A remedy for people without cells."""
+    function = "repro_magic.deterministic()"
+    return remedy.replace("Run the cell under %%deterministic", f"Run it under {function}").replace(
+        "%%deterministic", function
+    )
+
+
+class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, as torch.no_grad is
     """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
 
     Args:
         warn: emit one `NondeterminismWarning` at the end if results may differ.
 
     Returns:
-        The context manager; its `with` target is a `WatchReport`.
+        The context manager; its `with` target is a `WatchReport`. `@watch()` decorates a function.
 
     Example:
         >>> import torch
@@ -151,22 +164,39 @@ class watch:  # noqa: N801 - used like a function, as torch.no_grad is
     def __init__(self, *, warn: bool = True) -> None:
         """Nothing is watched before the scope is entered."""
         self._should_warn = warn
-        self._open: list[tuple[WatchReport, Recording]] = []
+        self._open: list[tuple[WatchReport, Recording, Guard]] = []
 
+    @uninterrupted
     def __enter__(self) -> WatchReport:
         """Begin."""
-        recorder = Recorder()
-        recording = Recording(recorder)
-        recording.open()
-        report = WatchReport(recorder)
-        self._open.append((report, recording))
+        guard = Guard()
+        guard.up()
+        report = WatchReport()
+        recording = Recording(report._recorder)  # noqa: SLF001 - the report is made of it
+        try:
+            recording.open()
+        except BaseException:
+            recording.close()
+            guard.down()
+            raise
+        self._open.append((report, recording, guard))
+        if guard.pending:
+            self.__exit__(None, None, None)  # which raises it
         return report
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+    @uninterrupted
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End; the exception goes on, and then there is no warning beside it."""
-        report, recording = self._open.pop()
-        recording.close()
-        if self._should_warn and error is None:
+        if not self._open:
+            raise RuntimeError("watch() was left more often than it was entered")
+        report, recording, guard = self._open.pop()
+        try:
+            recording.close()
+        finally:
+            guard.down()
+        if error is not None:
+            drop_own_frames(error.__traceback__)
+        elif self._should_warn:
             _warn(report, 2)
 
 
@@ -285,8 +315,8 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         finally:
             self._put_back(entry)
         refused = entry.recording.recorder.refused
-        if refused is not None and error is refused:
-            _end_at_the_users_line(refused)
+        if error is not None:
+            drop_own_frames(error.__traceback__)
         if refused is not None and isinstance(error, RuntimeError) and error is not refused:
             raise refused from error  # TorchScript and Dynamo wrap it into errors of their own
         if self._should_warn and error is None:

@@ -685,10 +685,40 @@ def test_repeats_are_found_wherever_they_stand(count: int, shuffled: bool) -> No
     assert conditions.rows_repeat(call) is True
 
 
-def test_long_shuffled_indices_are_not_sorted() -> None:
-    index = torch.randperm(conditions.LONGEST_SORT + 1)
+def test_long_shuffled_indices_are_told_by_marks() -> None:
+    index = torch.randperm(3 * conditions.LONGEST_SORT)
     call = Call("any.default", {"self": torch.zeros(len(index)), "dim": 0, "index": index}, threads=2, look=True)
-    assert conditions.rows_repeat(call) is None
+    assert conditions.rows_repeat(call) is False
+    index[-1] = index[0]
+    assert conditions.rows_repeat(call) is True
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_rows_times_columns_are_told_without_the_pairs(repeated: bool) -> None:
+    """GIVEN `x[rows[:, None], columns]` WHEN looked at THEN rows and columns decide, one by one."""
+    rows, columns = torch.randperm(3000), torch.randperm(3000)
+    if repeated:
+        columns[-1] = columns[0]
+    arguments = {"self": torch.zeros(3000, 3000), "indices": [rows[:, None], columns[None]]}
+    assert conditions.tuples_repeat(Call("any.default", arguments, threads=2, look=True)) is repeated
+
+
+@pytest.mark.parametrize(("size", "unlooked"), [(100, False), (20_000, None)])
+def test_a_mask_beside_an_index_is_judged_by_what_it_stands_for(size: int, unlooked: bool | None) -> None:
+    """GIVEN `x[mask, index] = v` WHEN small THEN nothing is split; WHEN large THEN the rows it stands for decide."""
+    mask = torch.arange(size) % 2 == 0
+    into, values = torch.zeros(size, 5), torch.rand(size // 2)
+    indices = [mask, torch.arange(size // 2) % 5]
+    torch.ops.aten.index_put_(into, indices, values)
+    for look, expected in ((False, unlooked), (True, False)):
+        call = call_of("index_put_.default", threads=2, look=look, self=into, indices=indices, values=values)
+        assert may_differ("cpu", call) is expected
+
+
+def test_values_that_are_all_one_cannot_differ() -> None:
+    arguments = {"self": torch.zeros(7), "indices": [torch.arange(MANY) % 7], "values": torch.ones(MANY)}
+    for look, expected in ((True, False), (False, None)):
+        assert may_differ("cpu", Call("index_put_.default", arguments, threads=2, look=look)) is expected
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def test_the_block_under_a_cell() -> None:
         "x[:3] = 1\nx.index_add_(0, torch.tensor([0, 0]), torch.ones(2))\ntorch.rand(3).sum()",
         "x[i] = v\n1 / 0",
         "%%time\nx[i] = v",
+        "x.index_add_(0, torch.tensor([0]), torch.ones(3))",
     )
     assert [ran.shown(number) for number in (0, 1, 4, 5)] == [""] * 4, "an ordinary cell shows nothing of ours"
     block = ran.shown(2)
@@ -42,6 +43,8 @@ def test_the_block_under_a_cell() -> None:
     assert "<script" not in html
     assert "x[i] = v" in html
     assert ran.error(6).ename == "ZeroDivisionError"
+    assert "repro_magic" not in "".join(ran.error(8).traceback), "an op's own error ends at the user's line"
+    assert ran.error(8).ename == "RuntimeError"
     assert "line 1, 1 call" in ran.shown(6)
     assert "below %%time, line 1" in ran.shown(7)
 
@@ -149,7 +152,7 @@ def work(rank, watched):
     def train():
         for _ in range(3):
             net.zero_grad()
-            net(data)[torch.tensor([0, 0, 1])].sum().backward()
+            net(data)[torch.tensor([0, 0, 1])].pow(2).sum().backward()
     if watched:
         with repro_magic.watch() as report:
             train()

@@ -69,11 +69,11 @@ def leaf(*shape: int) -> torch.Tensor:
 
 
 def indexing_backward() -> None:
-    leaf(7)[torch.tensor([0, 0, 1])].sum().backward()
+    (leaf(7)[torch.tensor([0, 0, 1])] * torch.rand(3)).sum().backward()
 
 
 def grad_of_indexing() -> None:
-    torch.func.grad(lambda x: x[torch.tensor([0, 0, 1])].sum())(torch.rand(7))
+    torch.func.grad(lambda x: x[torch.tensor([0, 0, 1])].pow(2).sum())(torch.rand(7))
 
 
 def vmapped() -> None:
@@ -175,13 +175,13 @@ def test_lines_of_the_forward_and_the_backward_pass(either: str) -> None:
     """GIVEN a backward op WHEN told THEN with the line that called backward(), and with the one that made its node."""
     with repro_magic.watch(warn=False) as report:
         y = leaf(7)[torch.tensor([0, 0, 1])]  # forward line
-        y.sum().backward()  # backward line
+        (y * y).sum().backward()  # backward line
     (found,) = report.findings
     assert found.line == line_of("backward line")
     assert found.made_by is not None
     assert found.made_by.line == line_of("forward line")
     assert found.place is not None
-    assert found.place.text.startswith("y.sum()")
+    assert found.place.text.startswith("(y * y)")
     assert either
 
 
@@ -257,6 +257,39 @@ def test_values_are_looked_at_in_the_first_calls_of_a_line() -> None:
             torch.zeros(size).put_(torch.randperm(size), torch.rand(size))
     assert not [one for one in report.findings if one.status is Status.ACTIVE]
     assert sum(one.count for one in report.findings) == recorder.LOOKS + 4
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_later_form_of_call_is_looked_at_anew() -> None:
+    """GIVEN batches of varying size WHEN the first have no repeat and a later one has THEN that is seen."""
+    with repro_magic.watch(warn=False) as report:
+        for number in range(8):
+            index = torch.randperm(200_000)[: 100_000 + number]
+            if number >= 3:
+                index[-1] = index[0]
+            torch.zeros(200_000).index_put_((index,), torch.rand(len(index)))
+    active = [one for one in report.findings if one.status is Status.ACTIVE]
+    assert [one.count for one in active] == [5]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_eager_call_does_not_hide_what_a_graph_holds() -> None:
+    def write(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        x = x * 2
+        x[REPEATED] = values
+        return x + 1
+
+    torch.compiler.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        run = torch.compile(write)
+        with repro_magic.watch(warn=False) as report:
+            run(torch.zeros(7), torch.rand(MANY))  # repro: accept index_put_
+            torch.zeros(7).index_put_((torch.tensor([0, 0]),), torch.rand(2))
+    assert {(one.status.value, one.graph, one.accepted) for one in report.findings} == {
+        ("active", True, True),
+        ("latent", False, False),
+    }
 
 
 # No false alarm
@@ -639,6 +672,14 @@ def test_threads_that_the_code_starts_are_seen(either: str, kind: str) -> None:
     ]
     assert threading.Thread.start is before
     assert either
+
+
+def test_a_pool_that_lives_on_reports_to_the_watch_that_is_open() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        seen(lambda: pool.submit(lambda: torch.rand(3).cumsum(0)).result())
+        pool.submit(lambda: torch.rand(3).cumsum(0)).result()
+        later = seen(lambda: pool.submit(lambda: torch.rand(3).cumsum(0)).result())
+    assert [(one.op, one.count) for one in later] == [("cumsum", 1)]
 
 
 def test_two_watches_at_once_on_two_threads_see_their_own(either: str) -> None:

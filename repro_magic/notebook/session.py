@@ -7,17 +7,20 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.exceptions import HookFaultWarning
+from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.ops.findings import Finding
 from repro_magic.ops.recorder import Recorder
 from repro_magic.ops.recording import Recording, release
+from repro_magic.ops.source import drop_own_frames
 from repro_magic.overview import status
 from repro_magic.rng.seeding import note_load, resume, suspend
 from repro_magic.scope import Report
@@ -58,7 +61,7 @@ class Session:
         self._told: set[object] = set()
         self._recording: Recording | None = None
         self._depth = 0
-        self._cells: deque[tuple[str, Sequence[Finding]]] = deque(maxlen=_CELLS)
+        self._cells: deque[tuple[str, Sequence[Finding], in_words.Label]] = deque(maxlen=_CELLS)
         self._numbers: dict[str, int] = {}
         self._magics = ReproMagic(shell, note=self._note, describe_status=self._describe_status)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
@@ -71,6 +74,7 @@ class Session:
         self._append(shell.ast_transformers, self._rewriter)
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
         self._undo += [release, self._stop_watching]
+        self._keep_our_frames_out_of_tracebacks()
         self._hook("pre_run_cell", self._before_cell)
         self._hook("post_run_cell", self._after_cell)
         # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
@@ -106,11 +110,32 @@ class Session:
         items.append(item)
         self._undo.append(lambda: _remove(items, item))
 
+    def _keep_our_frames_out_of_tracebacks(self) -> None:
+        """An error of a watched op passes through our kernel; the user's line is what should stand last."""
+        shown_by: Any = self._shell.InteractiveTB
+        original = shown_by.structured_traceback
+
+        def structured_traceback(kind: Any, error: Any, traceback: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - as IPython's
+            if isinstance(traceback, TracebackType):
+                drop_own_frames(traceback)
+            return original(kind, error, traceback, *more, **named)
+
+        shown_by.structured_traceback = structured_traceback
+
+        def restore() -> None:
+            if shown_by.__dict__.get("structured_traceback") is structured_traceback:
+                del shown_by.structured_traceback
+
+        self._undo.append(restore)
+
     def _hook(self, event: str, function: Callable[[Any], object]) -> None:
         """Register an event's hook that tells of its own first fault and goes off, and lets the user's cell go on."""
 
         @functools.wraps(function)
+        @uninterrupted
         def guarded(argument: Any = None) -> None:  # noqa: ANN401 - each event has its own
+            guard = Guard()  # Ctrl-C waits until our few milliseconds are over
+            guard.up()
             try:
                 function(argument)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is not the user's
@@ -120,6 +145,8 @@ class Session:
                     HookFaultWarning,
                     stacklevel=2,
                 )
+            finally:
+                guard.down()
 
         def off() -> None:
             if guarded in self._shell.events.callbacks[event]:
@@ -142,7 +169,10 @@ class Session:
         self._know_cell(result, number)
         findings = self._stop_watching()
         if findings:
-            self._cells.append(("this cell" if number is None else f"In[{number}]", findings))
+            # Now, for the same text run again takes the same file name.
+            names = {place.file: self._label(place.file) for one in findings for place in one.places}
+            label = functools.partial(_named, names)
+            self._cells.append(("this cell" if number is None else f"In[{number}]", findings, label))
         self._show_reports()
         untold = [finding for finding in findings if finding.where not in self._told]
         self._told.clear()
@@ -182,10 +212,12 @@ class Session:
         number = numbers.get(file)
         if number is None:
             return _BELOW.get(file, file)
+        if here is not None and number > here:
+            return "a cell run inside this one,"
         return "" if number == here else f"In[{number}]"
 
     def _describe_status(self) -> Document:
-        return describe.status(status(), list(self._cells), self._label)
+        return describe.status(status(), list(self._cells))
 
     def _note(self, report: Report, quiet: bool) -> None:  # noqa: FBT001 - a callback's
         """Show the report when the cell is over; at once if the cell itself has unloaded us."""
@@ -229,6 +261,10 @@ class Session:
             return {"completions": [SimpleCompletion(flag, type="param") for flag in flags], "suppress": bool(flags)}
 
         return matcher
+
+
+def _named(names: dict[str, str], file: str) -> str:
+    return names[file]
 
 
 def _remove(items: list[Any], item: object) -> None:

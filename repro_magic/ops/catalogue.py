@@ -51,6 +51,7 @@ class Call:
         arguments: every argument by its schema's name, defaults filled in.
         threads: threads of one CPU op.
         look: whether values may be read (never those of FakeTensors, nor of a device, nor after the first calls).
+        traced: the tensors have no values; what is written is then taken to be different.
         at_scale: judge as if there were enough elements and threads for a CPU to split the work.
     """
 
@@ -58,6 +59,7 @@ class Call:
     arguments: Mapping[str, Any]
     threads: int
     look: bool
+    traced: bool = False
     at_scale: bool = False
 
 
@@ -212,6 +214,7 @@ _INDEXING = (
                     _ADDS,
                     on.single_precision,
                     on.split_among_threads(on.elements_written, on.SPLIT_FROM),
+                    on.different_values,
                     on.tuples_repeat,
                 ),
                 devices=("cpu",),
@@ -239,7 +242,7 @@ _INDEXING = (
             _alert_only("cpu", condition=_WRITES),
             _handled(
                 _SPLIT_SUMS,
-                on.every(_ADDS, on.single_precision, _OTHER_THREADS_ADD, on.places_repeat),
+                on.every(_ADDS, on.single_precision, _OTHER_THREADS_ADD, on.different("source"), on.places_repeat),
                 devices=("cpu",),
             ),
             Hazard(

@@ -26,9 +26,11 @@ WRITES_IN_ONE_TASK = 3000
 # From here on a CPU splits accumulating writes and copies (at::internal::GRAIN_SIZE).
 SPLIT_FROM = 32_768
 # Sorting costs most: 4 ms for 65,536 indices, 100 ms for a million. Random indices mostly repeat within the first
-# chunk, and ordered ones are told by one comparison, so that only long shuffled ones would cost more: not looked at.
+# chunk, ordered ones are told by one comparison, and long shuffled ones by marking the places they name.
 FIRST_CHUNK = 2**14
 LONGEST_SORT = 2**18
+# One byte for each place marks them all: 3 ms for a million indices.
+MOST_MARKS = 2**26
 
 # Read once, before the first cuBLAS call; the second is what the documentation of torch.nn.LSTM names besides.
 _CUBLAS_FIXED = (*CUBLAS_DETERMINISTIC, ":4096:2")
@@ -235,10 +237,11 @@ def _readable(tensor: Any) -> bool:  # noqa: ANN401 - a tensor, or not
     )
 
 
-def _lane_repeats(lanes: Any) -> bool | None:  # noqa: ANN401 - a tensor
-    """Whether a value occurs twice along the last dimension.
+def _lane_repeats(lanes: Any, places: int) -> bool | None:  # noqa: ANN401 - a tensor
+    """Whether a value occurs twice along the last dimension; all are at least 0 and below `places`.
 
-    By sort and comparison of neighbours: neither is itself an op of the catalogue, as counting or scattering would be.
+    By sort and comparison of neighbours, or by marking each place: neither is itself an op of the catalogue, as
+    counting or scattering would be.
     """
     length = _number(lanes.shape[-1])
     if not lanes.numel():
@@ -249,6 +252,9 @@ def _lane_repeats(lanes: Any) -> bool | None:  # noqa: ANN401 - a tensor
         return True
     if lanes.numel() <= FIRST_CHUNK or bool((lanes[..., 1:] > lanes[..., :-1]).all()):
         return False
+    if lanes.numel() == length and places <= MOST_MARKS:
+        marks = sys.modules["torch"].zeros(places, dtype=sys.modules["torch"].bool)
+        return int(marks.index_fill_(0, lanes.reshape(-1), value=True).sum()) < length
     if lanes.numel() > LONGEST_SORT:
         return None
     ordered = lanes.sort(-1).values
@@ -264,7 +270,7 @@ def _repeats(call: Call, index: Any, places: int, length: int, lanes: Callable[[
     if not call.look or not _readable(index):
         return None
     with sys.modules["torch"].no_grad():
-        return _lane_repeats(lanes())
+        return _lane_repeats(lanes(), places)
 
 
 @careful
@@ -320,17 +326,47 @@ def _is_mask(index: Any) -> bool:  # noqa: ANN401 - a tensor
 
 
 def _index_list(call: Call) -> list[tuple[int, Any]]:
-    """The index tensors of `x[i, j]` by the dimension they index; masks are not among what this can place."""
-    found = [(place, index) for place, index in enumerate(call.arguments["indices"]) if index is not None]
-    if any(_is_mask(index) for _, index in found):
-        raise _UnknownError
+    """The index tensors of `x[i, j]` by the dimension they index; a mask counts as the indices it stands for."""
+    found: list[tuple[int, Any]] = []
+    dimension = 0
+    for index in call.arguments["indices"]:
+        if index is None:
+            dimension += 1
+        elif not _is_mask(index):
+            found.append((dimension, index))
+            dimension += 1
+        elif call.look and _readable(index):
+            columns = index.nonzero(as_tuple=True)
+            found += [(dimension + offset, column) for offset, column in enumerate(columns)]
+            dimension += len(columns)
+        else:
+            raise _UnknownError
     return found
+
+
+def _most_written(call: Call) -> int:
+    """At most so many elements are written where a mask stands beside other indices, whatever it holds."""
+    indices = [index for index in call.arguments["indices"] if index is not None]
+    sizes = _sizes(call.arguments["self"])
+    rest = sizes[sum(len(_sizes(index)) if _is_mask(index) else 1 for index in indices) :] if indices else sizes
+    # The indices that a mask stands for are broadcast with the others: as many as those, or as it has elements.
+    lengths = [_count(index) for index in indices if not _is_mask(index)]
+    longest = max(lengths, default=0)
+    if longest <= 1:
+        longest = max((_count(index) for index in indices if _is_mask(index)), default=1)
+    return longest * math.prod(rest) if None not in call.arguments["indices"] else _count(call.arguments["self"])
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int]:
     """The shape that several shapes are broadcast to."""
     aligned = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
     return [0 if 0 in sizes else max(sizes) for sizes in aligned][::-1]
+
+
+def _is_grid(shapes: Sequence[Sequence[int]]) -> bool:
+    """Whether each dimension of what indices are broadcast to belongs to one of them."""
+    aligned = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
+    return all(sum(size != 1 for size in sizes) <= 1 for sizes in aligned)
 
 
 @careful
@@ -342,8 +378,16 @@ def tuples_repeat(call: Call) -> bool | None:
         return False
     indices = _index_list(call)
     sizes = _sizes(tensor)
-    shape = _broadcast([_sizes(index) for _, index in indices])
+    shapes = [_sizes(index) for _, index in indices]
+    shape = _broadcast(shapes)
     places = math.prod(sizes[place] for place, _ in indices)
+    if len(indices) > 1 and _is_grid(shapes):
+        # As in x[rows[:, None], columns]: a place is named twice where a row or a column is.
+        answers = [
+            _repeats(call, index, sizes[place], _count(index), lambda i=index, n=sizes[place]: (i % n).reshape(1, -1))  # type: ignore[misc]
+            for place, index in indices
+        ]
+        return True if True in answers else None if None in answers else False
 
     def joined() -> Any:  # noqa: ANN401 - a tensor
         joint = 0
@@ -356,20 +400,26 @@ def tuples_repeat(call: Call) -> bool | None:
     return _repeats(call, indices[0][1], places, math.prod(shape), joined)
 
 
-def _one_value(call: Call, tensor: Any) -> bool:  # noqa: ANN401 - a tensor
-    """Whether all elements are one value: by shape and strides, or by looking."""
+def _one_value(call: Call, tensor: Any) -> bool | None:  # noqa: ANN401 - a tensor
+    """Whether all elements are one value: by shape and strides, or by looking; None if only a look could tell."""
     sizes, strides = _sizes(tensor), [_number(stride) for stride in tensor.stride()]
     if 0 in sizes or all(size == 1 or stride == 0 for size, stride in zip(sizes, strides, strict=True)):
         return True
-    return bool(call.look and _readable(tensor) and (tensor.detach() == tensor.detach().reshape(-1)[0]).all())
+    if call.traced:
+        return False
+    if not call.look or not _readable(tensor):
+        return None
+    plain = tensor.detach()
+    return bool((plain == plain.reshape(-1)[0]).all())
 
 
 def different(name: str) -> Condition:
-    """What is written is not all one value. Where that cannot be looked at, it is taken for granted."""
+    """What is written is not all one value."""
 
     @careful
     def holds(call: Call) -> bool | None:
-        return not _one_value(call, call.arguments[name])
+        same = _one_value(call, call.arguments[name])
+        return None if same is None else not same
 
     return holds
 
@@ -378,8 +428,9 @@ def different(name: str) -> Condition:
 def different_values(call: Call) -> bool | None:
     """What `x[i] = v` writes is neither all one value nor, as in `x[i] = row`, the same for every index."""
     values = call.arguments["values"]
-    if _one_value(call, values):
-        return False
+    same = _one_value(call, values)
+    if same is not False:
+        return None if same is None else False
     try:
         indices = _index_list(call)
     except _UnknownError:
@@ -411,6 +462,8 @@ def elements_of(name: str) -> Callable[[Call], int]:
 def elements_written(call: Call) -> int:
     """How many elements `x[i, j] = v` writes: one index tuple writes a whole slice of the dimensions not indexed."""
     sizes = _sizes(call.arguments["self"])
+    if any(index is not None and _is_mask(index) for index in call.arguments["indices"]) and not call.look:
+        return _most_written(call)
     indices = _index_list(call)
     for place, _ in indices:
         sizes[place] = 1

@@ -67,6 +67,16 @@ class Finding:
         return None if self.place is None else self.place.line
 
     @property
+    def places(self) -> list[Place]:
+        """Every place that it names."""
+        return [place for place in (self.place, self.called_from, self.made_by) if place is not None]
+
+    @property
+    def outermost(self) -> Place | None:
+        """The cell's or script's own line."""
+        return self.called_from or self.place
+
+    @property
     def warns(self) -> bool:
         """Whether the user should be told: active, really run, and not accepted on its line."""
         return self.status is Status.ACTIVE and not self.accepted and (self.graph or not self.traced)

@@ -22,9 +22,8 @@ from repro_magic.ops.findings import Draw, Finding, Status
 from repro_magic.ops.judging import Judgement, Switches, judge
 from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_of
 
-# Values are looked at in so many calls of one op at one place.
-LOOKS = 3
-_UNKNOWN: Any = object()
+# Values are looked at in so many calls of one form of one op at one place, and in so many of all forms together.
+LOOKS, ALL_LOOKS = 3, 60
 # So many forms of call (shapes, dtypes, switches) are remembered of one op at one place.
 _FORMS = 128
 # So many nodes of the autograd graph are remembered with the line that made them.
@@ -59,6 +58,15 @@ class WatchedOp:
 
 
 @dataclass(eq=False)
+class _Form:
+    """One form of call: its judgement without a look, and what looks at its first calls brought."""
+
+    judgement: Judgement | None
+    looks: int = 0
+    looked: Judgement | None = None
+
+
+@dataclass(eq=False)
 class _Seen:
     """One entry at one site on one device in one direction."""
 
@@ -71,7 +79,7 @@ class _Seen:
     traced: bool
     looks: int = 0
     looked: Judgement | None = None
-    forms: dict[object, Judgement | None] = field(default_factory=dict)
+    forms: dict[object, _Form] = field(default_factory=dict)
     calls: dict[Judgement | None, int] = field(default_factory=dict)
 
 
@@ -266,30 +274,34 @@ class Recorder:
             self._makers[number] = (_plain(name.partition(".")[0]), site)
 
     def _judge(self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judgement | None:
+        switches = self._switches(is_hot=op.hot)
         if seen.traced:  # a symbolic size must not be compared: the comparison would become a guard
-            call, switches = self._call(op, args, kwargs), self._switches(is_hot=op.hot)
+            call = replace(self._call(op, args, kwargs), traced=True)
             judgement = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
             # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
             return judgement if judgement is None or judgement.settled or seen.device != "cpu" else None
-        switches = self._switches(is_hot=op.hot)
-        form = op.name, switches, _form(args), _form(kwargs.values()) if kwargs else ()
-        judgement = seen.forms.get(form, _UNKNOWN)
-        if judgement is _UNKNOWN:
+        key = op.name, switches, _form(args), _form(kwargs.values()) if kwargs else ()
+        form = seen.forms.get(key)
+        if form is None:
             judgement = judge(seen.entry, self._call(op, args, kwargs), seen.device, Switches(*switches[:3]))
             if len(seen.forms) >= _FORMS:
                 seen.forms.clear()
-            seen.forms[form] = judgement
+            form = seen.forms[key] = _Form(judgement)
+        judgement = form.judgement
         if judgement is None or judgement.settled:
             return judgement
         # Only the values can tell: look at those of the first calls, and take the others for the same.
-        if seen.looks < LOOKS:
-            seen.looks += 1
+        if form.looks < LOOKS and seen.looks < ALL_LOOKS:
             call = replace(self._call(op, args, kwargs), look=True)
             found = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
-            if seen.looked is None or seen.looked.status is not Status.ACTIVE:
-                seen.looked = found
+            for known in (form, seen):
+                if known.looked is None or known.looked.status is not Status.ACTIVE:
+                    known.looked = found
+                known.looks += 1  # only now: another thread may come by meanwhile
             return found
-        return seen.looked if seen.device == "cpu" else judgement
+        if seen.device != "cpu":
+            return judgement
+        return form.looked if form.looks else seen.looked
 
     def _switches(self, *, is_hot: bool) -> tuple[Any, ...]:
         # What a status can depend on; cuDNN's switches for the ops that are its own, which are all hot.
@@ -319,11 +331,11 @@ class Recorder:
     def findings(self) -> list[Finding]:
         """All that was found, active ones first, in the order they came."""
         ran = list(self._calls())
-        eager = {(finding.op, finding.device) for finding in ran if not finding.traced}
-        graphs = list(self._in_graphs(eager))
-        in_graphs = {(finding.op, finding.device) for finding in graphs}
-        # A graph that runs op by op is seen doing so: then it need not be told a second time.
-        told = [one for one in ran if not one.traced or (one.op, one.device) not in eager | in_graphs]
+        # A graph that runs op by op is seen doing so, from the same line: then it need not be told a second time.
+        eager = {(one.op, one.device, one.outermost) for one in ran if not one.traced}
+        graphs = [one for one in self._in_graphs() if (one.op, one.device, one.outermost) not in eager]
+        known = eager | {(one.op, one.device, one.outermost) for one in graphs}
+        told = [one for one in ran if not one.traced or (one.op, one.device, one.outermost) not in known]
         merged = _merged([*told, *graphs, *self._from_alerts(ran)])
         order = list(Status)
         return sorted(merged, key=lambda finding: order.index(finding.status))
@@ -345,11 +357,13 @@ class Recorder:
                 if judgement is not None:
                     yield _finding(seen, judgement, count, at_least=seen.hot and self.worn)
 
-    def _in_graphs(self, eager: set[tuple[str, str]]) -> Iterator[Finding]:
+    def _in_graphs(self) -> Iterator[Finding]:
         for findings, site in self._graphs.values():
             for one in findings:
-                if (one.op, one.device) not in eager:
-                    yield replace(one, place=site.place, called_from=site.called_from, graph=True, count=0)
+                accepted = one.accepted or _accepts(site, one.op, one.public)
+                yield replace(
+                    one, place=site.place, called_from=site.called_from, graph=True, count=0, accepted=accepted
+                )
 
     def _from_alerts(self, ran: list[Finding]) -> Iterator[Finding]:
         """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""

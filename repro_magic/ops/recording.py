@@ -86,6 +86,11 @@ def release() -> None:
             watchers.wear.never = False
 
 
+def is_recording() -> bool:
+    """Whether somebody watches this thread."""
+    return watchers.is_watched()
+
+
 class Recording:
     """A recorder at work on this thread, and on those it starts, from `open` to `close`."""
 

@@ -9,13 +9,14 @@ import re
 import site
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 
-_ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)")
+_ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE)
 # Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
 _TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
+_OURS = "repro_magic.ops."
 # IPython 8 names a cell's code "<cell line: 1>".
 _TOP_LEVEL = ("<module>", "<cell line")
 
@@ -32,7 +33,7 @@ class Place:
 
     file: str
     line: int
-    end_line: int
+    end_line: int = field(compare=False)
 
     @property
     def text(self) -> str:
@@ -42,11 +43,13 @@ class Place:
             >>> Place("no such file", 1, 1).text
             ''
         """
+        linecache.checkcache(self.file)  # a helper module may have been edited and reloaded
         return linecache.getline(self.file, self.line).strip()
 
     @property
     def accepted(self) -> frozenset[str]:
         """The ops that a comment `# repro: accept OP[, OP]` on one of its lines names."""
+        linecache.checkcache(self.file)
         lines = (linecache.getline(self.file, number) for number in range(self.line, self.end_line + 1))
         found = (match["ops"] for line in lines for match in _ACCEPT.finditer(line))
         return frozenset(op.strip() for ops in found for op in ops.split(","))
@@ -73,6 +76,18 @@ def is_users(file: str) -> bool:
     if file.startswith("<"):
         return file.startswith(_TYPED)
     return not file.replace("\\", "/").startswith(_library_folders())
+
+
+def drop_own_frames(step: TracebackType | None) -> None:
+    """Leave the watchers' own frames out of a traceback: an op that fails does so for the user's reasons.
+
+    Example:
+        >>> drop_own_frames(None)
+    """
+    while step is not None:
+        while step.tb_next is not None and str(step.tb_next.tb_frame.f_globals.get("__name__")).startswith(_OURS):
+            step.tb_next = step.tb_next.tb_next
+        step = step.tb_next
 
 
 class Site:

@@ -394,13 +394,21 @@ def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
         global recorders  # noqa: PLW0603 - the process has one dispatcher
         recorders = tuple(one for one in recorders if one is not recorder)
         leave()
+        # A thread that lives on (a pool's) reports from now on to whoever watches when it works.
+        for thread, told in list(_of_thread.items()):
+            left = tuple(one for one in told if one is not recorder)
+            if left:
+                _of_thread[thread] = left
+            else:
+                _of_thread.pop(thread, None)
 
     return close
 
 
-def is_watched(recorder: Recorder) -> bool:
-    """Whether this thread reports to a recorder."""
-    return recorder in _of_thread.get(threading.get_ident(), ())
+def is_watched(recorder: Recorder | None = None) -> bool:
+    """Whether this thread reports to a recorder, or to any."""
+    told = _of_thread.get(threading.get_ident(), ())
+    return bool(told) if recorder is None else recorder in told
 
 
 def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
@@ -415,7 +423,9 @@ def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
         left = tuple(one for one in _of_thread.get(thread, ()) if one is not recorder)
         if left:
             _of_thread[thread] = left
-        elif _of_thread.pop(thread, None) is not None and threading.get_ident() == thread:
+            return
+        _of_thread.pop(thread, None)
+        if threading.get_ident() == thread:
             watcher.off()
 
     return leave

@@ -53,17 +53,16 @@ def generators(states: Sequence[GeneratorState]) -> Document:
 
 def status(
     found: Status,
-    cells: Sequence[tuple[str, Sequence[Finding]]] = (),
-    label: in_words.Label = in_words.plain_label,
+    cells: Sequence[tuple[str, Sequence[Finding], in_words.Label]] = (),
 ) -> Document:
-    """What `%repro_status` shows; `cells` are the flagged ops of each cell."""
+    """What `%repro_status` shows; `cells` are the flagged ops of each cell, and what files are called there."""
     seed = "Unseeded: numbers will change on re-run" if found.seed is None else f"Seeded with {found.seed}"
     switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
     fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in found.fixed]
     return Document(
         (
             Line(seed),
-            *in_words.by_cell(cells, label),
+            *in_words.by_cell(cells),
             _generators_table(found.generators, title="Generators"),
             Table("Switches", ("switch", "now", "what it does"), switches),
             Table("Fixed in this process", ("what", "value", "why, and what to do"), fixed),
@@ -110,7 +109,11 @@ def report(done: Report, label: in_words.Label = in_words.plain_label) -> Docume
         for reading in done.overridden
     ]
     if alerting := in_words.alerting(findings):
-        lines.append(Line(f"PyTorch warns of {', '.join(alerting)}, but the result is always the same here."))
+        told = f"PyTorch warns of {', '.join(alerting)}, but the result is always the same here."
+        if done.strict:
+            told = f"PyTorch refuses {', '.join(alerting)} under --strict, though the result is always the same here: "
+            told += "run the cell without --strict."
+        lines.append(Line(told))
     lines += in_words.active(findings, label, heading="Nondeterministic all the same:").parts
     if done.rng_not_restored:
         lines.append(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
 
-_TEXT_WIDTH = 110
+_TEXT_WIDTH, _LONGEST_NAME = 110, 60
 
 
 class Tone(Enum):
@@ -95,8 +95,10 @@ def _table_text(table: Table) -> str:
     drawn = rich.table.Table(
         title=table.title or None, title_justify="left", title_style="", box=rich.box.SIMPLE, pad_edge=False
     )
-    for column in table.columns[:-1]:
-        drawn.add_column(column, no_wrap=True)  # names can be copied
+    for number, column in enumerate(table.columns[:-1]):
+        # Names can be copied; where one is so long that it would push the other columns out, all of them may be folded.
+        is_short = all(len(row[number]) <= _LONGEST_NAME for row in table.rows)
+        drawn.add_column(column, no_wrap=is_short, overflow="fold")
     drawn.add_column(table.columns[-1], overflow="fold")
     for row in table.rows:
         drawn.add_row(*(rich.text.Text(cell) for cell in row))  # Text: brackets in a cell are no markup

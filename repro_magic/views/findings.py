@@ -71,7 +71,7 @@ def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> D
             Line(f"→ {one.remedy}", indent=2),
         ]
     if len(told) > _MOST:
-        lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status shows all of them", indent=1))
+        lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status shows more of them", indent=1))
     return Document(tuple(lines))
 
 
@@ -91,7 +91,7 @@ def alerting(findings: Iterable[Finding]) -> list[str]:
     return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not Status.ACTIVE))
 
 
-def by_cell(cells: Sequence[tuple[str, Sequence[Finding]]], label: Label) -> list[Table]:
+def by_cell(cells: Sequence[tuple[str, Sequence[Finding], Label]]) -> list[Table]:
     """The tables of `%repro_status`: all findings by cell, and what may differ after a move to CUDA."""
     rows = [
         (
@@ -101,7 +101,7 @@ def by_cell(cells: Sequence[tuple[str, Sequence[Finding]]], label: Label) -> lis
             f"{one.device}, {calls(one)}",
             where(one, label),
         )
-        for cell, findings in reversed(cells)
+        for cell, findings, label in reversed(cells)
         for one in findings
     ]
     tables = []
@@ -110,7 +110,7 @@ def by_cell(cells: Sequence[tuple[str, Sequence[Finding]]], label: Label) -> lis
         columns = ("cell", "status", "op", "ran", "where")
         tables.append(Table(f"Flagged ops, newest cell first{more}", columns, rows[:_ROWS]))
     moves: dict[tuple[str, str, str], Counter[str]] = {}
-    for cell, findings in cells:
+    for cell, findings, _ in cells:
         for one in findings:
             if one.status is Status.LATENT and one.elsewhere in {"cuda", "mps"}:
                 moves.setdefault((name(one), one.why, one.remedy), Counter())[cell] += 1
