@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,7 +61,6 @@ class Session:
         self._reports: list[Report] = []
         self._told: set[object] = set()
         self._recording: Recording | None = None
-        self._depth = 0
         self._cells: deque[tuple[str, Sequence[Finding], in_words.Label]] = deque(maxlen=_CELLS)
         self._numbers: dict[str, int] = {}
         self._magics = ReproMagic(shell, note=self._note, describe_status=self._describe_status)
@@ -156,14 +156,12 @@ class Session:
         self._undo.append(off)
 
     def _before_cell(self, _info: object) -> None:
-        self._depth += 1
-        if self._depth == 1:
+        if not self._is_inside_a_cell():
             self._stop_watching()  # left over where a cell ended without an event
             self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
-        self._depth = max(0, self._depth - 1)
-        if self._depth:  # a run_cell inside a cell: the outer one tells of both
+        if self._is_inside_a_cell():  # the outer one tells of both
             return
         number = getattr(result, "execution_count", None)
         self._know_cell(result, number)
@@ -185,6 +183,13 @@ class Session:
             history = self._shell.history_manager.input_hist_parsed
             if history:
                 history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
+
+    def _is_inside_a_cell(self) -> bool:
+        """Whether a cell's own code is what runs this one (`run_cell`, `%%capture`). A counter could miss an event."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - what inspect uses
+        while frame is not None and frame.f_globals is not self._shell.user_ns:
+            frame = frame.f_back
+        return frame is not None
 
     def _start_watching(self) -> None:
         if self._magics.watch:
