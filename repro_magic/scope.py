@@ -124,16 +124,19 @@ def _warn(report: WatchReport, level: int) -> None:
     told = [finding for finding in report.findings if finding.warns]
     if not told or is_recording():
         return
-    lines = [
-        f"{one.op}{' in the backward pass' if one.direction is Direction.BACKWARD else ''} on {one.device}, "
-        f"{'no line of yours' if one.place is None else f'{one.place.file} line {one.line}'}, "
-        f"{'in a compiled graph' if one.graph else f'{one.count} times'}: {one.why} {_in_a_script(one.remedy)}"
-        for one in told[:_MOST]
-    ]
+    lines = [_in_a_line(finding) for finding in told[:_MOST]]
     if len(told) > _MOST:
         lines.append(f"… and {len(told) - _MOST} more in report.findings")
     text = "results may differ from run to run\n  " + "\n  ".join(lines)
     warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
+
+
+def _in_a_line(finding: Finding) -> str:
+    direction = " in the backward pass" if finding.direction is Direction.BACKWARD else ""
+    where = "no line of yours" if finding.place is None else f"{finding.place.file} line {finding.line}"
+    calls = "in a compiled graph" if finding.graph else f"{finding.count} call{'s' * (finding.count != 1)}"
+    remedy = _in_a_script(finding.remedy)
+    return f"{finding.op}{direction} on {finding.device}, {where}, {calls}: {finding.why} {remedy}"
 
 
 def _in_a_script(remedy: str) -> str:
