@@ -645,6 +645,16 @@ def test_a_custom_op_made_of_flagged_ops_is_seen_through() -> None:
     assert [one.op for one in seen(lambda: sums(torch.rand(3)))] == ["index_add_"]
 
 
+def test_tensors_of_other_layouts_are_judged_too(either: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # sparse CSR is in beta, says PyTorch
+        rows = torch.eye(3).to_sparse_csr()
+        stacked = torch.stack([torch.eye(3)] * 2).to_sparse()
+        found = seen(lambda: (torch.bmm(stacked, torch.rand(2, 3, 3)), rows.sum(), torch.zeros(3)[rows.col_indices()]))
+    assert [(one.op, one.status, one.elsewhere) for one in found] == [("bmm", Status.LATENT, "cuda")]
+    assert either
+
+
 # Threads
 
 

@@ -116,6 +116,7 @@ class _Torch:
         torch = sys.modules["torch"]
         private = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
         self.tensor = torch.Tensor
+        self.strided = torch.strided
         self.node = private._current_autograd_node  # noqa: SLF001 - there is no public question
         self.threads = torch.get_num_threads
         self.algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - as above
@@ -129,14 +130,17 @@ _torch = functools.cache(_Torch)
 
 def _form(values: Iterable[Any]) -> tuple[object, ...]:
     """What of some arguments a status can depend on, other than the values of tensors."""
-    tensor = _torch().tensor
+    tensor, strided = _torch().tensor, _torch().strided
     form: list[object] = []
     add = form.append
     for value in values:
         if isinstance(value, tensor):
             add(value.shape)
-            add(value.stride())
             add(value.dtype)
+            if value.layout is not strided:
+                add(value.layout)
+            elif not value.is_contiguous():  # a stride of 0 repeats one value
+                add(value.stride())
         elif type(value) is list or type(value) is tuple:
             add(_form(value))
         else:
