@@ -10,19 +10,20 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
 from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning, NondeterministicOpError
 from repro_magic.interrupts import Guard, uninterrupted
-from repro_magic.ops.catalogue import Direction
-from repro_magic.ops.findings import Draw, Finding
-from repro_magic.ops.recorder import Recorder
-from repro_magic.ops.recording import Recording, is_recording
+from repro_magic.ops.findings import Direction, Draw, Finding
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
+
+if TYPE_CHECKING:
+    from repro_magic.ops.recorder import Recorder
+    from repro_magic.ops.recording import Recording
 
 _THREADS_LIMIT = 2**31
 
@@ -48,6 +49,19 @@ def checked_threads(threads: object) -> int:
     return value
 
 
+def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:
+    """A recorder. The catalogue behind it takes 30 ms to import: not when the extension is loaded."""
+    from repro_magic.ops.recorder import Recorder  # noqa: PLC0415 - see above
+
+    return Recorder(strict=strict, attention=attention)
+
+
+def _recording(recorder: Recorder) -> Recording:
+    from repro_magic.ops.recording import Recording  # noqa: PLC0415 - as above
+
+    return Recording(recorder)
+
+
 @dataclass
 class WatchReport:
     """What ran in a watched scope. It fills while the scope runs.
@@ -57,7 +71,7 @@ class WatchReport:
         draws: the random ops that drew.
     """
 
-    _recorder: Recorder = field(default_factory=Recorder, repr=False)
+    _recorder: Recorder = field(default_factory=lambda: _recorder(), repr=False)
 
     @property
     def findings(self) -> list[Finding]:
@@ -122,6 +136,8 @@ _MOST = 20
 def _warn(report: WatchReport, level: int) -> None:
     """One `NondeterminismWarning` for all that may differ; nothing if nothing does, or if a watch around tells it."""
     told = [finding for finding in report.findings if finding.warns]
+    from repro_magic.ops.recording import is_recording  # noqa: PLC0415 - as above
+
     if not told or is_recording():
         return
     lines = [_in_a_line(finding) for finding in told[:_MOST]]
@@ -175,7 +191,7 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
         guard = Guard()
         guard.up()
         report = WatchReport()
-        recording = Recording(report._recorder)  # noqa: SLF001 - the report is made of it
+        recording = _recording(report._recorder)  # noqa: SLF001 - the report is made of it
         try:
             recording.open()
         except BaseException:
@@ -285,14 +301,14 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
 
     def _open(self, guard: Guard) -> _Entry:
         late = cublas_workspace()
-        recorder = Recorder(strict=self._strict, attention=True)
+        recorder = _recorder(strict=self._strict, attention=True)
         report = Report(
             recorder, seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late]
         )
         snapshot = Snapshot.take() if self._restore_rng else None
         applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
         report.changes = applied.changes
-        recording = Recording(recorder)
+        recording = _recording(recorder)
         try:
             if self._seed is not None:
                 seed_quietly(self._seed)

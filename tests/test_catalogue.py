@@ -21,7 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.ops import catalogue, conditions, torchvision
-from repro_magic.ops.catalogue import CATALOGUE, Call, Direction, Entry, Hazard, Switch, lookup, random_ops
+from repro_magic.ops.catalogue import CATALOGUE, Call, Entry, Hazard, Switch, lookup, random_ops
+from repro_magic.ops.findings import Direction
 
 ALL = (*CATALOGUE, *torchvision.ENTRIES)
 HERE = tuple(int(part) for part in torch.__version__.split(".")[:2])

@@ -19,8 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import repro_magic
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
 from repro_magic.ops import recorder, recording, watcher
-from repro_magic.ops.catalogue import Direction
-from repro_magic.ops.findings import Finding, Status
+from repro_magic.ops.findings import Direction, Finding, Status
 
 MANY = 40_000
 REPEATED = torch.arange(MANY) % 7

@@ -9,18 +9,17 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.exceptions import HookFaultWarning
+from repro_magic.importing import Waiting, when_imported
 from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.ops.findings import Finding
-from repro_magic.ops.recorder import Recorder
-from repro_magic.ops.recording import Recording, release
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.overview import status
 from repro_magic.rng.seeding import note_load, resume, suspend
@@ -28,6 +27,9 @@ from repro_magic.scope import Report
 from repro_magic.views import describe
 from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document
+
+if TYPE_CHECKING:
+    from repro_magic.ops.recording import Recording
 
 # The findings of so many cells are kept for %repro_status.
 _CELLS = 500
@@ -61,6 +63,7 @@ class Session:
         self._reports: list[Report] = []
         self._told: set[object] = set()
         self._recording: Recording | None = None
+        self._waiting: Waiting | None = None
         self._cells: deque[tuple[str, Sequence[Finding], in_words.Label]] = deque(maxlen=_CELLS)
         self._numbers: dict[str, int] = {}
         self._magics = ReproMagic(shell, note=self._note, describe_status=self._describe_status)
@@ -73,7 +76,7 @@ class Session:
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
-        self._undo += [release, self._stop_watching]
+        self._undo += [_release, self._stop_watching]
         self._keep_our_frames_out_of_tracebacks()
         self._hook("pre_run_cell", self._before_cell)
         self._hook("post_run_cell", self._after_cell)
@@ -193,11 +196,20 @@ class Session:
 
     def _start_watching(self) -> None:
         if self._magics.watch:
-            self._recording = Recording(Recorder())
-            self._recording.open()
+            self._waiting = when_imported("torch", self._open_recording)
+
+    def _open_recording(self) -> None:
+        # Only now, for the catalogue takes 30 ms to import.
+        from repro_magic.ops.recorder import Recorder  # noqa: PLC0415
+        from repro_magic.ops.recording import Recording  # noqa: PLC0415
+
+        self._recording = Recording(Recorder())
+        self._recording.open()
 
     def _stop_watching(self) -> list[Finding]:
         """End the recording, if there is one; what it found."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         recording, self._recording = self._recording, None
         if recording is None:
             return []
@@ -266,6 +278,13 @@ class Session:
             return {"completions": [SimpleCompletion(flag, type="param") for flag in flags], "suppress": bool(flags)}
 
         return matcher
+
+
+def _release() -> None:
+    """Take the watcher out again, if torch was ever there."""
+    recording = sys.modules.get("repro_magic.ops.recording")
+    if recording is not None:
+        recording.release()
 
 
 def _named(names: dict[str, str], file: str) -> str:

@@ -22,15 +22,9 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import is_imported
 from repro_magic.ops import conditions as on
+from repro_magic.ops.findings import Direction
 
 ENTRY_POINTS = "repro_magic.ops"
-
-
-class Direction(Enum):
-    """Whether the op computes a result or a gradient."""
-
-    FORWARD = "forward"
-    BACKWARD = "backward"
 
 
 class Switch(Enum):

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from repro_magic.ops.catalogue import Direction
 from repro_magic.ops.source import Place
+
+
+class Direction(Enum):
+    """Whether the op computes a result or a gradient."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
 
 
 class Status(Enum):

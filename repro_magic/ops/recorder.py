@@ -17,8 +17,8 @@ from types import FrameType
 from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
-from repro_magic.ops.catalogue import Call, Direction, Entry
-from repro_magic.ops.findings import Draw, Finding, Status
+from repro_magic.ops.catalogue import Call, Entry
+from repro_magic.ops.findings import Direction, Draw, Finding, Status
 from repro_magic.ops.judging import Judgement, Switches, judge
 from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_of
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from repro_magic.ops.catalogue import Direction, Entry, Hazard, Switch
+from repro_magic.ops.catalogue import Entry, Hazard, Switch
+from repro_magic.ops.findings import Direction
 
 _ON_CPU = "Compute the pooling of regions on the CPU."
 _WHY = "Gradients of regions that overlap are added to one place in no fixed order (atomicAdd)."

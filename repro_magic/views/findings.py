@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from repro_magic.ops.catalogue import Direction
-from repro_magic.ops.findings import Finding, Status
+from repro_magic.ops.findings import Direction, Finding, Status
 from repro_magic.ops.source import Place
 from repro_magic.views.document import Document, Line, Table, Tone
 
