@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bench import measure
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 PRELUDE = """
@@ -54,6 +55,11 @@ def flagged(times=5_000):
     for _ in range(times):
         x.index_add_(0, index, values)
 
+def put(times=5_000):
+    x, index, values = torch.zeros(64), torch.arange(8), torch.ones(8)
+    for _ in range(times):
+        x[index] = values
+
 WATCHERS = {
     "watched": lambda: repro_magic.watch(warn=False),
     "dispatch mode": PlainMode,
@@ -87,10 +93,11 @@ LOOPS = (
     ("CNN with dropout, 300 steps, batch 1", "cnn(1, 300)", 1.05),
     ("CNN with dropout, 100 steps, batch 64", "cnn(64, 100)", 1.05),
 )
+FLAGGED = (("a flagged index_add_", "flagged"), ("a flagged x[i] = v", "put"))
 # Both loops have 5,000 calls; the difference is what a call costs.
-FLAGGED = """
-timed(flagged, WATCHERS["watched"])
-pairs = [(timed(flagged), timed(flagged, WATCHERS["watched"])) for _ in range(9)]
+PRICE = """
+timed({loop}, WATCHERS["watched"])
+pairs = [(timed({loop}), timed({loop}, WATCHERS["watched"])) for _ in range(9)]
 print([statistics.median((ours - bare) / 5_000 * 1e6 for bare, ours in pairs)])
 """
 MEMORY = """
@@ -112,8 +119,9 @@ def main() -> None:
         found = measure(PRELUDE, f"print(ratios({loop}, 9, ('watched',)) + ratios({loop}, 3, {NAMES[1:]!r}))")
         verdict = f"{bound:g} {'held' if found[0] <= bound else 'MISSED'}"
         table.add_row(name, *(f"{ratio:.2f}" for ratio in found), verdict)
-    (price,) = measure(PRELUDE, FLAGGED)
-    table.add_row("a flagged index_add_, µs more a call", f"{price:.1f}", "", "", "", f"15 {_held(price, 15)}")
+    for name, loop in FLAGGED:
+        (price,) = measure(PRELUDE, PRICE.format(loop=loop))
+        table.add_row(escape(f"{name}, µs more a call"), f"{price:.1f}", "", "", "", f"15 {_held(price, 15)}")
     (grown,) = measure(PRELUDE, MEMORY)
     table.add_row("10,000 flagged calls, KiB more memory", f"{grown:.1f}", "", "", "", f"64 {_held(grown, 64)}")
     Console(width=140).print(table)

@@ -25,6 +25,12 @@ MANY = 40_000
 REPEATED = torch.arange(MANY) % 7
 
 
+@pytest.fixture(autouse=True)
+def _no_compilation_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compilation by an earlier test would keep hot ops unwatched in this process."""
+    monkeypatch.setattr(watcher.wear, "never", False)
+
+
 @pytest.fixture(params=["keys", "mode"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each of the two watchers."""

@@ -8,6 +8,7 @@ first calls of a place only.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import threading
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import Any
 from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.ops.catalogue import Call, Entry
 from repro_magic.ops.findings import Direction, Draw, Finding, Status
+from repro_magic.ops.forms import KnownForm, form_of
 from repro_magic.ops.judging import Judgement, Switches, judge
 from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_of
 
@@ -26,6 +28,9 @@ from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_
 LOOKS, ALL_LOOKS = 3, 60
 # So many forms of call (shapes, dtypes, switches) are remembered of one op at one place.
 _FORMS = 128
+# So many times the form of the last call at a place is made ready to be recognised; where forms go on changing, that
+# would cost more than it saves.
+_KNOWABLE = 8
 # So many nodes of the autograd graph are remembered with the line that made them.
 _NODES = 2048
 
@@ -83,6 +88,25 @@ class _Seen:
     calls: dict[Judgement | None, int] = field(default_factory=dict)
 
 
+class _Known:
+    """A form of call at one site, the judgements of every further call of it, and how many there were.
+
+    Attributes:
+        count: counts a call; in C, so that no thread comes between, and in a third of the time that a lock takes.
+    """
+
+    def __init__(self, form: KnownForm, switches: tuple[Any, ...], judgements: list[Judgement | None]) -> None:
+        self.form, self.switches, self.judgements = form, switches, judgements
+        self.count = itertools.count().__next__
+        self._not_calls = 0
+
+    def new_calls(self) -> int:
+        """How many calls were counted since this was asked last."""
+        calls = self.count() - self._not_calls
+        self._not_calls += calls + 1  # and the one that asked
+        return calls
+
+
 @dataclass(eq=False)
 class _OpAtSite:
     """One overload at one site on one device, and what is known of it by each of its entries."""
@@ -92,6 +116,18 @@ class _OpAtSite:
     site: Site
     seen: tuple[_Seen, ...]
     draws: int = 0
+    known: _Known | None = None
+    knowable: int = _KNOWABLE
+
+    def count(self, judgements: Iterable[Judgement | None], calls: int) -> None:
+        """Count calls of one form."""
+        for seen, judgement in zip(self.seen, judgements, strict=True):
+            seen.calls[judgement] = seen.calls.get(judgement, 0) + calls
+
+    def settle(self) -> None:
+        """Count the calls of the known form, too."""
+        if self.known is not None and (calls := self.known.new_calls()):
+            self.count(self.known.judgements, calls)
 
 
 @dataclass(frozen=True)
@@ -116,36 +152,25 @@ class _Torch:
         torch = sys.modules["torch"]
         private = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
         self.tensor = torch.Tensor
-        self.strided = torch.strided
         self.node = private._current_autograd_node  # noqa: SLF001 - there is no public question
-        self.threads = torch.get_num_threads
-        self.algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - as above
-        self.warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - as above
-        self.benchmark = private._get_cudnn_benchmark  # noqa: SLF001 - as above
-        self.cudnn_deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - as above
+        self.threads = threads = torch.get_num_threads
+        algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - as above
+        warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - as above
+        benchmark = private._get_cudnn_benchmark  # noqa: SLF001 - as above
+        deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - as above
+
+        def switches() -> tuple[Any, ...]:
+            """What a status can depend on."""
+            return algorithms(), warn_only(), threads()
+
+        def hot_switches() -> tuple[Any, ...]:
+            """The same for hot ops, which are the only ones that cuDNN has."""
+            return algorithms(), warn_only(), threads(), benchmark(), deterministic()
+
+        self.switches, self.hot_switches = switches, hot_switches
 
 
 _torch = functools.cache(_Torch)
-
-
-def _form(values: Iterable[Any]) -> tuple[object, ...]:
-    """What of some arguments a status can depend on, other than the values of tensors."""
-    tensor, strided = _torch().tensor, _torch().strided
-    form: list[object] = []
-    add = form.append
-    for value in values:
-        if isinstance(value, tensor):
-            add(value.shape)
-            add(value.dtype)
-            if value.layout is not strided:
-                add(value.layout)
-            elif not value.is_contiguous():  # a stride of 0 repeats one value
-                add(value.stride())
-        elif type(value) is list or type(value) is tuple:
-            add(_form(value))
-        else:
-            add(value)
-    return tuple(form)
 
 
 def first_tensor(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a tensor or None; torch may not be imported here
@@ -188,37 +213,42 @@ class Recorder:
     def _torch(self) -> _Torch:
         return _torch()
 
-    def call(  # noqa: PLR0913 - what a call is made of
+    def call(  # noqa: PLR0913, PLR0917 - what a call is made of; by keyword it takes longer
         self,
         op: WatchedOp,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        *,
         tensor: Any,  # noqa: ANN401 - torch may not be imported here
         frame: FrameType,
-        traced: bool,
+        traced: bool,  # noqa: FBT001 - as above
     ) -> None:
         """Take note of a call that is about to run.
 
         Raises:
             NondeterministicOpError: the scope is strict, and the op may differ.
         """
-        node = self._torch.node()
-        caller = self._caller(frame)
+        torch = self._torch
+        node = torch.node()
+        caller = caller_of(frame)
+        if caller is NOBODY:
+            caller = self._waiting_caller()
         # By identity: hashing a code object costs as much as the whole call. What is kept keeps the code alive.
         inner, inner_at, outer, outer_at = caller
-        device = tensor.device.type if tensor is not None else getattr(kwargs.get("device"), "type", "cpu")
+        if tensor is None:
+            device = getattr(kwargs.get("device"), "type", "cpu")
+        else:
+            device = "cpu" if tensor.is_cpu else tensor.device.type  # which takes 1 µs
         key = (op.name, device, node is None, traced, id(inner), inner_at, id(outer), outer_at)
         site = self._sites.get(key)
         if site is None:
             site = self._new_site(key, op, caller, device, node, traced=traced)
-        for seen in site.seen:
-            judgement = self._judge(seen, op, args, kwargs)
-            if self.strict and not traced and judgement is not None and judgement.status is Status.ACTIVE:
-                self.refused = _refusal(seen, judgement)
-                raise self.refused
-            with self._lock:
-                seen.calls[judgement] = seen.calls.get(judgement, 0) + 1
+        if site.seen:
+            switches = torch.hot_switches() if op.hot else torch.switches()
+            known = site.known
+            if known is not None and known.switches == switches and not kwargs and known.form.fits(args):
+                known.count()
+            else:
+                self._judge_call(site, args, kwargs, switches, traced=traced)
         if op.draws and not traced:
             with self._lock:
                 site.draws += 1
@@ -249,11 +279,10 @@ class Recorder:
         with self._lock:
             return self._sites.setdefault(key, _OpAtSite(op, device, place, seen))
 
-    def _caller(self, frame: FrameType) -> Caller:
-        caller = caller_of(frame)
-        if caller is not NOBODY or threading.get_ident() == self._thread:
-            return caller
-        # One of autograd's own threads: whoever waits for it is the one that called.
+    def _waiting_caller(self) -> Caller:
+        """On one of autograd's own threads: whoever waits for it is the one that called."""
+        if threading.get_ident() == self._thread:
+            return NOBODY
         return caller_of(sys._current_frames().get(self._thread))  # noqa: SLF001 - there is no public way
 
     def _maker(self, node: Any) -> Site | None:  # noqa: ANN401 - torch's Node
@@ -277,41 +306,78 @@ class Recorder:
         for number in numbers:
             self._makers[number] = (_plain(name.partition(".")[0]), site)
 
-    def _judge(self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Judgement | None:
-        switches = self._switches(is_hot=op.hot)
-        if seen.traced:  # a symbolic size must not be compared: the comparison would become a guard
-            call = replace(self._call(op, args, kwargs), traced=True)
-            judgement = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
-            # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
-            return judgement if judgement is None or judgement.settled or seen.device != "cpu" else None
-        key = op.name, switches, _form(args), _form(kwargs.values()) if kwargs else ()
+    def _judge_call(
+        self,
+        site: _OpAtSite,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        switches: tuple[Any, ...],
+        *,
+        traced: bool,
+    ) -> None:
+        if traced:
+            found = [(self._judge_traced(seen, site.op, args, kwargs, switches), False) for seen in site.seen]
+        else:
+            form = switches, form_of(args), form_of(kwargs.values()) if kwargs else ()
+            found = [self._judge(seen, form, site.op, args, kwargs) for seen in site.seen]
+        judgements = [judgement for judgement, _ in found]
+        if self.strict and not traced:
+            for seen, judgement in zip(site.seen, judgements, strict=True):
+                if judgement is not None and judgement.status is Status.ACTIVE:
+                    self.refused = _refusal(seen, judgement)
+                    raise self.refused
+        known = None
+        if site.knowable and not kwargs and all(is_final for _, is_final in found):
+            site.knowable -= 1
+            try:
+                known = _Known(KnownForm(args), switches, judgements)
+            except Exception:  # noqa: BLE001 - private parts of PyTorch: whatever it is, only time is lost
+                site.knowable = 0
+        with self._lock:
+            site.count(judgements, 1)
+            if known is not None:
+                site.settle()
+                site.known = known
+
+    def _judge_traced(
+        self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
+    ) -> Judgement | None:
+        # A symbolic size must not be compared: the comparison would become a guard.
+        call = replace(self._call(op, args, kwargs), traced=True)
+        judgement = judge(seen.entry, call, seen.device, self._as_switches(switches))
+        # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
+        return judgement if judgement is None or judgement.settled or seen.device != "cpu" else None
+
+    def _judge(
+        self, seen: _Seen, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Judgement | None, bool]:
+        """The judgement of one call, and whether it is that of every further call of the form."""
+        switches = self._as_switches(key[0])
         form = seen.forms.get(key)
         if form is None:
-            judgement = judge(seen.entry, self._call(op, args, kwargs), seen.device, Switches(*switches[:3]))
+            judgement = judge(seen.entry, self._call(op, args, kwargs), seen.device, switches)
             if len(seen.forms) >= _FORMS:
                 seen.forms.clear()
             form = seen.forms[key] = _Form(judgement)
         judgement = form.judgement
         if judgement is None or judgement.settled:
-            return judgement
+            return judgement, True
         # Only the values can tell: look at those of the first calls, and take the others for the same.
         if form.looks < LOOKS and seen.looks < ALL_LOOKS:
             call = replace(self._call(op, args, kwargs), look=True)
-            found = judge(seen.entry, call, seen.device, Switches(*switches[:3]))
+            found = judge(seen.entry, call, seen.device, switches)
             for known in (form, seen):
                 if known.looked is None or known.looked.status is not Status.ACTIVE:
                     known.looked = found
                 known.looks += 1  # only now: another thread may come by meanwhile
-            return found
+            return found, False
         if seen.device != "cpu":
-            return judgement
-        return form.looked if form.looks else seen.looked
+            return judgement, True
+        return (form.looked if form.looks else seen.looked), True
 
-    def _switches(self, *, is_hot: bool) -> tuple[Any, ...]:
-        # What a status can depend on; cuDNN's switches for the ops that are its own, which are all hot.
-        torch = self._torch
-        switches = torch.algorithms(), torch.warn_only(), self.attention, torch.threads()
-        return (*switches, torch.benchmark(), torch.cudnn_deterministic()) if is_hot else switches
+    def _as_switches(self, switches: tuple[Any, ...]) -> Switches:
+        algorithms, warn_only, *_ = switches
+        return Switches(algorithms, warn_only, self.attention)
 
     @staticmethod
     def _call(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -355,6 +421,8 @@ class Recorder:
 
     def _calls(self) -> Iterator[Finding]:
         with self._lock:
+            for site in self._sites.values():
+                site.settle()
             found = [(seen, dict(seen.calls)) for site in self._sites.values() for seen in site.seen]
         for seen, calls in found:
             for judgement, count in calls.items():

@@ -65,7 +65,21 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(f"{path}/" for path in dict.fromkeys(paths) if path)
 
 
-@functools.lru_cache(maxsize=4096)
+class _Owners(dict[str, bool]):
+    """File name -> whether the code is the user's; found out once for each. A walk up the frames asks for every one."""
+
+    def __missing__(self, file: str) -> bool:
+        if file.startswith("<"):
+            found = file.startswith(_TYPED)
+        else:
+            found = not file.replace("\\", "/").startswith(_library_folders())
+        self[file] = found
+        return found
+
+
+_is_users = _Owners()
+
+
 def is_users(file: str) -> bool:
     """Whether code of this file name is the user's own.
 
@@ -73,9 +87,7 @@ def is_users(file: str) -> bool:
         >>> is_users("<ipython-input-1-abc>"), is_users("<frozen importlib>"), is_users(linecache.__file__)
         (True, False, False)
     """
-    if file.startswith("<"):
-        return file.startswith(_TYPED)
-    return not file.replace("\\", "/").startswith(_library_folders())
+    return _is_users[file]
 
 
 def drop_own_frames(step: TracebackType | None) -> None:
@@ -133,7 +145,7 @@ def caller_of(frame: FrameType | None) -> Caller:
     inner = outer = None
     while frame is not None:
         code = frame.f_code
-        if is_users(code.co_filename):
+        if _is_users[code.co_filename]:
             if inner is None:
                 inner = frame
             outer = frame

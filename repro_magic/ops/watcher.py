@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -101,16 +101,19 @@ def watched_ops() -> dict[Any, WatchedOp]:
 
 def is_traced(tensor: Any) -> bool:  # noqa: ANN401 - the first tensor of a call, or None
     """Whether a call has no values: on FakeTensors or meta tensors, while a graph is made or a model is tried out."""
-    if tensor is not None and tensor.is_meta:
-        return True
     torch = sys.modules["torch"]
-    if type(tensor) is torch.Tensor or type(tensor) is torch.nn.Parameter:
-        return False
+    if getattr(tensor, "is_meta", False):
+        return True
     fake = sys.modules.get("torch._subclasses.fake_tensor")
-    return fake is not None and (
-        isinstance(tensor, fake.FakeTensor)
-        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None  # noqa: SLF001 - no public question
-    )
+    if fake is None or type(tensor) in {torch.Tensor, torch.nn.Parameter}:
+        return False
+    mode = torch._C._TorchDispatchModeKey.FAKE  # noqa: SLF001 - no public question
+    return isinstance(tensor, fake.FakeTensor) or torch._C._get_dispatch_mode(mode) is not None  # noqa: SLF001
+
+
+@functools.cache
+def _plain_tensor() -> Any:  # noqa: ANN401 - torch.Tensor
+    return sys.modules["torch"].Tensor
 
 
 def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
@@ -119,17 +122,21 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
     Raises:
         NondeterministicOpError: one of them is strict, and the op may differ.
     """
-    tensor = first_tensor(args)
-    if tensor is None and kwargs:
-        tensor = first_tensor(kwargs.values())
-    traced = is_traced(tensor)
+    tensor: Any = args[0] if args else None
+    if type(tensor) is _plain_tensor():  # nearly always; each question costs
+        traced = tensor.is_meta
+    else:
+        tensor = first_tensor(args)
+        if tensor is None and kwargs:
+            tensor = first_tensor(kwargs.values())
+        traced = is_traced(tensor)
     if op.hot:
         wear.call(op.name)
     # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
-    for recorder in reversed(_of_thread.get(threading.get_ident(), recorders)):
+    for recorder in reversed(_of_thread.get(get_ident(), recorders)):
         if recorder.fault is None:
             try:
-                recorder.call(op, args, kwargs, tensor=tensor, frame=frame, traced=traced)
+                recorder.call(op, args, kwargs, tensor, frame, traced)
             except NondeterministicOpError:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
@@ -185,8 +192,8 @@ class KeyWatcher:
         private = torch._C  # noqa: SLF001 - there is no public way to a dispatch key
         self._keys = [private._parse_dispatch_key(name) for name in (KEY, HOT_KEY)]  # noqa: SLF001
         self._below = [private._dispatch_keyset_full_after(key) for key in self._keys]  # noqa: SLF001
-        self._both = private.DispatchKeySet(self._keys[0]).add(self._keys[1])
         self._include = private._dispatch_tls_set_dispatch_key_included  # noqa: SLF001
+        self._exclude = private._dispatch_tls_set_dispatch_key_excluded  # noqa: SLF001
         self._libraries: dict[str, Any] = {}
         self._known: set[Any] = set()
         self._index: Any = None
@@ -239,17 +246,25 @@ class KeyWatcher:
         torch = sys.modules["torch"]
         redispatch = _redispatch(overload)
         below = self._below[int(op.hot)]
-        exclude, both = torch._C._ExcludeDispatchKeyGuard, self._both  # noqa: SLF001 - there is no public way
+        exclude, (key, hot_key) = self._exclude, self._keys
+        guard, both = torch._C._ExcludeDispatchKeyGuard, torch._C.DispatchKeySet(key).add(hot_key)  # noqa: SLF001
         number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - as above
+        frame_at = sys._getframe  # noqa: SLF001 - what inspect uses
 
         def flagged(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            with exclude(both):  # neither what the op is made of nor what we compute ourselves is the user's
-                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - what inspect uses
+            # Neither what the op is made of nor what we compute ourselves is the user's.
+            try:
+                exclude(key, True)  # noqa: FBT003 - as PyTorch has it; its guard object takes twice the time
+                exclude(hot_key, True)  # noqa: FBT003
+                note(op, args, kwargs, frame_at(1))
                 return redispatch(keyset & below, *args, **kwargs)
+            finally:
+                exclude(key, False)  # noqa: FBT003
+                exclude(hot_key, False)  # noqa: FBT003
 
         def attention(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            with exclude(both):
-                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
+            with guard(both):
+                note(op, args, kwargs, frame_at(1))
                 with _deterministic_path(op):
                     return redispatch(keyset & below, *args, **kwargs)
 
@@ -258,12 +273,12 @@ class KeyWatcher:
                 self.rest()
                 return redispatch(keyset & below, *args, **kwargs)
             before = number()
-            with exclude(both):
-                note(op, args, kwargs, sys._getframe(1))  # noqa: SLF001 - as above
+            with guard(both):
+                note(op, args, kwargs, frame_at(1))
                 result = redispatch(keyset & below, *args, **kwargs)
             if op.makes:
-                for recorder in _of_thread.get(threading.get_ident(), ()):
-                    recorder.made(op.name, range(before, number()), sys._getframe(1))  # noqa: SLF001 - as above
+                for recorder in _of_thread.get(get_ident(), ()):
+                    recorder.made(op.name, range(before, number()), frame_at(1))
             return result
 
         if op.name.partition(".")[0].endswith(_ATTENTION):
@@ -294,7 +309,9 @@ class KeyWatcher:
 
     def on(self) -> None:
         """Watch this thread."""
-        self._include(self._keys[0], True)  # noqa: FBT003 - as PyTorch has it
+        for key in self._keys:
+            self._exclude(key, False)  # noqa: FBT003 - as PyTorch has it; an interrupt may have left a kernel half way
+        self._include(self._keys[0], True)  # noqa: FBT003
         self._include(self._keys[1], not (wear.spent or wear.never))
 
     def off(self) -> None:
@@ -371,7 +388,7 @@ def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
             note(op, args, kwargs, frame)
             if op.makes:
                 # Below autograd the node has its number already.
-                for recorder in _of_thread.get(threading.get_ident(), ()):
+                for recorder in _of_thread.get(get_ident(), ()):
                     recorder.made(op.name, range(number() - 1, number()), frame)
             with _deterministic_path(op):
                 return func(*args, **kwargs)
@@ -407,13 +424,13 @@ def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
 
 def is_watched(recorder: Recorder | None = None) -> bool:
     """Whether this thread reports to a recorder, or to any."""
-    told = _of_thread.get(threading.get_ident(), ())
+    told = _of_thread.get(get_ident(), ())
     return bool(told) if recorder is None else recorder in told
 
 
 def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
     """Watch this thread into a recorder that is open already; what is returned ends it."""
-    thread = threading.get_ident()
+    thread = get_ident()
     before = _of_thread.get(thread, ())
     _of_thread[thread] = (*before, recorder)
     if not before:
@@ -425,7 +442,7 @@ def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
             _of_thread[thread] = left
             return
         _of_thread.pop(thread, None)
-        if threading.get_ident() == thread:
+        if get_ident() == thread:
             watcher.off()
 
     return leave
