@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
+    from repro_magic.notebook.session import panel
     from repro_magic.ops.findings import Draw, Finding
     from repro_magic.overview import Status, status
     from repro_magic.rng.generators import Generator, Library
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "deterministic",
     "load_ipython_extension",
+    "panel",
     "seed_everything",
     "status",
     "unload_ipython_extension",
@@ -65,6 +67,7 @@ _HOMES = {
     "Status": "repro_magic.overview",
     "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
+    "panel": "repro_magic.notebook.session",
     "seed_everything": "repro_magic.rng.seeding",
     "status": "repro_magic.overview",
     "watch": "repro_magic.scope",

@@ -24,13 +24,21 @@ class InvalidSeedError(ReproError, ValueError):
         return cls(f"a seed is an integer from 0 to 2**64 - 1, not {value!r}")
 
 
-class InvalidThreadsError(ReproError, ValueError):
+class InvalidSettingError(ReproError, ValueError):
+    """A setting does not take this value; the message names those that it takes."""
+
+
+class InvalidThreadsError(InvalidSettingError):
     """The number of threads is not a positive integer that a C int holds."""
 
     @classmethod
     def of(cls, value: object) -> InvalidThreadsError:
         """The error for a value that is no number of threads."""
         return cls(f"a number of threads is an integer from 1 to 2**31 - 1, not {value!r}")
+
+
+class PanelError(ReproError, RuntimeError):
+    """There is no notebook to show the panel in."""
 
 
 class NotRestorableError(ReproError, RuntimeError):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from repro_magic.determinism.advice import Fixed, fixed
+from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.determinism.switches import Reading, read_all
 from repro_magic.importing import is_imported
+from repro_magic.journal import Cell, Drift, Journal
 from repro_magic.rng.seeding import (
     HASH_SEED_VARIABLE,
     GeneratorState,
@@ -19,6 +23,25 @@ from repro_magic.rng.seeding import (
 )
 
 _DISTRIBUTIONS = ("repro-magic", "torch", "numpy", "ipython", "ipykernel", "ipywidgets")
+
+
+@dataclass(frozen=True)
+class SettingState:
+    """A setting at one moment.
+
+    Attributes:
+        setting: which.
+        value: its value; None where it is not there yet, `Unreadable` where PyTorch does not tell.
+        blocked: why it can no longer be changed in this process; None where it can.
+        drift: how code changed it; None if it did not.
+        is_usual: whether a fresh process has the same value.
+    """
+
+    setting: Setting
+    value: Any
+    blocked: str | None
+    drift: Drift | None
+    is_usual: bool
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,10 @@ class Status:
         fixed: what can no longer be changed in this process.
         versions: distribution -> version, Python first.
         devices: where PyTorch can compute, in words; says so where torch is not imported.
+        settings: what a user can turn for the whole process, with its value.
+        cells: in a notebook, the cells in which flagged ops ran.
+        last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
+        is_watched: in a notebook, whether its cells are watched; else None.
     """
 
     seed: int | None
@@ -40,10 +67,18 @@ class Status:
     fixed: list[Fixed]
     versions: dict[str, str]
     devices: list[str]
+    settings: list[SettingState] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    last_draws: Mapping[str, str] = field(default_factory=dict)
+    is_watched: bool | None = None
 
 
-def status() -> Status:
+def status(journal: Journal | None = None, *, is_watched: bool | None = None) -> Status:
     """Look at everything; change and start nothing (no import of torch, no start of CUDA).
+
+    Args:
+        journal: what is known of a notebook's cells.
+        is_watched: whether they are watched.
 
     Example:
         >>> import repro_magic
@@ -63,7 +98,20 @@ def status() -> Status:
         fixed=[hashes, *fixed()],
         versions=_versions(),
         devices=_devices(),
+        settings=[_setting_state(setting, journal) for setting in SETTINGS],
+        cells=[] if journal is None else journal.cells,
+        last_draws={} if journal is None else dict(journal.last_draws),
+        is_watched=is_watched,
     )
+
+
+def _setting_state(setting: Setting, journal: Journal | None) -> SettingState:
+    value = setting.read()
+    usual = setting.default
+    if usual is None and journal is not None:  # it depends on the machine: the value it had at first
+        usual = journal.first.get(setting)
+    drift = None if journal is None else journal.drifts.get(setting)
+    return SettingState(setting, value, setting.blocked(), drift, is_usual=value is None or usual in (value, None))
 
 
 def _versions() -> dict[str, str]:

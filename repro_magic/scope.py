@@ -13,8 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
-from repro_magic.determinism.switches import Applied, Change, Reading, apply, deterministic_targets
-from repro_magic.exceptions import InvalidThreadsError, NondeterminismWarning, NondeterministicOpError
+from repro_magic.determinism.switches import (
+    Applied,
+    Change,
+    Reading,
+    apply,
+    checked_threads,
+    deterministic_targets,
+)
+from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
 from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.ops.findings import Direction, Draw, Finding
 from repro_magic.ops.source import drop_own_frames
@@ -25,28 +32,8 @@ if TYPE_CHECKING:
     from repro_magic.ops.recorder import Recorder
     from repro_magic.ops.recording import Recording
 
-_THREADS_LIMIT = 2**31
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-
-def checked_threads(threads: object) -> int:
-    """`threads` as an int.
-
-    Raises:
-        InvalidThreadsError: it is no integer from 1 to 2**31 - 1.
-
-    Example:
-        >>> checked_threads(2)
-        2
-    """
-    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
-        raise InvalidThreadsError.of(threads)
-    value = int(threads.__index__())
-    if not 1 <= value < _THREADS_LIMIT:
-        raise InvalidThreadsError.of(threads)
-    return value
 
 
 def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:

@@ -15,7 +15,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from repro_magic.determinism.switches import SWITCHES
+from repro_magic.determinism import settings
+from repro_magic.determinism.switches import SWITCHES, deterministic_targets
 from repro_magic.rng import seeding
 
 
@@ -27,12 +28,14 @@ def switch_values() -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Generators, switches, environment and what the package remembers: for each test as if it were the first."""
-    switches = [(switch, switch.read()) for switch in SWITCHES[:9] if switch.present()]
+    turned = dict.fromkeys((*(setting.switch for setting in settings.SETTINGS), *deterministic_targets()))
+    switches = [(switch, switch.read()) for switch in turned if switch.present()]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     environment = dict(os.environ)
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
     yield
     seeding.suspend()
+    settings.stop_waiting()
     os.environ.clear()
     os.environ.update(environment)
     random.setstate(states[0])

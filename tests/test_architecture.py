@@ -19,7 +19,8 @@ FLOORS = [
     {"importing", "interrupts"},
     {"rng", "determinism"},
     {"ops"},
-    {"scope", "overview"},
+    {"scope", "journal"},
+    {"overview"},
     {"views"},
     {"notebook"},
     {""},  # the package itself: the public names and the extension's two hooks

@@ -469,7 +469,7 @@ CUDA: list[tuple[str, str, Callable[[], Any]]] = [
     (
         "upsample_bilinear2d_backward",
         "active",
-        lambda: torch.ops.aten.upsample_bilinear2d_backward(torch.rand(1, 1, 8, 8), [8, 8], [1, 1, 4, 4], False),  # noqa: FBT003
+        lambda: torch.ops.aten.upsample_bilinear2d_backward(torch.rand(1, 1, 8, 8), [8, 8], [1, 1, 4, 4], False),
     ),
 ]
 
@@ -499,7 +499,7 @@ def test_fused_attention_takes_its_deterministic_path_although_the_mode_is_to_wa
     def attend() -> None:
         q = torch.empty(1, 1, 4, 4, device="meta")
         lse, none = torch.empty(1, 1, 4, device="meta"), torch.empty(0, device="meta")
-        ATTENTION(q, q, q, q, q, lse, none, none, 4, 4, 0.0, False, none, none)  # noqa: FBT003
+        ATTENTION(q, q, q, q, q, lse, none, none, 4, 4, 0.0, False, none, none)
 
     # The mode under ours, as whatever comes after ours in the dispatcher.
     with Looking():
@@ -757,11 +757,11 @@ def test_watching_does_not_compile_a_function_twice() -> None:
     """GIVEN hot ops around it WHEN a compiled function runs in several watches THEN it was compiled once."""
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
-    run = torch.compile(lambda x: torch.dropout(x, 0.5, True) + 1, backend="aot_eager")  # noqa: FBT003
+    run = torch.compile(lambda x: torch.dropout(x, 0.5, True) + 1, backend="aot_eager")
     for _ in range(3):
         with repro_magic.watch(warn=False):
             for _ in range(100):
-                torch.dropout(torch.rand(3), 0.5, True)  # noqa: FBT003
+                torch.dropout(torch.rand(3), 0.5, True)
             run(torch.rand(3))
             run(torch.rand(3))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

@@ -47,6 +47,14 @@ def cuda_has_started(torch: Any) -> bool:  # noqa: ANN401 - the module
     return bool(torch.cuda.is_initialized())
 
 
+def cublas_workspace_is_read() -> str | None:
+    """Why the cuBLAS workspace can no longer be changed in this process; None where it can."""
+    torch = sys.modules.get("torch")
+    if torch is None or not cuda_has_started(torch):
+        return None
+    return "CUDA has started, and cuBLAS reads the variable once, before its first call: restart the kernel for it"
+
+
 def cublas_workspace() -> Fixed | None:
     """The cuBLAS workspace, if CUDA runs in this process without a deterministic setting; else None."""
     torch = sys.modules.get("torch")

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from repro_magic.exceptions import NotRestorableError
+from repro_magic.exceptions import InvalidThreadsError, NotRestorableError
 from repro_magic.importing import Waiting, is_imported, when_imported
 
 CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 # The two values that cuBLAS documents as deterministic:
 # https://docs.nvidia.com/cuda/cublas/index.html#results-reproducibility
 CUBLAS_DETERMINISTIC = (":4096:8", ":16:8")
+_THREADS_LIMIT = 2**31
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ ALGORITHMS = Switch(
     ),
     write=lambda value: _reach("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
     says="PyTorch takes its deterministic algorithms; where it has none it warns, or raises. Some ops get slower.",
-    in_words=lambda value: {(True, True): "warn", (True, False): "error"}.get(value, "off"),
+    in_words=lambda value: {(True, True): "warn", (True, False): "strict"}.get(value, "off"),
 )
 # By PyTorch's C functions: the attributes of torch.backends may be frozen (torch.backends.disable_global_flags).
 CUDNN_DETERMINISTIC = _functions(
@@ -187,38 +188,53 @@ THREADS = _functions(
     says="Threads of one CPU op. A reduction can give other bits with another number.",
 )
 
+# By PyTorch's C functions, as above.
+CUDNN_TF32 = _functions(
+    "torch.backends.cudnn.allow_tf32",
+    read="_C._get_cudnn_allow_tf32",
+    write="_C._set_cudnn_allow_tf32",
+    says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa.",
+)
+MATMUL_TF32 = _functions(
+    "torch.backends.cuda.matmul.allow_tf32",
+    read="_C._get_cublas_allow_tf32",
+    write="_C._set_cublas_allow_tf32",
+    says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa.",
+)
 CUDNN_ATTENTION = _functions(
     "torch.backends.cuda.enable_cudnn_sdp",
     read="_C._get_cudnn_sdp_enabled",
     write="_C._set_sdp_use_cudnn",
     says="Attention may use cuDNN's kernel, whose backward has no deterministic path.",
 )
+FLASH_ATTENTION = _functions(
+    "torch.backends.cuda.enable_flash_sdp",
+    read="_C._get_flash_sdp_enabled",
+    write="_C._set_sdp_use_flash",
+    says="Attention may use the flash kernel; its backward is nondeterministic unless the switch is on.",
+)
+EFFICIENT_ATTENTION = _functions(
+    "torch.backends.cuda.enable_mem_efficient_sdp",
+    read="_C._get_mem_efficient_sdp_enabled",
+    write="_C._set_sdp_use_mem_efficient",
+    says="Attention may use the memory-efficient kernel; its backward is nondeterministic unless the switch is on.",
+)
+MATH_ATTENTION = _functions(
+    "torch.backends.cuda.enable_math_sdp",
+    read="_C._get_math_sdp_enabled",
+    write="_C._set_sdp_use_math",
+    says="Attention may be computed step by step: always deterministic, slower, and takes more memory.",
+)
 
 # What can be shown besides; nothing here turns these.
 _SHOWN_ONLY: tuple[Switch, ...] = (
     _attribute("backends.cudnn.enabled", says="cuDNN is used at all."),
     _attribute("backends.cudnn.benchmark_limit", says="How many algorithms cuDNN times in benchmark mode."),
-    _attribute("backends.cudnn.allow_tf32", says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa."),
-    _attribute(
-        "backends.cuda.matmul.allow_tf32", says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa."
-    ),
     _functions(
         "torch.set_float32_matmul_precision",
         read="get_float32_matmul_precision",
         write="set_float32_matmul_precision",
         says="How precise float32 matrix products are.",
-    ),
-    _functions(
-        "torch.backends.cuda.enable_flash_sdp",
-        read="backends.cuda.flash_sdp_enabled",
-        write="backends.cuda.enable_flash_sdp",
-        says="Attention may use the flash kernel; its backward is nondeterministic unless the switch is on.",
-    ),
-    _functions(
-        "torch.backends.cuda.enable_mem_efficient_sdp",
-        read="backends.cuda.mem_efficient_sdp_enabled",
-        write="backends.cuda.enable_mem_efficient_sdp",
-        says="Attention may use the memory-efficient kernel; its backward is nondeterministic unless the switch is on.",
     ),
     _functions(
         "torch.set_num_interop_threads",
@@ -245,8 +261,31 @@ SWITCHES: tuple[Switch, ...] = (
     CUBLAS_WORKSPACE,
     THREADS,
     CUDNN_ATTENTION,
+    FLASH_ATTENTION,
+    EFFICIENT_ATTENTION,
+    MATH_ATTENTION,
+    MATMUL_TF32,
+    CUDNN_TF32,
     *_SHOWN_ONLY,
 )
+
+
+def checked_threads(threads: object) -> int:
+    """`threads` as an int.
+
+    Raises:
+        InvalidThreadsError: it is no integer from 1 to 2**31 - 1.
+
+    Example:
+        >>> checked_threads(2)
+        2
+    """
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise InvalidThreadsError.of(threads)
+    value = int(threads.__index__())
+    if not 1 <= value < _THREADS_LIMIT:
+        raise InvalidThreadsError.of(threads)
+    return value
 
 
 def deterministic_targets(*, strict: bool = False, threads: int | None = None) -> dict[Switch, Any]:

@@ -6,7 +6,7 @@ import ast
 import functools
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -15,12 +15,16 @@ from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_
 from IPython.display import display
 from traitlets import Bool
 
+from repro_magic.determinism import settings
+from repro_magic.determinism.switches import checked_threads
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, UnwrappedCellError
 from repro_magic.interrupts import uninterrupted
+from repro_magic.notebook.live import Live
 from repro_magic.notebook.rewriting import MAGIC, mark
+from repro_magic.overview import Status
 from repro_magic.rng.generators import checked_seed
-from repro_magic.rng.seeding import generator_states, new_seed, seed_everything
-from repro_magic.scope import Report, checked_threads, deterministic
+from repro_magic.rng.seeding import new_seed, seed_everything
+from repro_magic.scope import Report, deterministic
 from repro_magic.views import describe
 from repro_magic.views.document import Document
 
@@ -70,28 +74,53 @@ def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
     return "usage: " + " ".join(magic.parser.format_usage().removeprefix("::").split())
 
 
+class Host(Protocol):
+    """What the magics need of the session they belong to."""
+
+    def status(self) -> Status:
+        """The state of everything."""
+
+    def note(self, report: Report, *, quiet: bool) -> None:
+        """A deterministic cell is over."""
+
+    def turned(self) -> None:
+        """A setting was set."""
+
+    def show_panel(self) -> None:
+        """Show the panel."""
+
+
 @magics_class
 class ReproMagic(Magics):
-    """`%repro_seed`, `%repro_status` and `%%deterministic`."""
+    """`%repro_seed`, `%repro_status`, `%repro_panel`, `%%deterministic`, and the settings that `%config` turns."""
 
     watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
         config=True
     )
+    deterministic_algorithms = Live(settings.DETERMINISTIC_ALGORITHMS)
+    cudnn_deterministic = Live(settings.CUDNN_DETERMINISTIC)
+    cudnn_benchmark = Live(settings.CUDNN_BENCHMARK)
+    fill_uninitialized_memory = Live(settings.FILL_UNINITIALIZED_MEMORY)
+    matmul_tf32 = Live(settings.MATMUL_TF32)
+    cudnn_tf32 = Live(settings.CUDNN_TF32)
+    flash_attention = Live(settings.FLASH_ATTENTION)
+    efficient_attention = Live(settings.EFFICIENT_ATTENTION)
+    cudnn_attention = Live(settings.CUDNN_ATTENTION)
+    math_attention = Live(settings.MATH_ATTENTION)
+    threads = Live(settings.THREADS)
+    cublas_workspace = Live(settings.CUBLAS_WORKSPACE)
 
-    def __init__(
-        self,
-        shell: InteractiveShell,
-        *,
-        note: Callable[[Report, bool], object],
-        describe_status: Callable[[], Document],
-    ) -> None:
-        """Take the shell, who is told of each deterministic cell and whether it is quiet, and the status."""
+    def __init__(self, shell: InteractiveShell, host: Host) -> None:
+        """Take the shell, and who is told."""
+        self._host = host  # first: the user's configuration may turn a setting
         super().__init__(shell, parent=shell)
-        self._describe_status = describe_status
         self._shell = shell
         # A cell in a loop of re-runs has one line; argparse takes a tenth of all that it costs.
         self._cell_arguments = functools.lru_cache(functools.partial(parse, self.deterministic))
-        self._note = note
+
+    def turned(self) -> None:
+        """One of the settings above was set."""
+        self._host.turned()
 
     @magic_arguments()
     @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
@@ -121,10 +150,30 @@ class ReproMagic(Magics):
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
         if arguments.seed is None and not arguments.new:
-            show(describe.generators(generator_states()))
+            found = self._host.status()
+            show(describe.generators(found.generators, found.last_draws))
             return
         seed = new_seed() if arguments.new else arguments.seed
         show(describe.seeding(seed_everything(seed), seed, is_new=arguments.new))
+
+    @magic_arguments()
+    @kwds(usage="%(prog)s")
+    @line_magic
+    def repro_panel(self, line: str) -> None:
+        """Show a panel of seeds, settings and flagged ops, that follows the kernel; what it shows can be changed in it.
+
+        Its field "As code" has the lines that give its settings: put them into the notebook, and it keeps what the
+        mouse did. A change that is made while a cell runs takes effect after the cell. Where no kernel runs, the state
+        shown last stays readable below it.
+
+        Examples:
+        --------
+        ::
+
+          %repro_panel         a second time: a second view of the same panel
+        """
+        parse(self.repro_panel, line)
+        self._host.show_panel()
 
     @magic_arguments()
     @kwds(usage="%(prog)s")
@@ -143,7 +192,7 @@ class ReproMagic(Magics):
           %repro_status
         """
         parse(self.repro_status, line)
-        show(self._describe_status())
+        show(describe.status(self._host.status()))
 
     @magic_arguments()
     @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
@@ -215,7 +264,7 @@ class ReproMagic(Magics):
             restore_rng=arguments.restore_rng,
             warn=False,
         )
-        return CellScope(scope, note=lambda report: self._note(report, arguments.quiet))
+        return CellScope(scope, note=functools.partial(self._host.note, quiet=arguments.quiet))
 
 
 class CellScope:

@@ -6,33 +6,33 @@ import functools
 import re
 import sys
 import warnings
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
-from repro_magic.exceptions import HookFaultWarning
+from repro_magic.determinism.settings import Setting, stop_waiting
+from repro_magic.exceptions import HookFaultWarning, PanelError
 from repro_magic.importing import Waiting, when_imported
 from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.journal import Cell, Journal
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.ops.findings import Finding
 from repro_magic.ops.source import drop_own_frames
-from repro_magic.overview import status
-from repro_magic.rng.seeding import note_load, resume, suspend
+from repro_magic.overview import Status, status
+from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 from repro_magic.scope import Report
 from repro_magic.views import describe
 from repro_magic.views import findings as in_words
-from repro_magic.views.document import Document
 
 if TYPE_CHECKING:
+    from repro_magic.notebook.panel import Panel
     from repro_magic.ops.recording import Recording
 
-# The findings of so many cells are kept for %repro_status.
-_CELLS = 500
 # IPython's own magics number the lines below them anew.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
@@ -53,6 +53,27 @@ def unload(shell: InteractiveShell) -> None:
         session.close()
 
 
+def panel() -> None:
+    """Show a panel of seeds, settings and flagged ops that follows the kernel, as `%repro_panel` does.
+
+    The extension is loaded if it is not yet.
+
+    Raises:
+        PanelError: this is no notebook.
+
+    Example:
+        >>> panel()
+        Traceback (most recent call last):
+            ...
+        repro_magic.exceptions.PanelError: the panel needs a notebook; in a script, print(repro_magic.status())
+    """
+    shell = get_ipython()
+    if shell is None:
+        raise PanelError("the panel needs a notebook; in a script, print(repro_magic.status())")
+    load(shell)
+    _sessions[shell].show_panel()
+
+
 class Session:
     """One shell's magics, transformers, hooks and completions, from loading to unloading."""
 
@@ -64,14 +85,16 @@ class Session:
         self._told: set[object] = set()
         self._recording: Recording | None = None
         self._waiting: Waiting | None = None
-        self._cells: deque[tuple[str, Sequence[Finding], in_words.Label]] = deque(maxlen=_CELLS)
+        self._journal = Journal()
+        self._panel: Panel | None = None
         self._numbers: dict[str, int] = {}
-        self._magics = ReproMagic(shell, note=self._note, describe_status=self._describe_status)
+        self._is_running = self._is_inside_a_cell()
+        self._magics = ReproMagic(shell, self)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
         note_load()
         resume()
-        self._undo += [suspend, self._rewriter.close]
+        self._undo += [suspend, stop_waiting, self._rewriter.close]
         self._install_magics()
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
@@ -81,11 +104,14 @@ class Session:
         self._hook("pre_run_cell", self._before_cell)
         self._hook("post_run_cell", self._after_cell)
         # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
+        self._journal.begin()
         self._start_watching()
 
     def close(self) -> None:
         """Undo what `__init__` did, last thing first."""
         self._is_open = False
+        if self._panel is not None:
+            self._panel.detach("the extension was unloaded")
         while self._undo:
             self._undo.pop()()
 
@@ -161,6 +187,8 @@ class Session:
     def _before_cell(self, _info: object) -> None:
         if not self._is_inside_a_cell():
             self._stop_watching()  # left over where a cell ended without an event
+            self._is_running = True
+            self._journal.begin()
             self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
@@ -169,17 +197,21 @@ class Session:
         number = getattr(result, "execution_count", None)
         self._know_cell(result, number)
         findings = self._stop_watching()
-        if findings:
-            # Now, for the same text run again takes the same file name.
-            names = {place.file: self._label(place.file) for one in findings for place in one.places}
-            label = functools.partial(_named, names)
-            self._cells.append(("this cell" if number is None else f"In[{number}]", findings, label))
+        self._journal.end(
+            "a cell" if number is None else f"In[{number}]",
+            getattr(getattr(result, "info", None), "cell_id", None),
+            findings,
+            self._present_label(findings),
+        )
+        self._is_running = False
         self._show_reports()
         untold = [finding for finding in findings if finding.where not in self._told]
         self._told.clear()
         block = in_words.active(untold, functools.partial(self._label, here=number))
         if block.parts:
             show(block)
+        if self._panel is not None:
+            self._panel.cell_ended()
         # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
         if result is not None and getattr(result.info, "store_history", False):
             assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
@@ -233,16 +265,71 @@ class Session:
             return "a cell run inside this one,"
         return "" if number == here else f"In[{number}]"
 
-    def _describe_status(self) -> Document:
-        return describe.status(status(), list(self._cells))
+    def _present_label(self, findings: list[Finding]) -> Callable[[str], str]:
+        """What files are called now, for the same text run again takes the same file name."""
+        files = {place.file for one in findings for place in one.places}
+        return functools.partial(_named, {file: self._label(file) for file in files})
 
-    def _note(self, report: Report, quiet: bool) -> None:  # noqa: FBT001 - a callback's
+    def status(self) -> Status:
+        """The state of everything, the running cell included."""
+        found = status(self._journal, is_watched=self._magics.watch)
+        running = self._recording
+        findings = [] if running is None else running.recorder.findings()
+        if findings:
+            number = self._present()
+            name = "this cell" if number is None else f"In[{number}]"
+            found.cells.append(Cell(name, None, findings, self._present_label(findings)))
+        return found
+
+    def note(self, report: Report, *, quiet: bool) -> None:
         """Show the report when the cell is over; at once if the cell itself has unloaded us."""
         if not quiet:
             self._reports.append(report)
             self._told.update(finding.where for finding in report.findings)
         if not self._is_open:
             self._show_reports()
+
+    def turned(self) -> None:
+        """One of the settings was set on the user's behalf."""
+        self._journal.expect()
+
+    def turn(self, setting: Setting, value: object) -> None:
+        """Turn a setting for the whole process.
+
+        Raises:
+            InvalidSettingError: it does not take the value.
+        """
+        setting.write(value)
+        self.turned()
+
+    def seed(self, seed: int) -> None:
+        """Seed every generator.
+
+        Raises:
+            InvalidSeedError: it is no seed.
+        """
+        seed_everything(seed)
+
+    def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
+        """Watch the cells to come, or do not."""
+        self._magics.watch = is_watched
+
+    def clear(self) -> None:
+        """Forget the findings so far."""
+        self._journal.clear()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a cell runs."""
+        return self._is_running
+
+    def show_panel(self) -> None:
+        """Show the panel; a second time, a second view of it."""
+        from repro_magic.notebook.panel import Panel  # noqa: PLC0415 - ipywidgets takes 0.1 s to import
+
+        if self._panel is None or self._panel.is_closed:
+            self._panel = Panel(self)
+        self._panel.show()
 
     def _show_reports(self) -> None:
         reports = self._reports.copy()

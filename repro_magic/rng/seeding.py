@@ -66,6 +66,11 @@ class GeneratorState:
     status: Status
     fingerprint: str = ""
 
+    @property
+    def key(self) -> str:
+        """Library and device, e.g. `"torch cuda:0"`."""
+        return f"{self.library} {self.device}".strip()
+
 
 class _Reading:
     """One look at a generator."""

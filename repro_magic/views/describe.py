@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from repro_magic.ops.findings import Finding
+from repro_magic.journal import Label
 from repro_magic.overview import Status
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
 from repro_magic.rng.seeding import Status as GeneratorStatus
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
-from repro_magic.views.document import Document, Line, Table
+from repro_magic.views.document import Document, Line, Table, Tone
 
 
 def _seed_in_words(state: GeneratorState) -> str:
@@ -20,9 +22,75 @@ def _seed_in_words(state: GeneratorState) -> str:
     return "unknown" if state.status is GeneratorStatus.RESEEDED else "unseeded"
 
 
-def _generators_table(states: Sequence[GeneratorState], *, title: str) -> Table:
-    rows = [(state.library, state.device or "all", _seed_in_words(state), state.status.value) for state in states]
-    return Table(title, ("generator", "device", "seed", "state"), rows)
+_UNMOVED = {GeneratorStatus.UNTOUCHED, GeneratorStatus.WAITING, GeneratorStatus.UNSEEDED_FRESH}
+
+
+def generators_table(
+    states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({}), *, title: str = ""
+) -> Table:
+    """One row for each generator; `last_draws` says which cell drew from it last."""
+    columns: Sequence[str] = ("generator", "device", "seed", "state", "fingerprint", "last drawn in")
+    rows: list[Sequence[str]] = [
+        (
+            state.library,
+            state.device or "all",
+            _seed_in_words(state),
+            state.status.value,
+            state.fingerprint,
+            "" if state.status in _UNMOVED else last_draws.get(state.key, ""),
+        )
+        for state in states
+    ]
+    if not any(row[-1] for row in rows):  # a script, or nothing was drawn
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(title, columns, rows)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The state of it all in one sentence.
+
+    Attributes:
+        symbol: says the same as the colour.
+        sentence: without the symbol.
+        tone: how it looks.
+    """
+
+    symbol: str
+    sentence: str
+    tone: Tone
+
+    @property
+    def line(self) -> Line:
+        """The symbol and the sentence."""
+        return Line(f"{self.symbol} {self.sentence}", tone=self.tone)
+
+
+def headline(found: Status) -> Headline:
+    """What matters most, first: ops that can differ, then a missing seed, then what other code did."""
+    active = {(one.op, one.device) for cell in found.cells for one in cell.findings if one.warns}
+    devices = ", ".join(sorted({device for _, device in active}))
+    differ = f"{_count(len(active), 'op', 'ops')} can differ on {devices}"
+    other = _by_other_code(found)
+    if found.seed is None:
+        sentence = f"Unseeded, and {differ}" if active else "Unseeded: numbers will change on re-run"
+        return Headline("⚠" if active else "○", sentence, Tone.ALARM if active else Tone.CAUTION)
+    if active:
+        return Headline("⚠", f"Seeded {found.seed}, but {differ}", Tone.ALARM)
+    if other:
+        return Headline("○", f"Seeded {found.seed}, but {other}", Tone.CAUTION)
+    if found.is_watched is False:
+        return Headline("○", f"Seeded {found.seed}; cells are not watched", Tone.CAUTION)
+    flagged = "" if found.is_watched is None else ", nothing flagged"
+    return Headline("✓", f"Seeded {found.seed}{flagged}", Tone.GOOD)
+
+
+def _by_other_code(found: Status) -> str:
+    reseeded = [state.key for state in found.generators if state.status is GeneratorStatus.RESEEDED]
+    drifts = [one for one in found.settings if one.drift is not None]
+    told = [f"other code seeded {', '.join(reseeded)}"] if reseeded else []
+    told += [f"code changed {_count(len(drifts), 'setting', 'settings')}"] if drifts else []
+    return " and ".join(told)
 
 
 def seeding(states: Sequence[GeneratorState], seed: int, *, is_new: bool = False) -> Document:
@@ -46,24 +114,22 @@ def _is_seeded(state: GeneratorState) -> bool:
     )
 
 
-def generators(states: Sequence[GeneratorState]) -> Document:
+def generators(states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({})) -> Document:
     """What `%repro_seed` without arguments shows."""
-    return Document((_generators_table(states, title=""),))
+    return Document((generators_table(states, last_draws),))
 
 
-def status(
-    found: Status,
-    cells: Sequence[tuple[str, Sequence[Finding], in_words.Label]] = (),
-) -> Document:
-    """What `%repro_status` shows; `cells` are the flagged ops of each cell, and what files are called there."""
-    seed = "Unseeded: numbers will change on re-run" if found.seed is None else f"Seeded with {found.seed}"
+def status(found: Status) -> Document:
+    """What `%repro_status` shows."""
     switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
     fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in found.fixed]
+    drifts = [(one.setting.switch.name, one.drift.in_words) for one in found.settings if one.drift is not None]
     return Document(
         (
-            Line(seed),
-            *in_words.by_cell(cells),
-            _generators_table(found.generators, title="Generators"),
+            headline(found).line,
+            *in_words.by_cell(found.cells),
+            generators_table(found.generators, found.last_draws, title="Generators"),
+            *([Table("Changed by code", ("switch", "how"), drifts)] if drifts else []),
             Table("Switches", ("switch", "now", "what it does"), switches),
             Table("Fixed in this process", ("what", "value", "why, and what to do"), fixed),
             Table("Versions", ("package", "version"), list(found.versions.items())),
@@ -72,7 +138,7 @@ def status(
     )
 
 
-def reports(done: Sequence[Report], label: in_words.Label = in_words.plain_label) -> Document:
+def reports(done: Sequence[Report], label: Label = in_words.plain_label) -> Document:
     """The quiet line under a cell with deterministic scopes, usually one; under `%%timeit` thousands of the same."""
     documents = {report(one, label): None for one in done}
     parts = [part for document in documents for part in document.parts]
@@ -81,7 +147,7 @@ def reports(done: Sequence[Report], label: in_words.Label = in_words.plain_label
     return Document(tuple(parts))
 
 
-def report(done: Report, label: in_words.Label = in_words.plain_label) -> Document:
+def report(done: Report, label: Label = in_words.plain_label) -> Document:
     """One deterministic scope: its line, and what went otherwise than a user would expect."""
     name = f" {done.name}" if done.name else ""
     parts = ["seed not set" if done.seed is None else f"seed {done.seed}"]

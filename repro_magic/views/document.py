@@ -25,6 +25,8 @@ class Tone(Enum):
     CODE = "font-size: 0.9em; font-family: monospace; white-space: pre-wrap"
     # JupyterLab's red where there is one; elsewhere one that reads on white and on black.
     ALARM = "font-weight: 600; color: var(--jp-error-color1, #e0383e)"
+    CAUTION = "font-weight: 600; color: var(--jp-warn-color0, inherit)"
+    GOOD = "font-weight: 600; color: var(--jp-success-color0, inherit)"
 
 
 @dataclass(frozen=True)

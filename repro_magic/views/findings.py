@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
+from repro_magic.journal import Cell, Label
 from repro_magic.ops.findings import Direction, Finding, Status
 from repro_magic.ops.source import Place
 from repro_magic.views.document import Document, Line, Table, Tone
 
-# From a file name to what the user calls it: "" for the cell that is shown, "In[2]" for another.
-Label = Callable[[str], str]
 _MOST, _ROWS = 20, 200
 
 
@@ -90,18 +89,17 @@ def alerting(findings: Iterable[Finding]) -> list[str]:
     return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not Status.ACTIVE))
 
 
-def by_cell(cells: Sequence[tuple[str, Sequence[Finding], Label]]) -> list[Table]:
+def where_in(cell: Cell, finding: Finding) -> str:
+    """The place of a finding, in a row that names the cell."""
+    return where(finding, lambda file: "" if cell.label(file) == cell.name else cell.label(file))
+
+
+def by_cell(cells: Sequence[Cell]) -> list[Table]:
     """The tables of `%repro_status`: all findings by cell, and what may differ after a move to CUDA."""
     rows = [
-        (
-            cell,
-            f"{one.status.value}{', accepted' if one.accepted else ''}",
-            name(one),
-            f"{one.device}, {calls(one)}",
-            where(one, label),
-        )
-        for cell, findings, label in reversed(cells)
-        for one in findings
+        (cell.name, status(one), name(one), f"{one.device}, {calls(one)}", where_in(cell, one))
+        for cell in reversed(cells)
+        for one in cell.findings
     ]
     tables = []
     if rows:
@@ -109,11 +107,16 @@ def by_cell(cells: Sequence[tuple[str, Sequence[Finding], Label]]) -> list[Table
         columns = ("cell", "status", "op", "ran", "where")
         tables.append(Table(f"Flagged ops, newest cell first{more}", columns, rows[:_ROWS]))
     moves: dict[tuple[str, str, str], Counter[str]] = {}
-    for cell, findings, _ in cells:
-        for one in findings:
+    for cell in cells:
+        for one in cell.findings:
             if one.status is Status.LATENT and one.elsewhere in {"cuda", "mps"}:
-                moves.setdefault((name(one), one.why, one.remedy), Counter())[cell] += 1
+                moves.setdefault((name(one), one.why, one.remedy), Counter())[cell.name] += 1
     if moves:
         found = [(op, ", ".join(seen), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
         tables.append(Table("Before you move to CUDA", ("op", "cells", "why, and what to do"), found))
     return tables
+
+
+def status(finding: Finding) -> str:
+    """Its status, and whether it was accepted on its line."""
+    return f"{finding.status.value}{', accepted' if finding.accepted else ''}"

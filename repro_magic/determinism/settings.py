@@ -1,0 +1,207 @@
+"""What a user turns for the whole process, by `%config ReproMagic.NAME = VALUE` or in the panel.
+
+A setting is one or two switches under a short name, with values that people write. It has no value of its own: it reads
+the process, so that other code which turned a switch is seen, and setting it anew always sets it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from repro_magic.determinism import switches
+from repro_magic.determinism.advice import cublas_workspace_is_read
+from repro_magic.determinism.switches import Switch, Unreadable, checked_threads
+from repro_magic.exceptions import InvalidSettingError
+from repro_magic.importing import Waiting, is_imported, when_imported
+
+_MODES: dict[str, tuple[bool, bool]] = {"off": (False, False), "warn": (True, True), "strict": (True, False)}
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: what follows `%config ReproMagic.`
+        label: what the panel calls it.
+        switch: the switch that is read.
+        says: what it does and what it costs, in plain words.
+        choices: the values it takes, where those are words; empty for on and off, and for numbers.
+        is_count: whether its values are numbers from 1.
+        default: its value in a fresh process; None where that depends on the machine.
+        to_switch: from a value to the switch's.
+        from_switch: the way back.
+        and_turn: switches that go with it, and their value for a value of the setting.
+        blocked: why it can no longer be changed in this process; None where it can.
+    """
+
+    name: str
+    label: str
+    switch: Switch
+    says: str
+    default: Any
+    choices: tuple[str, ...] = ()
+    is_count: bool = False
+    to_switch: Callable[[Any], Any] = lambda value: value
+    from_switch: Callable[[Any], Any] = lambda value: value
+    and_turn: Callable[[Any], dict[Switch, Any]] = lambda _value: {}
+    blocked: Callable[[], str | None] = lambda: None
+
+    @property
+    def is_toggle(self) -> bool:
+        """Whether it is on or off."""
+        return not self.choices and not self.is_count
+
+    def read(self) -> Any:  # noqa: ANN401 - each setting has its own type
+        """The value in force: the process's, or the one that waits for PyTorch's import; None if there is neither.
+
+        An `Unreadable` where PyTorch refuses to tell.
+        """
+        if not self.switch.present():
+            return _waiting.get(self)
+        value = self.switch.guarded_read()
+        return value if isinstance(value, Unreadable) else self.from_switch(value)
+
+    def checked(self, value: object) -> Any:  # noqa: ANN401 - each setting has its own type
+        """`value` as the setting takes it.
+
+        Raises:
+            InvalidSettingError: it is not one of the setting's values.
+
+        Example:
+            >>> CUDNN_BENCHMARK.checked(True)
+            True
+        """
+        if self.is_count:
+            return checked_threads(value)
+        allowed: tuple[object, ...] = self.choices or (True, False)
+        if type(value) in {str, bool} and value in allowed:
+            return value
+        raise InvalidSettingError(f"{self.name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+    def write(self, value: object) -> None:
+        """Turn it, now or right after the import of the module that it belongs to.
+
+        Raises:
+            InvalidSettingError: it is not one of the setting's values, or the process can no longer change it; then
+                nothing was changed.
+        """
+        value = self.checked(value)
+        why = self.blocked()
+        if why is not None:
+            raise InvalidSettingError(f"{self.name} stays as it is: {why}")
+        for switch, turned in {self.switch: self.to_switch(value), **self.and_turn(value)}.items():
+            _turn(switch, turned)
+        if self.switch.present():
+            _waiting.pop(self, None)
+        else:
+            _waiting[self] = value
+
+
+# The process has one of each switch, so what waits for an import is the process's too.
+_waiting: dict[Setting, Any] = {}
+_imports: dict[Switch, Waiting] = {}
+
+
+def _turn(switch: Switch, value: Any) -> None:  # noqa: ANN401 - each switch has its own type
+    if switch in _imports:
+        _imports.pop(switch).cancel()
+    if switch.module is None or is_imported(switch.module):
+        if switch.present():  # else this PyTorch lacks it
+            switch.write(value)
+    else:
+        _imports[switch] = when_imported(switch.module, functools.partial(switch.write, value))
+
+
+def stop_waiting() -> None:
+    """Turn nothing any more that waits for an import."""
+    while _imports:
+        _imports.popitem()[1].cancel()
+    _waiting.clear()
+
+
+def _toggle(name: str, label: str, switch: Switch, *, default: bool, says: str | None = None) -> Setting:
+    return Setting(name, label, switch, says or switch.says, default)
+
+
+def _inductor(mode: str) -> dict[Switch, Any]:
+    """What `torch.use_deterministic_algorithms` does besides; off is what Inductor starts with."""
+    waits = switches.INDUCTOR_DETERMINISTIC in _imports
+    present = switches.INDUCTOR_DETERMINISTIC.present()
+    return {switches.INDUCTOR_DETERMINISTIC: mode != "off"} if mode != "off" or waits or present else {}
+
+
+DETERMINISTIC_ALGORITHMS = Setting(
+    name="deterministic_algorithms",
+    label="Deterministic algorithms",
+    switch=switches.ALGORITHMS,
+    says="Where an op has a deterministic path PyTorch takes it, which makes some ops slower. Where it has none, warn "
+    "lets it run and strict raises an error. The same as torch.use_deterministic_algorithms().",
+    default="off",
+    choices=tuple(_MODES),
+    to_switch=_MODES.__getitem__,
+    from_switch=lambda value: {state: mode for mode, state in _MODES.items()}.get(value, "off"),
+    and_turn=_inductor,
+)
+CUDNN_DETERMINISTIC = _toggle("cudnn_deterministic", "cuDNN deterministic", switches.CUDNN_DETERMINISTIC, default=False)
+CUDNN_BENCHMARK = _toggle(
+    "cudnn_benchmark",
+    "cuDNN benchmark",
+    switches.CUDNN_BENCHMARK,
+    default=False,
+    says=f"{switches.CUDNN_BENCHMARK.says} Off costs speed where sizes stay the same.",
+)
+FILL_UNINITIALIZED_MEMORY = _toggle(
+    "fill_uninitialized_memory", "Fill uninitialized memory", switches.FILL_MEMORY, default=True
+)
+MATMUL_TF32 = _toggle("matmul_tf32", "TF32 in matrix products", switches.MATMUL_TF32, default=False)
+CUDNN_TF32 = _toggle("cudnn_tf32", "TF32 in cuDNN", switches.CUDNN_TF32, default=True)
+FLASH_ATTENTION = _toggle("flash_attention", "Flash attention", switches.FLASH_ATTENTION, default=True)
+EFFICIENT_ATTENTION = _toggle(
+    "efficient_attention", "Memory-efficient attention", switches.EFFICIENT_ATTENTION, default=True
+)
+CUDNN_ATTENTION = _toggle("cudnn_attention", "cuDNN attention", switches.CUDNN_ATTENTION, default=True)
+MATH_ATTENTION = _toggle("math_attention", "Math attention", switches.MATH_ATTENTION, default=True)
+CUBLAS_WORKSPACE = Setting(
+    name="cublas_workspace",
+    label="cuBLAS workspace fixed",
+    switch=switches.CUBLAS_WORKSPACE,
+    says=f"{switches.CUBLAS_WORKSPACE.says} Costs some 24 MiB of GPU memory. The same as {switches.CUBLAS_VARIABLE}.",
+    default=False,
+    to_switch=lambda value: _workspace() if value else None,
+    from_switch=lambda value: value in switches.CUBLAS_DETERMINISTIC,
+    blocked=cublas_workspace_is_read,
+)
+THREADS = Setting(
+    name="threads",
+    label="CPU threads",
+    switch=switches.THREADS,
+    says=f"{switches.THREADS.says} Fewer cost speed.",
+    default=None,
+    is_count=True,
+)
+
+
+def _workspace() -> str:
+    present = os.environ.get(switches.CUBLAS_VARIABLE)
+    return present if present in switches.CUBLAS_DETERMINISTIC else switches.CUBLAS_DETERMINISTIC[0]
+
+
+SETTINGS: tuple[Setting, ...] = (
+    DETERMINISTIC_ALGORITHMS,
+    CUDNN_DETERMINISTIC,
+    CUDNN_BENCHMARK,
+    FILL_UNINITIALIZED_MEMORY,
+    MATMUL_TF32,
+    CUDNN_TF32,
+    FLASH_ATTENTION,
+    EFFICIENT_ATTENTION,
+    CUDNN_ATTENTION,
+    MATH_ATTENTION,
+    THREADS,
+    CUBLAS_WORKSPACE,
+)

@@ -1,0 +1,455 @@
+"""The panel: a view, in core ipywidgets, of what the session knows, and a hand on its settings.
+
+It holds no state that matters. What it shows comes from the session after every cell; what is clicked goes to the
+session, between two cells; what it showed last stands below it as plain HTML, for the day when no kernel runs.
+"""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import itertools
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from repro_magic.determinism.settings import SETTINGS, Setting
+from repro_magic.determinism.switches import Unreadable
+from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
+from repro_magic.notebook.between_cells import BetweenCells
+from repro_magic.overview import SettingState, Status
+from repro_magic.rng.generators import checked_seed
+from repro_magic.rng.seeding import new_seed
+from repro_magic.views import panel as views
+from repro_magic.views.describe import generators_table, headline
+from repro_magic.views.document import Document, Line, Tone
+from repro_magic.views.style import PANEL_CSS
+
+# While a cell runs the panel follows at most so often, and never for more than a fiftieth of the time.
+_PAUSE, _SHARE = 0.5, 50
+_numbers = itertools.count(1)
+_WAITS = "takes effect after the running cell"
+
+
+class Host(Protocol):
+    """What the panel needs of the session."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a cell runs."""
+
+    def status(self) -> Status:
+        """The state of everything."""
+
+    def turn(self, setting: Setting, value: object) -> None:
+        """Turn a setting for the whole process."""
+
+    def seed(self, seed: int) -> None:
+        """Seed every generator."""
+
+    def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
+        """Watch the cells to come, or do not."""
+
+    def clear(self) -> None:
+        """Forget the findings so far."""
+
+
+def _tooltip(widget: Any, text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
+    """Give a widget its tooltip: ipywidgets 8 has another name for it than 7."""
+    for name in ("tooltip", "description_tooltip"):
+        if widget.has_trait(name):
+            setattr(widget, name, text)
+            break
+    return widget
+
+
+def _full(**more: Any) -> Any:  # noqa: ANN401 - as above
+    return widgets.Layout(width="auto", **more)
+
+
+def _text(document: Document) -> str:
+    return document.html()
+
+
+class _Control:
+    """One setting's control, and the note beside it."""
+
+    def __init__(self, label: str, says: str, choices: tuple[str, ...] = (), *, is_count: bool = False) -> None:
+        """Make both; what is clicked is heard by whoever observes `control`."""
+        style = {"description_width": "initial"}
+        if choices:
+            self.control = widgets.ToggleButtons(
+                options=list(choices), description=label, tooltips=[says] * len(choices), style=style
+            )
+            self.control.style.button_width = "5em"
+        elif is_count:
+            self.control = _tooltip(
+                widgets.BoundedIntText(
+                    value=1,
+                    min=1,
+                    max=max(1024, os.cpu_count() or 1),
+                    description=label,
+                    style=style,
+                    layout=widgets.Layout(width="11em"),
+                ),
+                says,
+            )
+        else:
+            self.control = _tooltip(widgets.Checkbox(description=label, indent=False, layout=_full()), says)
+        self.note = widgets.HTML(layout=_full())
+        self.box = widgets.HBox([self.control, self.note], layout=_full(flex_flow="row wrap"))
+        self.box.add_class("repro-magic-setting")
+
+    def show(self, value: object, note: str, *, is_disabled: bool) -> None:
+        """Show a value, without saying that the user chose it; see `Panel._is_showing`."""
+        if value is not None:
+            self.control.value = value
+        self.control.disabled = is_disabled
+        self.say(note)
+
+    def say(self, note: str) -> None:
+        """Change the note only."""
+        self.note.value = _text(Document((Line(note),))) if note else ""
+
+
+class Panel:
+    """The panel of one session.
+
+    Args:
+        host: the session.
+    """
+
+    def __init__(self, host: Host) -> None:
+        """Make the widgets; nothing is shown before `show`."""
+        self._host = host
+        self._between_cells = BetweenCells(lambda: host.is_running)
+        self._lock = threading.RLock()
+        self._thread = threading.get_ident()
+        self._shown_by: int | None = None
+        self._waiting: dict[_Control, Callable[[], None]] = {}
+        self._copies: list[str] = []
+        self._copy: dict[str, str] = {}
+        self._is_detached = False
+        self._has_follower = False
+        self._status = host.status()
+        self._make_widgets()
+        self._refresh()
+
+    # What it is made of
+
+    def _make_widgets(self) -> None:
+        self._header = widgets.HTML(layout=_full())
+        self._make_seed()
+        self._make_settings()
+        self._make_findings()
+        self._code = widgets.HTML(layout=_full())
+        self.box = widgets.VBox(
+            [
+                self._header,
+                _heading("Seeds"),
+                self._generators,
+                widgets.HBox([self.seed, self.seed_button, self.new_seed_button], layout=_full(flex_flow="row wrap")),
+                self._seed_note,
+                _heading("Settings of this process"),
+                self._settings_box,
+                _heading("Flagged ops"),
+                widgets.HBox([self.narrow, self.clear_button], layout=_full(flex_flow="row wrap")),
+                self._findings,
+                _heading("As code"),
+                self._code,
+            ],
+            layout=_full(),
+            # A name of ours, not a random one: a notebook that is run again is to come out the same.
+            model_id=f"repro-magic-panel-{next(_numbers)}",
+        )
+        self.box.add_class("repro-magic-panel")
+
+    def _make_seed(self) -> None:
+        self._generators = widgets.HTML(layout=_full())
+        self.seed = _tooltip(
+            widgets.Text(
+                description="Seed",
+                placeholder="0 to 2**64 - 1",
+                style={"description_width": "initial"},
+                layout=widgets.Layout(width="18em"),
+            ),
+            "An integer from 0 to 2**64 - 1. Nothing happens before a button is pressed.",
+        )
+        self.seed_button = widgets.Button(description="Seed", tooltip="Seed every generator, as %repro_seed N does.")
+        self.new_seed_button = widgets.Button(
+            description="New seed", tooltip="Draw a seed from the operating system, and seed every generator with it."
+        )
+        self._seed_note = widgets.HTML(layout=_full(min_height="1.4em"))
+        self.seed_button.on_click(self._guarded(self._seed_pressed))
+        self.new_seed_button.on_click(self._guarded(self._new_seed_pressed))
+
+    def _make_settings(self) -> None:
+        self.controls: dict[str, _Control] = {}
+        for setting in SETTINGS:
+            control = _Control(setting.label, setting.says, setting.choices, is_count=setting.is_count)
+            self._hear(control, functools.partial(self._host.turn, setting))
+            self.controls[setting.name] = control
+        self.controls["watch"] = watch = _Control(
+            "Watch cells", "Tell under each cell which of its ops can differ from run to run. Costs next to nothing."
+        )
+        self._hear(watch, self._host.set_watched)
+        self._fixed = widgets.HTML(layout=_full())
+        self._hashes = _tooltip(
+            widgets.Text(
+                description="PYTHONHASHSEED",
+                disabled=True,
+                style={"description_width": "initial"},
+                layout=widgets.Layout(width="16em"),
+            ),
+            "What the order of sets of strings comes from. It was settled when Python started.",
+        )
+        boxes = [control.box for control in self.controls.values()]
+        fixed = widgets.HBox([self._hashes, self._fixed], layout=_full(flex_flow="row wrap"))
+        fixed.add_class("repro-magic-setting")
+        wide, *others = boxes
+        grid = widgets.Box(others, layout=_full())
+        grid.add_class("repro-magic-grid")
+        self._settings_box = widgets.VBox([wide, grid, fixed], layout=_full())
+
+    def _make_findings(self) -> None:
+        self._findings = widgets.HTML(layout=_full())
+        self.narrow = widgets.Dropdown(
+            options=list(views.FILTERS),
+            description="Show",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="14em"),
+        )
+        _tooltip(self.narrow, "Which status the table is narrowed down to.")
+        self.clear_button = widgets.Button(description="Clear", tooltip="Forget the findings so far.")
+        self.narrow.observe(self._guarded(lambda _change: self._show_findings()), names="value")
+        self.clear_button.on_click(self._guarded(self._clear_pressed))
+
+    # What the user does
+
+    def _guarded(self, function: Callable[[Any], object]) -> Callable[[Any], None]:
+        """A handler whose fault is told in the panel: it may run in the middle of somebody's cell."""
+
+        def handler(argument: Any) -> None:  # noqa: ANN401 - ipywidgets has its own for each event
+            if self._is_detached or self._shown_by == threading.get_ident():
+                return
+            try:
+                function(argument)
+            except Exception as error:  # noqa: BLE001 - whatever it is, no cell is to fail for it
+                self._show_fault(error)
+
+        return handler
+
+    def _hear(self, control: _Control, turn: Callable[[Any], object]) -> None:
+        def chosen(change: dict[str, Any]) -> None:
+            value = change["new"]
+            due = self._waiting[control] = functools.partial(self._turn, control, turn, value)
+            if self._between_cells.call(functools.partial(self._turn_last, control, due)):
+                control.say(_WAITS)
+
+        control.control.observe(self._guarded(chosen), names="value")
+
+    def _turn_last(self, control: _Control, due: Callable[[], None]) -> None:
+        """Do what was clicked last, once."""
+        if self._waiting.get(control) is due:
+            del self._waiting[control]
+            due()
+
+    def _turn(self, control: _Control, turn: Callable[[Any], object], value: object) -> None:
+        told = ""
+        try:
+            turn(value)
+        except Exception as error:  # noqa: BLE001 - PyTorch's or ours: said beside the control, which shows the truth
+            told = str(error)
+        self._refresh()
+        if told:
+            control.say(told)
+
+    def _seed_pressed(self, _button: object) -> None:
+        text = self.seed.value.strip()
+        try:
+            seed = checked_seed(int(text))
+        except InvalidSeedError as error:
+            self._say_of_seed(f"{error}. Nothing was changed.")
+        except ValueError:
+            asked = "type a seed first" if not text else f"a seed is an integer from 0 to 2**64 - 1, not {text!r}"
+            self._say_of_seed(f"{asked}. Nothing was changed.")
+        else:
+            self._seed(seed)
+
+    def _new_seed_pressed(self, _button: object) -> None:
+        seed = new_seed()
+        self.seed.value = str(seed)
+        self._seed(seed)
+
+    def _seed(self, seed: int) -> None:
+        if self._between_cells.call(functools.partial(self._seed_now, seed)):
+            self._say_of_seed(f"Seeding with {seed} {_WAITS}")
+
+    def _seed_now(self, seed: int) -> None:
+        self._host.seed(seed)
+        self._refresh()
+        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write: %repro_seed {seed}")
+
+    def _say_of_seed(self, text: str) -> None:
+        self._seed_note.value = _text(Document((Line(text),))) if text else ""
+
+    def _clear_pressed(self, _button: object) -> None:
+        self._host.clear()
+        self._refresh()
+
+    # What it shows
+
+    def show(self) -> None:
+        """Show it here, too."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+        # Not display(self.box): its text would be the first 110 characters of our style.
+        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "repro_magic's panel"}, raw=True)
+        name = f"{self.box.model_id}-copy-{len(self._copies)}"
+        self._copies.append(name)
+        display(self._copy, raw=True, display_id=name)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether somebody closed its widgets, so that a new one is needed."""
+        return self.box.comm is None
+
+    def cell_ended(self) -> None:
+        """A cell is over: do what waited for it, and show what it did."""
+        if self._is_detached:
+            return
+        try:
+            self._between_cells.run()
+            self._refresh()
+            self._start_following()
+        except Exception as error:  # noqa: BLE001 - the panel goes, the user's notebook goes on
+            self._show_fault(error)
+
+    def _refresh(self) -> None:
+        """Show the state as it is now; from another thread than the cells' what changes while a cell runs."""
+        here = threading.get_ident()
+        with self._lock:
+            self._status = self._host.status()
+            self._shown_by = here
+            try:
+                self._show_header(headline(self._status).line)
+                seeds = generators_table(self._status.generators, self._status.last_draws)
+                self._generators.value = _scrolling(Document((seeds,)).html(), "Seeds")
+                self._show_findings()
+                if here == self._thread:  # the number of threads belongs to the thread that asks
+                    self._show_settings()
+                    self._code.value = views.code_html(views.as_code(self._status))
+                    self._update_copies()
+            finally:
+                self._shown_by = None
+
+    def _show_header(self, line: Line) -> None:
+        lost = "Detached: the kernel was restarted or stopped. Run %repro_panel again."
+        self._header.value = (
+            f"<style>{PANEL_CSS}</style>"
+            f'<div role="status" class="repro-magic-headline">{Document((line,)).html()}</div>'
+            f'<div class="repro-magic-lost">{Document((Line(lost, tone=Tone.ALARM),)).html()}</div>'
+        )
+
+    def _show_findings(self) -> None:
+        table = views.findings_table(self._status, self.narrow.value)
+        none = "No flagged op ran." if self.narrow.value == "all" else f"None of status {self.narrow.value}."
+        shown = Document((table if table.rows else Line(none),))
+        self._findings.value = _scrolling(shown.html(), "Flagged ops")
+
+    def _show_settings(self) -> None:
+        for one in self._status.settings:
+            control = self.controls[one.setting.name]
+            if control not in self._waiting:
+                control.show(_value(one), views.setting_note(one), is_disabled=_is_disabled(one))
+        if self.controls["watch"] not in self._waiting:
+            self.controls["watch"].show(self._status.is_watched, "", is_disabled=False)
+        hashes = self._status.fixed[0]
+        self._hashes.value = hashes.value
+        self._fixed.value = _text(Document((Line(f"{hashes.why}; {hashes.remedy}"),)))
+
+    # For when no kernel runs
+
+    def _update_copies(self) -> None:
+        document = views.last_state(self._status)
+        html = (
+            f'<div class="repro-magic-last">{document.html()}</div>'  # hidden by the panel's style where that is drawn
+        )
+        copy = {"text/plain": document.text(), "text/html": html}
+        if copy == self._copy:
+            return
+        self._copy = copy
+        for name in self._copies:
+            display(copy, raw=True, display_id=name, update=True)
+
+    # During a cell
+
+    def _start_following(self) -> None:
+        if not self._has_follower:
+            self._has_follower = True
+            # Not a Thread object: those that a cell starts are watched, and this one is ours.
+            _thread.start_new_thread(self._follow, ())
+
+    def _follow(self) -> None:
+        pause = _PAUSE
+        while not self._is_detached and not self.is_closed:
+            time.sleep(pause)
+            if not self._host.is_running:
+                continue
+            began = time.perf_counter()
+            try:
+                self._refresh()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._show_fault(error)
+                return
+            pause = max(_PAUSE, _SHARE * (time.perf_counter() - began))
+
+    # Its end
+
+    def detach(self, why: str) -> None:
+        """Follow no longer, and say so; what is clicked does nothing any more."""
+        with self._lock:
+            if self._is_detached or self.is_closed:
+                return
+            self._is_detached = True
+            told = f"Detached: {why}. Load it and run %repro_panel again."
+            self._show_header(Line(f"○ {told}", tone=Tone.CAUTION))
+            for control in self.controls.values():
+                control.control.disabled = True
+            for widget in (self.seed, self.seed_button, self.new_seed_button, self.narrow, self.clear_button):
+                widget.disabled = True
+
+    def _show_fault(self, error: Exception) -> None:
+        try:
+            self.detach(f"it failed ({error!r})")
+        except Exception:  # noqa: BLE001 - its widgets are what failed
+            self._is_detached = True
+        if not isinstance(error, ReproError):
+            warnings.warn(
+                f"repro_magic: the panel failed and is detached ({error!r}); your code is not affected",
+                HookFaultWarning,
+                stacklevel=2,
+            )
+
+
+def _heading(text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
+    return widgets.HTML(f'<div role="heading" aria-level="3" class="repro-magic-heading">{text}</div>', layout=_full())
+
+
+def _scrolling(html: str, name: str) -> str:
+    """A table that scrolls by itself, with the keyboard too."""
+    return f'<div class="repro-magic-table" role="region" aria-label="{name}" tabindex="0">{html}</div>'
+
+
+def _value(one: SettingState) -> object:
+    """What the control shows: where there is no value, that of a fresh process."""
+    return one.setting.default if one.value is None or isinstance(one.value, Unreadable) else one.value
+
+
+def _is_disabled(one: SettingState) -> bool:
+    return one.blocked is not None or (one.value is None and one.setting.default is None)
