@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo lab notebook lint test check test-floor bench clean
+.PHONY: help demo lab notebook lint test check test-browser test-floor bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,15 @@ $(FLOOR)/.test: pyproject.toml constraints-floor.txt
 	$(FLOOR)/bin/python $(INSTALL) --constraint constraints-floor.txt --editable '.[test]'
 	@touch $@
 
+# The browser itself comes from the system: Debian's package where there is none.
+$(VENV)/.browser: $(VENV)/.test
+	@echo "Installing what the browser tests need"
+	$(VENV)/bin/python $(INSTALL) --constraint constraints.txt --editable '.[browser]'
+	@test -n "$$CHROMIUM" || command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { sudo=$$(command -v sudo || true); $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium; } || \
+	  { echo "Install Chromium, or set CHROMIUM to the path of a browser of its kind." >&2; exit 1; }
+	@touch $@
+
 demo: $(VENV)/.notebooks  ## Run the quickstart notebook twice in fresh kernels and compare, cell by cell
 	$(VENV)/bin/python notebooks/run_twice.py notebooks/quickstart.ipynb
 
@@ -45,13 +54,16 @@ lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/mypy
 
 test: lint  ## Lint, types and all tests on the newest versions
-	$(VENV)/bin/python -m pytest --numprocesses 2
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not browser'
 
 check: lint  ## The fast part of it: no real kernels
-	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not kernel'
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not kernel and not browser'
 
-test-floor: $(FLOOR)/.test  ## All tests on the oldest supported versions
-	$(FLOOR)/bin/python -m pytest --numprocesses 2
+test-browser: $(VENV)/.browser  ## The panel in JupyterLab and Notebook 7, in Chromium; renews docs/images/panel-*.png
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m browser tests
+
+test-floor: $(FLOOR)/.test  ## All tests but those in a browser, on the oldest supported versions
+	$(FLOOR)/bin/python -m pytest --numprocesses 2 -m 'not browser'
 
 bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/bench.py

@@ -32,7 +32,7 @@ def test_the_quickstart_gives_the_same_bits_and_what_it_shows_is_what_it_gives(t
     copy = Path(shutil.copy(QUICKSTART, tmp_path))
     done = run_twice(copy, "--store")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "showed the same bits in all 12 cells that show something" in done.stdout
+    assert "showed the same bits in all 13 cells that show something" in done.stdout
     text = "".join(
         str(output.get("text", "")) for cell in nbformat.read(copy, 4).cells for output in cell.get("outputs", [])
     )
@@ -46,7 +46,7 @@ def test_the_quickstart_gives_the_same_bits_and_what_it_shows_is_what_it_gives(t
         for cell in nbformat.read(copy, 4).cells
         for output in cell.get("outputs", [])
     )
-    assert shown.count("⚠") == 1
+    assert shown.count("⚠") == 2, "under its cell, and in the panel"
     assert "index_put_ on cpu, line 4, 1 call" in shown
     assert "handled: index_put_" in shown
 
@@ -55,7 +55,7 @@ def test_the_quickstart_is_committed_with_its_outputs() -> None:
     notebook = nbformat.read(QUICKSTART, as_version=4)
     nbformat.validate(notebook)
     shown = [bool(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
-    assert shown == [True, True, False, *[True] * 10]
+    assert shown == [True, True, False, *[True] * 11]
     assert "[2m" not in str(notebook), "no escape codes"
 
 

@@ -23,6 +23,11 @@ class Status(Enum):
     LATENT = "latent"  # it is deterministic here, and may differ on CUDA or with more elements
 
 
+# Hot ops are counted until they are known, which takes a while or not, as fast as the machine is. So many calls are
+# always counted; text that is saved in a notebook says no more than that, or no two runs would show the same.
+SURE_CALLS = 3
+
+
 @dataclass(frozen=True)
 class Finding:
     """A flagged op that ran.
@@ -37,7 +42,8 @@ class Finding:
         called_from: the cell's or script's own line, where `place` is in a function that it called.
         made_by: for a backward op the line of the forward pass that it belongs to, where that is known.
         count: calls; 0 for an op inside a compiled graph, whose calls cannot be seen.
-        at_least: whether there may have been more: hot ops are counted until they are known.
+        at_least: whether there may have been more.
+        hot: whether it is one of the ops that are called so often that they are counted only until they are known.
         why: why the result may differ.
         remedy: what to do, in one sentence.
         elsewhere: for a latent one where it may differ: a type of device, or `"cpu"` for more elements.
@@ -58,6 +64,7 @@ class Finding:
     made_by: Place | None
     count: int
     at_least: bool
+    hot: bool
     why: str
     remedy: str
     elsewhere: str | None

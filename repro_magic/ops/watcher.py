@@ -20,13 +20,14 @@ from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.ops.catalogue import MAKERS, lookup, random_ops
+from repro_magic.ops.findings import SURE_CALLS
 from repro_magic.ops.recorder import Recorder, WatchedOp, first_tensor
 
 KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"
 
 # A hot op is news in its first calls; after so many calls in a row without news, hot ops go uncounted,
 # but only if watching them (so many seconds a call, measured) has taken more than its share of the time.
-_FRESH, _STALE, _PRICE, _SHARE = 3, 20, 12e-6, 0.02
+_STALE, _PRICE, _SHARE = 20, 12e-6, 0.02
 _ATTENTION = "_attention_backward"
 
 # What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
@@ -51,7 +52,7 @@ class _Wear:
         """Count a call of a hot op."""
         self.calls += 1
         count = self.seen[name] = self.seen.get(name, 0) + 1
-        self.stale = 0 if count <= _FRESH else self.stale + 1
+        self.stale = 0 if count <= SURE_CALLS else self.stale + 1
         if self.stale >= _STALE and self.calls * _PRICE > _SHARE * (time.perf_counter() - self.started):
             self.spent = not any(recorder.strict for recorder in recorders)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from repro_magic.journal import Cell, Label
-from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.ops.findings import SURE_CALLS, Direction, Finding, Status
 from repro_magic.ops.source import Place
 from repro_magic.views.document import Document, Line, Table, Tone
 
@@ -39,6 +39,8 @@ def calls(finding: Finding) -> str:
     """How often, e.g. `"12 calls"`."""
     if finding.graph:
         return "in a compiled graph"
+    if finding.hot and finding.count > SURE_CALLS:
+        return f"more than {SURE_CALLS} calls"
     more = "at least " if finding.at_least else ""
     return f"{more}{finding.count} {'call' if finding.count == 1 else 'calls'}"
 
@@ -115,6 +117,15 @@ def by_cell(cells: Sequence[Cell]) -> list[Table]:
         found = [(op, ", ".join(seen), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
         tables.append(Table("Before you move to CUDA", ("op", "cells", "why, and what to do"), found))
     return tables
+
+
+def remedy(finding: Finding) -> str:
+    """What is left to do."""
+    if finding.accepted:
+        return "Nothing: it is accepted on its line."
+    if finding.status is Status.HANDLED:
+        return "Nothing: a deterministic path was taken."
+    return finding.remedy
 
 
 def status(finding: Finding) -> str:

@@ -58,7 +58,7 @@ def findings_table(found: Status, narrowed_to: str = "all") -> Table:
             one.device,
             in_words.calls(one),
             in_words.status(one),
-            one.remedy,
+            in_words.remedy(one),
         )
         for cell in reversed(found.cells)
         for one in cell.findings
@@ -92,9 +92,7 @@ def last_state(found: Status) -> Document:
     ]
     if settings:
         parts.append(Table("Settings", ("setting", "value", "note"), settings))
-    findings = findings_table(found)
-    if findings.rows:
-        parts += [Line("Flagged ops"), findings]
+    parts += in_words.by_cell(found.cells)
     parts += [Line("As code"), *(Line(line, tone=Tone.CODE) for line in as_code(found).splitlines())]
     return Document(tuple(parts))
 
