@@ -30,6 +30,24 @@ def pairs(bare, ours, repeats=300):
 
 def cell(source):
     return lambda: shell.run_cell(source)
+
+def outside(code, done):
+    try:
+        exec(code, globals())
+    except BaseException as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+"""
+# A cell that is run by a cell is part of it, for the extension too. So what is measured runs from the kernel's loop, in
+# a namespace that is not the user's.
+OUTSIDE = """
+import asyncio
+space = {{name: value for name, value in globals().items() if not name.startswith("_")}}
+exec({helpers!r}, space)
+done = asyncio.get_running_loop().create_future()
+asyncio.get_running_loop().call_soon(space["outside"], {code!r}, done)
+await done
 """
 TORCH = """
 import torch, random, numpy
@@ -169,7 +187,7 @@ def measure(prelude: str, code: str) -> list[float]:
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         client.execute_interactive(prelude, output_hook=lambda _message: None, timeout=300)
-        client.execute_interactive(code, output_hook=collect, timeout=300)
+        client.execute_interactive(OUTSIDE.format(helpers=HELPERS, code=code), output_hook=collect, timeout=300)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
