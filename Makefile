@@ -68,6 +68,7 @@ test-floor: $(FLOOR)/.test  ## All tests but those in a browser, on the oldest s
 bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/bench.py
 	$(VENV)/bin/python benchmarks/watching.py
+	$(VENV)/bin/python benchmarks/proof.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(FLOOR) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from repro_magic.notebook.session import panel
     from repro_magic.ops.findings import Draw, Finding
     from repro_magic.overview import Status, status
+    from repro_magic.proof.digest import Digest, Gap, digest
     from repro_magic.rng.generators import Generator, Library
     from repro_magic.rng.seeding import GeneratorState, seed_everything
     from repro_magic.scope import Report, WatchReport, deterministic, watch
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Digest",
     "Draw",
     "Finding",
+    "Gap",
     "Generator",
     "GeneratorState",
     "Library",
@@ -47,6 +50,7 @@ __all__ = [
     "WatchReport",
     "__version__",
     "deterministic",
+    "digest",
     "load_ipython_extension",
     "panel",
     "seed_everything",
@@ -56,8 +60,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Digest": "repro_magic.proof.digest",
     "Draw": "repro_magic.ops.findings",
     "Finding": "repro_magic.ops.findings",
+    "Gap": "repro_magic.proof.digest",
     "Generator": "repro_magic.rng.generators",
     "GeneratorState": "repro_magic.rng.seeding",
     "Library": "repro_magic.rng.generators",
@@ -67,6 +73,7 @@ _HOMES = {
     "Status": "repro_magic.overview",
     "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
+    "digest": "repro_magic.proof.digest",
     "panel": "repro_magic.notebook.session",
     "seed_everything": "repro_magic.rng.seeding",
     "status": "repro_magic.overview",

@@ -21,7 +21,7 @@ FLOORS = [
     {"ops"},
     {"scope", "journal"},
     {"overview"},
-    {"views"},
+    {"views", "proof"},
     {"notebook"},
     {""},  # the package itself: the public names and the extension's two hooks
 ]

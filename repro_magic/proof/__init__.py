@@ -1,0 +1,1 @@
+"""Is it the same: digests of values, notebooks run anew, and what comes out of comparing them."""

@@ -1,0 +1,496 @@
+"""A value's digest: equal if, and only if, type, dtype, shape and every bit are equal.
+
+`digest` looks at the whole value: NaN payloads count, and -0.0 is not 0.0. What has no bits to compare (a function, a
+file, a generator object) is listed as a gap, never left out in silence. The hash is blake3, a real one and no checksum:
+permuted tensors do not share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import functools
+import pathlib
+import struct
+import sys
+import uuid
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from blake3 import blake3
+
+# Tensors that lie elsewhere, or are not contiguous, are copied in pieces of so many bytes.
+_PIECE = 16 << 20
+# From so many bytes on blake3's threads save more than they cost.
+_LARGE = 1 << 20
+_FIGURE_DPI = 100
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a value that has no bits to compare.
+
+    Attributes:
+        path: where in the value, e.g. `".hooks[0]"`; empty for the value itself.
+        kind: its type, e.g. `"function"`.
+        why: in words.
+    """
+
+    path: str
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The digest of a value.
+
+    Attributes:
+        hex: 64 hexadecimal digits over all but the gaps.
+        kind: the value's type, e.g. `"torch.Tensor"`.
+        dtype: its dtype, where it has one.
+        shape: its shape, where it has one.
+        gaps: what could not be digested.
+    """
+
+    hex: str
+    kind: str
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    gaps: tuple[Gap, ...] = field(default=())
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the value itself could be digested; parts of it may still be gaps."""
+        return not any(gap.path == "" for gap in self.gaps)
+
+
+def digest(value: object) -> Digest:
+    """The digest of a value.
+
+    Takes numbers, strings and the like, containers (cycles too), NumPy arrays, tensors on any device (views, sparse,
+    quantized, nested, subclasses), modules, optimizers, pandas objects, PIL images, matplotlib figures, dataclasses,
+    and objects whose class was defined in the notebook. Device, strides and `requires_grad` do not count.
+
+    Example:
+        >>> digest([1.0, 2.0]).hex == digest([1.0, 2.0]).hex, digest(0.0).hex == digest(-0.0).hex
+        (True, False)
+        >>> digest({"f": print}).gaps
+        (Gap(path="['f']", kind='builtins.builtin_function_or_method', why='code has no bits to compare'),)
+    """
+    walk = _Walk()
+    try:
+        bits = walk.node(value, "")
+    except RecursionError:
+        bits, walk.gaps = b"", [Gap("", kind_of(value), "it is nested too deeply")]
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    is_shaped = isinstance(shape, tuple) and all(isinstance(size, int) for size in shape)
+    return Digest(
+        blake3(bits).hexdigest(),
+        kind_of(value),
+        None if dtype is None else str(dtype),
+        tuple(shape) if is_shaped else None,  # type: ignore[arg-type]
+        tuple(walk.gaps),
+    )
+
+
+def kind_of(value: object) -> str:
+    """A value's type, with its module.
+
+    Example:
+        >>> kind_of(1), kind_of(pathlib.PurePosixPath())
+        ('builtins.int', 'pathlib.PurePosixPath')
+    """
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Walk:
+    """One pass over a value. Each node has a digest of its own, so that shared parts are looked at once."""
+
+    def __init__(self) -> None:
+        self.gaps: list[Gap] = []
+        self._known: dict[int, bytes] = {}
+        self._open: dict[int, int] = {}  # containers that we are inside of, by depth
+        self._kept: list[object] = []  # an id stands for its object only while that lives
+
+    def node(self, value: object, path: str) -> bytes:
+        plain = _PLAIN.get(type(value))
+        if plain is not None:
+            return plain(value)
+        key = id(value)
+        if key in self._open:
+            return _tagged(b"inside", str(len(self._open) - self._open[key]).encode())
+        if key in self._known:
+            return self._known[key]
+        self._open[key] = len(self._open)
+        try:
+            found = self._look(value, path)
+        finally:
+            del self._open[key]
+        self._known[key] = found
+        self._kept.append(value)
+        return found
+
+    def _look(self, value: object, path: str) -> bytes:
+        look = _look_of.get(type(value))
+        if look is None:
+            look = next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
+            _look_of[type(value)] = look
+        return look(self, value, path)
+
+    def gap(self, value: object, path: str, why: str) -> bytes:
+        self.gaps.append(Gap(path, kind_of(value), why))
+        return _tagged(b"gap", kind_of(value).encode())
+
+    def parts(self, tag: str, parts: Iterable[tuple[object, str]]) -> bytes:
+        """The digest of something made of parts, each with its path."""
+        hasher = blake3()
+        _add(hasher, tag.encode())
+        for part, path in parts:
+            _add(hasher, self.node(part, path))
+        return hasher.digest()
+
+
+def _add(hasher: Any, data: bytes) -> None:
+    hasher.update(len(data).to_bytes(8, "little") + data)
+
+
+def _tagged(tag: bytes, data: bytes) -> bytes:
+    return len(tag).to_bytes(4, "little") + tag + data
+
+
+# Values without parts
+
+
+def _by_repr(value: object) -> bytes:
+    return _tagged(kind_of(value).encode(), repr(value).encode("utf-8", "surrogatepass"))
+
+
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return _tagged(b"str", data if len(data) <= 64 else blake3(data).digest() + len(data).to_bytes(8, "little"))  # noqa: PLR2004
+
+
+def _bytes(value: bytes | bytearray) -> bytes:
+    return _tagged(type(value).__name__.encode(), blake3(value).digest())
+
+
+_PLAIN: dict[type, Callable[[Any], bytes]] = {
+    type(None): _by_repr,
+    bool: _by_repr,
+    int: lambda value: _tagged(b"int", b"%x" % value),
+    float: lambda value: _tagged(b"float", struct.pack("<d", value)),
+    complex: lambda value: _tagged(b"complex", struct.pack("<dd", value.real, value.imag)),
+    str: _text,
+    bytes: _bytes,
+    bytearray: _bytes,
+    **dict.fromkeys(
+        (
+            type(...),
+            range,
+            decimal.Decimal,
+            fractions.Fraction,
+            dt.date,
+            dt.time,
+            dt.timedelta,
+            dt.timezone,
+            uuid.UUID,
+            pathlib.PurePosixPath,
+            pathlib.PureWindowsPath,
+            pathlib.PosixPath,
+            pathlib.WindowsPath,
+        ),
+        _by_repr,
+    ),
+}
+
+
+def _of_subclass(walk: _Walk, value: Any, path: str) -> bytes:
+    base = next(kind for kind in type(value).__mro__ if kind in _PLAIN)
+    return walk.parts(kind_of(value), [(base.__new__(base, value), path)])  # its own __repr__ and __str__ may say less
+
+
+# Containers
+
+
+def _sequence(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts(kind_of(value), ((part, f"{path}[{place}]") for place, part in enumerate(value)))
+
+
+def _mapping(walk: _Walk, value: Mapping[Any, Any], path: str) -> bytes:
+    def parts() -> Iterator[tuple[object, str]]:
+        for key, part in value.items():
+            at = f"{path}[{key!r}]" if type(key) in _PLAIN else f"{path}[…]"
+            yield key, at
+            yield part, at
+
+    return walk.parts(kind_of(value), parts())
+
+
+def _set(walk: _Walk, value: Any, path: str) -> bytes:
+    hasher = blake3()
+    _add(hasher, kind_of(value).encode())
+    for part in sorted(walk.node(part, f"{path}{{…}}") for part in value):  # a set has no order of its own
+        _add(hasher, part)
+    return hasher.digest()
+
+
+def _named(walk: _Walk, tag: str, fields: Mapping[str, object], path: str) -> bytes:
+    parts: list[tuple[object, str]] = []
+    for name, part in fields.items():
+        parts += [(name, path), (part, f"{path}.{name}")]
+    return walk.parts(tag, parts)
+
+
+def _dataclass(walk: _Walk, value: Any, path: str) -> bytes:
+    return _named(walk, kind_of(value), {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}, path)
+
+
+def _users_object(walk: _Walk, value: Any, path: str) -> bytes:
+    return _named(walk, kind_of(value), vars(value), path)
+
+
+def _datetime(walk: _Walk, value: dt.datetime, path: str) -> bytes:  # noqa: ARG001 - as all of these
+    return _by_repr(value)
+
+
+# NumPy
+
+
+def _array(walk: _Walk, value: Any, path: str) -> bytes:
+    if value.dtype.hasobject or value.dtype.names is not None:
+        names = value.dtype.names
+        if names is not None:  # by field: between fields there may be bytes that mean nothing
+            parts = {name: value[name] for name in names}
+            return _named(walk, f"{kind_of(value)} {value.dtype.descr} {value.shape}", parts, path)
+        flat = ((part, f"{path}[{place}]") for place, part in enumerate(value.ravel().tolist()))
+        return walk.parts(f"{kind_of(value)} object {value.shape}", flat)
+    hasher = _hasher(value.nbytes)
+    # Byte order counts as little as the order in memory does.
+    _add(hasher, f"{kind_of(value)} {value.dtype.newbyteorder('=').str} {value.shape}".encode())
+    numpy = sys.modules["numpy"]
+    for piece in _pieces(value, value.nbytes):
+        native = numpy.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("="))
+        hasher.update(native.reshape(-1).view(numpy.uint8).data)
+    return bytes(hasher.digest())
+
+
+def _scalar(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts(kind_of(value), [(sys.modules["numpy"].asarray(value), path)])
+
+
+def _masked(walk: _Walk, value: Any, path: str) -> bytes:
+    numpy = sys.modules["numpy"]
+    mask = numpy.ma.getmaskarray(value)
+    return _named(walk, kind_of(value), {"data": value.filled(0) if mask.any() else value.data, "mask": mask}, path)
+
+
+def _hasher(size: int) -> Any:
+    return blake3(max_threads=blake3.AUTO) if size >= _LARGE else blake3()
+
+
+def _pieces(value: Any, size: int) -> Iterator[Any]:
+    """The value itself if it lies in memory as it is; else pieces of its first dimension, which can be copied."""
+    contiguous = value.flags.c_contiguous if hasattr(value, "flags") else value.is_contiguous() and value.is_cpu
+    if contiguous or size <= _PIECE or not len(value.shape) or not value.shape[0]:
+        yield value
+        return
+    rows = max(1, _PIECE * value.shape[0] // size)
+    for start in range(0, value.shape[0], rows):
+        piece = value[start : start + rows]
+        if rows == 1 and len(value.shape) > 1:  # one row alone may be too large
+            yield from _pieces(piece[0], size // value.shape[0])
+        else:
+            yield piece
+
+
+# PyTorch
+
+
+def _tensor(walk: _Walk, value: Any, path: str) -> bytes:
+    torch = sys.modules["torch"]
+    kind = "torch.Tensor" if type(value) is torch.nn.Parameter else kind_of(value)
+    if value.is_meta or _is_fake(value):
+        return walk.gap(value, path, "it has no values")
+    value = value.detach()
+    if value.is_nested:  # before subclasses: its shape holds a number that is new each time
+        return walk.parts(f"{kind} nested", ((part, path) for part in value.unbind()))
+    if hasattr(value, "__tensor_flatten__"):
+        names, _ = value.__tensor_flatten__()
+        return _named(walk, f"{kind} {tuple(value.shape)}", {name: getattr(value, name) for name in names}, path)
+    if value.is_quantized or value.layout is not torch.strided:
+        head = f"{kind} {value.layout} {value.dtype} {tuple(value.shape)}"
+        return _named(walk, head, _tensor_parts(value), path)
+    if value.is_conj() or value.is_neg():
+        value = value.resolve_conj().resolve_neg()
+    size = value.numel() * value.element_size()
+    hasher = _hasher(size)
+    _add(hasher, f"{kind} {value.dtype} {tuple(value.shape)}".encode())
+    for piece in _pieces(value, size) if size else ():
+        flat = piece.reshape(-1) if piece.is_cpu else piece.to("cpu").reshape(-1)
+        if flat.stride(0) != 1:  # also one element of a view
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        hasher.update(flat.view(torch.uint8).numpy().data)
+    return bytes(hasher.digest())
+
+
+def _tensor_parts(value: Any) -> dict[str, object]:
+    """The plain tensors that a quantized or sparse one is made of."""
+    torch = sys.modules["torch"]
+    if value.is_quantized:
+        if value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+            return {"bits": value.int_repr(), "scale": value.q_scale(), "zero_point": value.q_zero_point()}
+        scales, points = value.q_per_channel_scales(), value.q_per_channel_zero_points()
+        return {"bits": value.int_repr(), "scales": scales, "points": points, "axis": value.q_per_channel_axis()}
+    if value.layout == torch.sparse_coo:
+        return {"indices": value._indices(), "values": value._values()}  # noqa: SLF001 - the public ones want it coalesced
+    if value.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return {"rows": value.crow_indices(), "columns": value.col_indices(), "values": value.values()}
+    if value.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return {"columns": value.ccol_indices(), "rows": value.row_indices(), "values": value.values()}
+    return {"values": value.to_dense()}
+
+
+def _is_fake(value: object) -> bool:
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    return fake is not None and isinstance(value, fake.FakeTensor)
+
+
+def _module(walk: _Walk, value: Any, path: str) -> bytes:
+    return _named(walk, kind_of(value), {**dict(value.named_parameters()), **dict(value.named_buffers())}, path)
+
+
+def _optimizer(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts(kind_of(value), [(value.state_dict(), path)])
+
+
+def _torch_generator(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts(kind_of(value), [(value.get_state(), path)])
+
+
+# Others
+
+
+def _pandas(walk: _Walk, value: Any, path: str) -> bytes:
+    columns = [value[name] for name in value] if value.ndim > 1 and value.columns.is_unique else None
+    if value.ndim > 1 and columns is None:
+        columns = [value.iloc[:, place] for place in range(value.shape[1])]
+    if columns is not None:
+        parts = [(value.columns, path), (value.index, path), *((one, f"{path}[{one.name!r}]") for one in columns)]
+        return walk.parts(kind_of(value), parts)
+    array = value.to_numpy() if hasattr(value.dtype, "kind") and value.dtype.kind in "biufcmM" else None
+    if array is None or str(array.dtype) != str(value.dtype):
+        array = value.to_numpy(dtype=object)
+    described: list[tuple[object, str]] = [(str(value.dtype), path), (value.name, path), (array, path)]
+    if hasattr(value, "index"):
+        described.append((value.index, path))
+    return walk.parts(kind_of(value), described)
+
+
+def _is_pandas_scalar(value: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return False
+    return (
+        value is pandas.NA
+        or value is pandas.NaT
+        or isinstance(value, pandas.Timedelta | pandas.Period | pandas.Interval)
+    )
+
+
+def _image(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts("PIL.Image", [(value.mode, path), (value.size, path), (value.tobytes(), path)])
+
+
+def _figure(walk: _Walk, value: Any, path: str) -> bytes:
+    """A figure's pixels, at a resolution of ours and on a canvas of its own."""
+    import matplotlib.backends.backend_agg as agg  # noqa: PLC0415 - it is there: the figure is
+
+    canvas, dpi = value.canvas, value.dpi
+    try:
+        value.set_dpi(_FIGURE_DPI)
+        drawn: Any = agg.FigureCanvasAgg(value)
+        drawn.draw()
+        pixels = bytes(drawn.buffer_rgba())
+        return walk.parts("matplotlib.Figure", [(drawn.get_width_height(), path), (pixels, path)])
+    finally:
+        value.set_dpi(dpi)
+        value.set_canvas(canvas)
+
+
+def _is(module: str, *names: str) -> Callable[[object], bool]:
+    """Whether a value is of a class of some module, which may not be imported: then it is not."""
+
+    def is_one(value: object) -> bool:
+        found = sys.modules.get(module)
+        if found is None:
+            return False
+        kinds = tuple(kind for name in names if isinstance(kind := _attribute(found, name), type))
+        return isinstance(value, kinds)
+
+    return is_one
+
+
+def _attribute(module: object, path: str) -> object:
+    return functools.reduce(lambda found, name: getattr(found, name, None), path.split("."), module)
+
+
+_SEQUENCES, _SETS, _MAPPINGS = (list, tuple, deque), (set, frozenset), (dict, OrderedDict, defaultdict)
+
+
+def _is_instance(kinds: tuple[type, ...]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_users(value: object) -> bool:
+    return type(value).__module__ == "__main__" and hasattr(value, "__dict__") and not isinstance(value, type)
+
+
+# The first that holds is taken.
+_LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]], ...] = (
+    (_is("torch", "Tensor"), _tensor),
+    (_is("numpy.ma", "MaskedArray"), _masked),
+    (_is("numpy", "ndarray"), _array),
+    (
+        _is("numpy", "generic"),
+        lambda walk, value, path: walk.parts(kind_of(value), [(sys.modules["numpy"].asarray(value), path)]),
+    ),
+    (_is("torch", "nn.Module"), _module),
+    (_is("torch", "optim.Optimizer"), _optimizer),
+    (_is("torch", "Generator"), _torch_generator),
+    (_is("torch", "dtype", "device", "Size", "layout"), lambda _walk, value, _path: _by_repr(value)),
+    (_is("pandas", "DataFrame", "Series", "Index"), _pandas),
+    (_is_pandas_scalar, lambda _walk, value, _path: _by_repr(value)),
+    (_is("PIL.Image", "Image"), _image),
+    (_is("matplotlib.figure", "Figure"), _figure),
+    (_is_instance((dt.datetime,)), _datetime),
+    (lambda value: isinstance(value, enum.Enum), lambda _walk, value, _path: _by_repr(value)),
+    (lambda value: dataclasses.is_dataclass(value) and not isinstance(value, type), _dataclass),
+    (_is_instance(_SEQUENCES), _sequence),
+    (_is_instance(_SETS), _set),
+    (_is_instance(_MAPPINGS), _mapping),
+    (_is_instance((slice,)), lambda walk, value, path: _sequence(walk, (value.start, value.stop, value.step), path)),
+    (_is_instance((str, int, float, complex, bytes)), _of_subclass),
+    (_is_users, _users_object),
+)
+
+
+# By type, found once for each. Weakly: a cell that is run again defines its classes anew.
+_look_of: WeakKeyDictionary[type, Callable[[_Walk, Any, str], bytes]] = WeakKeyDictionary()
+
+
+def _no_look(walk: _Walk, value: object, path: str) -> bytes:
+    return walk.gap(value, path, _why_not(value))
+
+
+def _why_not(value: object) -> str:
+    if isinstance(value, type) or callable(value):
+        return "code has no bits to compare"
+    return "this kind of object is not known"

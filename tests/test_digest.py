@@ -1,0 +1,343 @@
+"""Digests: equal if, and only if, every bit is."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime as dt
+import enum
+import functools
+import math
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from repro_magic.proof import digest as digests
+from repro_magic.proof.digest import digest
+
+PLAIN = (None, True, False, 0, 1, -1, 2**70, "", "1", b"1", ...)
+DTYPES = (
+    torch.bfloat16,
+    torch.float16,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.complex64,
+    torch.bool,
+    torch.int8,
+)
+NAN, OTHER_NAN = (struct.unpack("<d", struct.pack("<Q", bits))[0] for bits in (0x7FF8 << 48, (0x7FF8 << 48) + 1))
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = 1
+    BLUE = 2
+
+
+@dataclasses.dataclass
+class Point:
+    """A dataclass."""
+
+    x: float
+    y: float
+
+
+class Pair(NamedTuple):
+    """A named tuple."""
+
+    first: int
+    second: int
+
+
+class Text(str):
+    """A string of a class of its own."""
+
+    __slots__ = ()
+
+
+def loop(inner: Any) -> list[Any]:
+    made: list[Any] = [1, inner]
+    made.append(made)
+    return made
+
+
+def linear(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+def by_channel() -> torch.Tensor:
+    return torch.quantize_per_channel(ROW[:, None], torch.ones(3) / 10, torch.zeros(3), 0, torch.qint8)
+
+
+def adam(seed: int) -> torch.optim.Optimizer:
+    model = linear(seed)
+    made = torch.optim.Adam(model.parameters())
+    model(torch.arange(8.0).reshape(4, 2)).sum().backward()
+    made.step()
+    return made
+
+
+def figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(2, 1))
+    made.add_subplot().plot([0, height])
+    return made
+
+
+ROW = torch.tensor([1.0, 2.0, 3.0])
+# Makers of values that differ from each other in one bit or in their type; each is made twice.
+DIFFERENT: dict[str, Any] = {
+    **{
+        f"plain {value!r}": (lambda value=value: value)
+        for value in (None, True, False, 0, 1, -1, 2**70, "", "1", b"1", ...)
+    },
+    **{f"float {value!r}": (lambda value=value: value) for value in (0.0, -0.0, 1.0, math.inf, -math.inf)},
+    "nan": lambda: NAN,
+    "other nan": lambda: OTHER_NAN,
+    "complex": lambda: complex(0.0, -0.0),
+    "complex 0": lambda: 0j,
+    "surrogate": lambda: "\ud800",
+    "long text": lambda: "a" * 1000,
+    "long text b": lambda: "a" * 999 + "b",
+    "bytearray": lambda: bytearray(b"1"),
+    "date": lambda: dt.date(2026, 1, 1),
+    "datetime": lambda: dt.datetime(2026, 1, 1),  # noqa: DTZ001 - a naive one on purpose
+    "aware": lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    "path": lambda: Path("a"),
+    "range": lambda: range(3),
+    "slice": lambda: slice(0, 3),
+    "enum": lambda: Colour.RED,
+    "enum blue": lambda: Colour.BLUE,
+    "text of a subclass": lambda: Text("1"),
+    "list": lambda: [1, 2],
+    "nested list": lambda: [[1, 2]],
+    "list split": lambda: [[1], 2],
+    "tuple": lambda: (1, 2),
+    "namedtuple": lambda: Pair(1, 2),
+    "deque": lambda: collections.deque([1, 2]),
+    "set": lambda: {1, 2},
+    "frozenset": lambda: frozenset({1, 2}),
+    "dict": lambda: {"a": 1, "b": 2},
+    "dict in another order": lambda: {"b": 2, "a": 1},
+    "defaultdict": lambda: collections.defaultdict(int, a=1, b=2),
+    "dataclass": lambda: Point(1.0, 2.0),
+    "cycle": lambda: loop(2),
+    "other cycle": lambda: loop(3),
+    "array": lambda: np.array([1.0, 2.0]),
+    "array float32": lambda: np.array([1.0, 2.0], np.float32),
+    "array 2d": lambda: np.array([[1.0, 2.0]]),
+    "array of objects": lambda: np.array([1, "a", [2]], dtype=object),
+    "array -0": lambda: np.array([-0.0]),
+    "array 0": lambda: np.array([0.0]),
+    "array of dates": lambda: np.array(["2026-01-01"], "datetime64[D]"),
+    "array of fields": lambda: np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]),
+    "array of other fields": lambda: np.array([(1, 2.0)], [("a", "i4"), ("c", "f8")]),
+    "masked": lambda: np.ma.masked_array([1.0, 2.0], [False, True]),
+    "not masked": lambda: np.ma.masked_array([1.0, 2.0]),
+    "empty array": lambda: np.zeros((0, 3)),
+    "NumPy's number": lambda: np.float64(1.0),
+    "0-d array": lambda: np.array(1.0),
+    "tensor": lambda: torch.tensor([1.0, 2.0]),
+    "0-d tensor": lambda: torch.tensor(1.0),
+    "empty tensor": lambda: torch.zeros(0),
+    "empty tensor 2d": lambda: torch.zeros(0, 2),
+    **{
+        f"tensor {dtype}": (lambda dtype=dtype: torch.tensor([1.0, 2.0]).to(dtype))
+        for dtype in (
+            torch.bfloat16,
+            torch.float16,
+            torch.float8_e4m3fn,
+            torch.float8_e5m2,
+            torch.complex64,
+            torch.bool,
+            torch.int8,
+        )
+    },
+    "conjugate": lambda: torch.tensor([1 + 2j]).conj(),
+    "no conjugate": lambda: torch.tensor([1 + 2j]),
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "sparse csr": lambda: torch.eye(3).to_sparse_csr(),
+    "dense eye": lambda: torch.eye(3),
+    "quantized": lambda: torch.quantize_per_tensor(ROW, 0.1, 0, torch.qint8),
+    "quantized otherwise": lambda: torch.quantize_per_tensor(ROW, 0.2, 0, torch.qint8),
+    "quantized by channel": lambda: torch.quantize_per_channel(
+        ROW[:, None], torch.ones(3) / 10, torch.zeros(3), 0, torch.qint8
+    ),
+    "nested": lambda: torch.nested.nested_tensor([ROW, ROW[:2]], layout=torch.jagged),
+    "module": lambda: linear(1),
+    "other module": lambda: linear(2),
+    "optimizer": lambda: adam(1),
+    "other optimizer": lambda: adam(2),
+    "generator": lambda: torch.Generator().manual_seed(1),
+    "other generator": lambda: torch.Generator().manual_seed(2),
+    "dtype": lambda: torch.float32,
+    "device": lambda: torch.device("cpu"),
+    "size": lambda: torch.Size([1, 2]),
+    "series": lambda: pd.Series([1.0, 2.0], name="a"),
+    "series b": lambda: pd.Series([1.0, 2.0], name="b"),
+    "frame": lambda: pd.DataFrame({"a": [1, 2], "b": ["x", None]}),
+    "frame indexed": lambda: pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=[1, 2]),
+    "frame nullable": lambda: pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}),
+    "frame categorical": lambda: pd.DataFrame({"a": pd.Categorical(["x", "y"])}),
+    "frame twice": lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+    "index": lambda: pd.Index([1, 2]),
+    "image": lambda: Image.new("RGB", (2, 2), (1, 2, 3)),
+    "other image": lambda: Image.new("RGB", (2, 2), (1, 2, 4)),
+    "figure": lambda: figure(1),
+    "other figure": lambda: figure(-1),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, str]:
+    with np.errstate(all="ignore"):
+        return {name: digest(make()).hex for name, make in DIFFERENT.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_equal_bits_have_equal_digests_and_no_others(name: str, found: dict[str, str]) -> None:
+    assert digest(DIFFERENT[name]()).hex == found[name]
+    assert digest(DIFFERENT[name]()).gaps == ()
+    assert [other for other, value in found.items() if value == found[name]] == [name]
+
+
+def test_digests_hold_across_processes_with_other_string_hashes() -> None:
+    code = "from repro_magic.proof.digest import digest; print(digest([{'a', 'b', 'c'}, {'k': 1.5}, 'text']).hex)"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert seen == {digest([{"a", "b", "c"}, {"k": 1.5}, "text"]).hex + "\n"}
+
+
+BASE = torch.arange(24.0).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("view", "copy"),
+    [
+        (BASE.transpose(0, 2), BASE.transpose(0, 2).contiguous()),
+        (BASE[:, ::2], BASE[:, ::2].clone()),
+        (BASE[0, 0, 0].expand(5), torch.zeros(5)),
+        (torch.tensor([1 + 2j]).conj(), torch.tensor([1 - 2j])),
+        (torch.tensor([1 + 2j]).conj().imag, torch.tensor([-2.0])),
+        (nn.Parameter(BASE), BASE),
+        (BASE.clone().requires_grad_(), BASE),
+        (BASE.numpy().T, np.ascontiguousarray(BASE.numpy().T)),
+        (BASE.numpy().astype(">f4"), BASE.numpy()),
+        (np.asfortranarray(BASE.numpy()), BASE.numpy()),
+    ],
+)
+def test_neither_layout_nor_gradient_count(view: Any, copy: Any) -> None:
+    assert digest(view).hex == digest(copy).hex
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 10_000])
+def test_pieces_give_what_the_whole_gives(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [digest(value.contiguous()).hex for value in (BASE.transpose(0, 2), BASE.permute(1, 2, 0))]
+    monkeypatch.setattr(digests, "_PIECE", piece)
+    monkeypatch.setattr(digests, "_LARGE", piece)
+    assert [digest(value).hex for value in (BASE.transpose(0, 2), BASE.permute(1, 2, 0))] == whole
+    assert digest(BASE.permute(1, 2, 0).numpy()).hex == digest(np.ascontiguousarray(BASE.permute(1, 2, 0).numpy())).hex
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=8), st.integers(0, 31), st.integers(0, 7))
+def test_one_bit_makes_another_digest(values: list[float], bit: int, place: int) -> None:
+    value = np.array(values, np.float32)
+    changed = value.copy()
+    changed.view(np.uint32)[place % len(values)] ^= np.uint32(1 << bit)
+    assert digest(torch.from_numpy(value)).hex != digest(torch.from_numpy(changed)).hex
+    assert digest(value).hex != digest(changed).hex
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda parts: st.one_of(st.lists(parts), st.dictionaries(st.text(), parts)),
+    max_leaves=20,
+)
+
+
+@given(JSON, JSON)
+def test_structures_are_told_apart(first: Any, second: Any) -> None:
+    assert (digest(first).hex == digest(second).hex) == (repr(first) == repr(second))
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [(print, ""), (lambda: None, ""), (int, ""), (os, ""), (torch.zeros(2, device="meta"), ""), (object(), "")],
+)
+def test_what_has_no_bits_is_a_gap(value: Any, path: str) -> None:
+    (gap,) = digest(value).gaps
+    assert gap.path == path
+    assert gap.why
+    assert not digest(value).is_comparable
+
+
+def test_a_gap_inside_is_named_and_the_rest_counts() -> None:
+    one, other = ({"model": linear(1), "loss": [functools.partial(print)], "step": step} for step in (1, 2))
+    assert [gap.path for gap in digest(one).gaps] == ["['loss'][0]"]
+    assert digest(one).is_comparable
+    assert digest(one).hex != digest(other).hex
+
+
+def test_objects_of_the_notebooks_own_classes_are_looked_into() -> None:
+    kind = type("Model", (), {"__module__": "__main__"})
+    one, other = kind(), kind()
+    one.weight, other.weight = torch.ones(2), torch.ones(2)
+    assert digest(one).hex == digest(other).hex
+    other.weight = torch.zeros(2)
+    assert digest(one).hex != digest(other).hex
+
+
+def test_shared_parts_are_looked_at_once() -> None:
+    value: list[Any] = [1]
+    for _ in range(200):
+        value = [value, value]
+    assert digest(value).is_comparable
+
+
+def test_too_deep_is_a_gap() -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    assert digest(value).gaps[0].why == "it is nested too deeply"
+    while value:  # Python frees it level by level, too
+        value = value[0]
+
+
+def test_looking_changes_nothing() -> None:
+    drawn = figure(1)
+    canvas, dpi = drawn.canvas, drawn.dpi
+    model = linear(1)
+    before = torch.get_rng_state().tolist(), [one._version for one in model.parameters()]
+    digest([drawn, model, BASE.mT, torch.eye(3).to_sparse()])
+    assert (drawn.canvas, drawn.dpi) == (canvas, dpi)
+    assert (torch.get_rng_state().tolist(), [one._version for one in model.parameters()]) == before
+
+
+def test_it_tells_kind_dtype_and_shape() -> None:
+    found = digest(BASE)
+    assert (found.kind, found.dtype, found.shape) == ("torch.Tensor", "torch.float32", (2, 3, 4))
+    assert (digest("a").dtype, digest("a").shape) == (None, None)
