@@ -41,6 +41,10 @@ class PanelError(ReproError, RuntimeError):
     """There is no notebook to show the panel in."""
 
 
+class InvalidEnvironmentError(ReproError, ValueError):
+    """There is no recorded environment, or one that this release cannot read."""
+
+
 class NotRestorableError(ReproError, RuntimeError):
     """A switch could not be put back; the message names it, the others were put back."""
 

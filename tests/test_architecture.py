@@ -21,8 +21,10 @@ FLOORS = [
     {"ops"},
     {"scope", "journal"},
     {"overview"},
-    {"views", "proof"},
-    {"notebook"},
+    {"proof"},
+    {"views"},
+    {"notebook", "cli"},
+    {"__main__"},
     {""},  # the package itself: the public names and the extension's two hooks
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -22,10 +22,12 @@ from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.overview import Status
+from repro_magic.proof.environment import MIME, environment
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed, seed_everything
 from repro_magic.scope import Report, deterministic
 from repro_magic.views import describe
+from repro_magic.views import environment as in_words
 from repro_magic.views.document import Document
 
 
@@ -155,6 +157,25 @@ class ReproMagic(Magics):
             return
         seed = new_seed() if arguments.new else arguments.seed
         show(describe.seeding(seed_everything(seed), seed, is_new=arguments.new))
+
+    @magic_arguments()
+    @kwds(usage="%(prog)s")
+    @line_magic
+    def repro_env(self, line: str) -> None:
+        """Show and record what results depend on besides the notebook: versions, machine, variables, switches.
+
+        The record is part of this cell's output, once for the notebook: whoever gets other results can see what else
+        differs, by `repro-magic env --diff THEIRS YOURS`. No host name, path or user is in it.
+
+        Examples:
+        --------
+        ::
+
+          %repro_env
+        """
+        parse(self.repro_env, line)
+        found = environment()
+        display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
 
     @magic_arguments()
     @kwds(usage="%(prog)s")
