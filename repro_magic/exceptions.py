@@ -45,6 +45,10 @@ class InvalidEnvironmentError(ReproError, ValueError):
     """There is no recorded environment, or one that this release cannot read."""
 
 
+class NotRunnableError(ReproError, RuntimeError):
+    """A notebook cannot be run: there is none, or no kernel for it; the message says what to do."""
+
+
 class NotRestorableError(ReproError, RuntimeError):
     """A switch could not be put back; the message names it, the others were put back."""
 

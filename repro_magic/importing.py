@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from weakref import WeakSet
 
 from repro_magic.exceptions import HookFaultWarning
 
@@ -79,6 +80,7 @@ class _Finder(MetaPathFinder):
         loader.exec_module = exec_then_call  # type: ignore[method-assign]
 
     def _call(self, module: str) -> None:
+        _made.add(sys.modules[module])
         with self._lock:
             due = [waiting for waiting in self._waiting if waiting.module == module]
             for waiting in due:
@@ -92,12 +94,22 @@ class _Finder(MetaPathFinder):
                 )
 
 
+# Modules whose code has run, as their callbacks find them: Python calls them whole only a moment later.
+_made: WeakSet[ModuleType] = WeakSet()
 _finder = _Finder()
 
 
 def is_imported(module: str) -> bool:
-    """Whether `module` is there, whole or in the making."""
-    return sys.modules.get(module) is not None
+    """Whether `module` is there as a whole. While it is in the making another thread must not touch it.
+
+    Example:
+        >>> is_imported("sys"), is_imported("a_module_that_nobody_has")
+        (True, False)
+    """
+    found = sys.modules.get(module)
+    if found is None:
+        return False
+    return not getattr(getattr(found, "__spec__", None), "_initializing", False) or found in _made
 
 
 def when_imported(module: str, callback: Callback) -> Waiting:
@@ -110,7 +122,7 @@ def when_imported(module: str, callback: Callback) -> Waiting:
         >>> waiting.cancel()
     """
     waiting = Waiting(module, callback)
-    if is_imported(module):
+    if sys.modules.get(module) is not None:
         importlib.import_module(module)  # waits for a thread that is still at it
         callback()
     else:

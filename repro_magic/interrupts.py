@@ -58,15 +58,23 @@ class Guard:
 
     def down(self) -> None:
         """Step back, and let an interrupt through that had to wait."""
+        if self.step_back():
+            self._before(signal.SIGINT, None)
+
+    def step_back(self) -> bool:
+        """Step back.
+
+        Returns:
+            Whether an interrupt had to wait; it is the caller's now.
+        """
         if not self._is_up:
-            return
+            return False
         self._is_up = False
         present: Any = signal.getsignal(signal.SIGINT)
         if present is self:  # else other code, or a later scope, stands before us
             signal.signal(signal.SIGINT, self._still_up())
-        if self.pending:
-            self.pending = False
-            self._before(signal.SIGINT, None)
+        had_to_wait, self.pending = self.pending, False
+        return had_to_wait
 
     def _still_up(self) -> Any:  # noqa: ANN401 - a handler of any kind
         """The nearest handler before this one that is not of a scope which has ended meanwhile."""

@@ -104,20 +104,24 @@ class Journal:
         self.first: dict[Setting, Any] = {}
         self._expected: dict[Setting, Any] = {}
         self._values: dict[Setting, Any] = {}
-        self.expect()
+        self.look("")
 
     @property
     def cells(self) -> list[Cell]:
         """The cells with findings, in the order in which they ran; of a cell that ran again, the last run."""
         return list(self._cells)
 
-    def expect(self) -> None:
-        """Take the settings as they are: whoever changed them since the last look did it on the user's behalf."""
-        for setting, value in _read():
+    def expect(self, setting: Setting) -> None:
+        """Take a setting as it is: it was set on the user's behalf."""
+        if setting.switch.present():
+            value = setting.read()
             self.first.setdefault(setting, value)
-            if setting not in self._values or self._values[setting] != value:
-                self._expected[setting] = self._values[setting] = value
-                self.drifts.pop(setting, None)
+            self._expected[setting] = self._values[setting] = value
+            self.drifts.pop(setting, None)
+
+    def last_seen(self, setting: Setting) -> Any:  # noqa: ANN401 - each has its own type
+        """A setting's value at the last look; None if it was not there."""
+        return self._values.get(setting)
 
     def begin(self) -> None:
         """Begin a cell."""

@@ -35,6 +35,7 @@ class SettingState:
         blocked: why it can no longer be changed in this process; None where it can.
         drift: how code changed it; None if it did not.
         is_usual: whether a fresh process has the same value.
+        before_cell: its value before the running cell, if that has changed it; else None.
     """
 
     setting: Setting
@@ -42,6 +43,7 @@ class SettingState:
     blocked: str | None
     drift: Drift | None
     is_usual: bool
+    before_cell: Any = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,15 @@ def _setting_state(setting: Setting, journal: Journal | None) -> SettingState:
     if usual is None and journal is not None:  # it depends on the machine: the value it had at first
         usual = journal.first.get(setting)
     drift = None if journal is None else journal.drifts.get(setting)
-    return SettingState(setting, value, setting.blocked(), drift, is_usual=value is None or usual in (value, None))
+    before = None if journal is None else journal.last_seen(setting)
+    return SettingState(
+        setting,
+        value,
+        setting.blocked(),
+        drift,
+        is_usual=value is None or usual in (value, None),
+        before_cell=None if before == value else before,
+    )
 
 
 def _versions() -> dict[str, str]:

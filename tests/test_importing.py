@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from repro_magic.exceptions import HookFaultWarning
-from repro_magic.importing import waiting_for, when_imported
+from repro_magic.importing import is_imported, waiting_for, when_imported
 
 
 @pytest.fixture
@@ -43,6 +43,21 @@ def test_an_imported_module_is_not_waited_for() -> None:
     when_imported("sys", lambda: seen.append(1))
     assert seen == [1]
     assert "sys" not in waiting_for()
+
+
+def test_a_module_in_the_making_is_not_imported_for_another_thread(module: str, tmp_path: Path) -> None:
+    """Half a module is what it would touch; the callbacks see it whole."""
+    (tmp_path / f"{module}.py").write_text(
+        "import threading\n"
+        "from repro_magic.importing import is_imported\n"
+        "seen = []\n"
+        f"other = threading.Thread(target=lambda: seen.append(is_imported({module!r})))\n"
+        "other.start(), other.join()\n"
+    )
+    called: list[bool] = []
+    when_imported(module, lambda: called.append(is_imported(module)))
+    loaded = importlib.import_module(module)
+    assert (loaded.seen, called, is_imported(module)) == ([False], [True], True)
 
 
 def test_a_cancelled_callback_never_runs(module: str) -> None:

@@ -151,3 +151,18 @@ def test_other_threads_and_event_loops_work_as_ever() -> None:
     with repro_magic.deterministic():
         found.append(asyncio.run(asyncio.sleep(0, result=True)))
     assert found == [True, True]
+
+
+def test_a_guard_can_hand_the_interrupt_over_instead() -> None:
+    """GIVEN an interrupt that had to wait WHEN the guard steps back THEN it says so, and nothing is raised."""
+
+    @uninterrupted
+    def busy() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    guard = Guard()
+    guard.up()
+    busy()
+    assert guard.step_back()
+    assert not guard.step_back()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

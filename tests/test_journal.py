@@ -11,7 +11,7 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell as Shell
 
 import repro_magic
-from repro_magic.determinism.settings import CUDNN_BENCHMARK
+from repro_magic.determinism.settings import CUDNN_BENCHMARK, CUDNN_DETERMINISTIC
 from repro_magic.journal import Journal
 from repro_magic.notebook.session import _sessions
 
@@ -56,17 +56,32 @@ def test_code_that_changes_a_setting_is_named_until_it_is_as_expected_again() ->
 def test_what_the_user_sets_is_no_drift() -> None:
     journal = Journal()
     cell(journal, "In[1]", lambda: benchmark(True))
-    journal.expect()  # not a change of the user's: the drift stays
+    journal.expect(CUDNN_DETERMINISTIC)  # another one's
     assert CUDNN_BENCHMARK in journal.drifts
     journal.begin()
     CUDNN_BENCHMARK.write(False)
-    journal.expect()
+    journal.expect(CUDNN_BENCHMARK)
     CUDNN_BENCHMARK.write(True)
-    journal.expect()
+    journal.expect(CUDNN_BENCHMARK)
     journal.end("In[2]")
     assert journal.drifts == {}
     cell(journal, "In[3]", lambda: benchmark(False))
     assert journal.drifts[CUDNN_BENCHMARK].in_words == "changed by In[3]: on → off"
+
+
+def test_a_setting_by_config_hides_no_other_change(loaded: Shell) -> None:
+    loaded.run_cell(
+        "import torch\ntorch.backends.cudnn.deterministic = True\n%config ReproMagic.cudnn_benchmark = True",
+        store_history=True,
+    )
+    assert set(_sessions[loaded]._journal.drifts) == {CUDNN_DETERMINISTIC}
+
+
+def test_a_drift_is_accepted_by_setting_the_same_value(loaded: Shell) -> None:
+    loaded.run_cell("import torch\ntorch.backends.cudnn.benchmark = True", store_history=True)
+    assert set(_sessions[loaded]._journal.drifts) == {CUDNN_BENCHMARK}
+    loaded.run_cell("%config ReproMagic.cudnn_benchmark = True", store_history=True)
+    assert _sessions[loaded]._journal.drifts == {}
 
 
 def test_a_change_between_cells_is_told_as_such() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+import types
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 import pytest
 import torch
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell as Shell
 from IPython.utils.capture import capture_output
 
@@ -21,6 +23,7 @@ from repro_magic.exceptions import PanelError
 from repro_magic.notebook.panel import Panel
 from repro_magic.notebook.session import _sessions
 from repro_magic.rng.seeding import seed_in_force
+from repro_magic.views.document import Document
 from repro_magic.views.panel import FILTERS
 
 SEED_BEFORE = 7
@@ -109,13 +112,14 @@ def test_a_seed_is_typed_and_used(panel: Panel, typed: str) -> None:
     assert f"%repro_seed {int(typed)}" in text(panel._code)
 
 
-@pytest.mark.parametrize("typed", ["", "  ", "-1", "forty-two", "1.5", str(2**70), "<b>1</b>"])
+@pytest.mark.parametrize("typed", ["", "  ", "-1", "forty-two", "1.5", str(2**70), "<b>1</b>", "9" * 5000])
 def test_a_wrong_seed_changes_nothing_and_says_why(panel: Panel, typed: str) -> None:
     before = random.getstate(), torch.get_rng_state().tolist()
     panel.seed.value = typed
     panel.seed_button.click()
     assert "Nothing was changed" in text(panel._seed_note)
     assert "<b>" not in panel._seed_note.value
+    assert len(text(panel._seed_note)) < 150
     assert (random.getstate(), torch.get_rng_state().tolist()) == before
     assert seed_in_force() == SEED_BEFORE
 
@@ -236,8 +240,9 @@ def test_a_click_on_another_thread_waits_too(panel: Panel, loaded: Shell) -> Non
     assert _sessions[loaded]._journal.drifts == {}
 
 
-def test_another_thread_shows_what_moves_and_leaves_the_controls(panel: Panel, loaded: Shell) -> None:
-    control = panel.controls["cudnn_benchmark"].control
+def test_another_thread_shows_what_the_running_cell_does(panel: Panel, loaded: Shell) -> None:
+    control, threads = panel.controls["cudnn_benchmark"].control, panel.controls["threads"].control
+    number = threads.value
 
     def during() -> None:
         torch.backends.cudnn.benchmark = True
@@ -246,10 +251,12 @@ def test_another_thread_shows_what_moves_and_leaves_the_controls(panel: Panel, l
         follower.start()
         follower.join()
         assert "index_add_" in text(panel._findings)
-        assert control.value is False
+        assert control.value is True
+        assert "changed meanwhile: off → on" in text(panel.controls["cudnn_benchmark"].note)
+        assert threads.value == number, "their number belongs to the thread that asks"
 
     run_here(loaded, during)
-    assert control.value is True
+    assert "changed by In[" in text(panel.controls["cudnn_benchmark"].note)
 
 
 # Views, copies, the end
@@ -264,6 +271,23 @@ def test_a_second_call_shows_the_same_panel(panel: Panel, loaded: Shell) -> None
     assert "Seeded 7" in copy.data["text/html"]
     for forbidden in ("<script", "http:", "onclick"):
         assert forbidden not in copy.data["text/html"]
+
+
+@pytest.mark.usefixtures("panel")
+def test_only_the_last_places_are_kept_up_to_date(loaded: Shell) -> None:
+    for _ in range(10):
+        run(loaded, "%repro_panel")
+    with capture_output() as captured:
+        loaded.run_cell("import random\nrandom.random()", store_history=True)
+    assert len(captured.outputs) <= 4
+
+
+def test_an_unchanged_state_is_not_drawn_anew(panel: Panel, loaded: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(loaded, FLAGGED)
+    run(loaded, "pass")
+    monkeypatch.setattr(Document, "text", lambda _self: pytest.fail("the text takes long"))
+    assert loaded.run_cell("1").success
+    assert "Detached" not in text(panel._header)
 
 
 def test_the_copy_has_what_the_panel_has(panel: Panel, loaded: Shell) -> None:
@@ -283,6 +307,33 @@ def test_unloading_detaches_it(panel: Panel, loaded: Shell) -> None:
     assert loaded.run_cell("1 + 1").success
 
 
+def test_what_waits_when_it_is_unloaded_does_not_happen_and_is_not_told(panel: Panel, loaded: Shell) -> None:
+    def during() -> None:
+        panel.controls["cudnn_benchmark"].control.value = True
+        panel.seed.value = "9"
+        panel.seed_button.click()
+        loaded.run_line_magic("unload_ext", "repro_magic")
+
+    run_here(loaded, during)
+    assert (torch.backends.cudnn.benchmark, seed_in_force()) == (False, SEED_BEFORE)
+    assert panel.controls["cudnn_benchmark"].control.value is False
+    assert text(panel._seed_note) == ""
+
+
+def test_the_function_loads_the_extension_so_that_it_can_be_unloaded(shell: Shell) -> None:
+    run(shell, "import repro_magic\nrepro_magic.panel()")
+    assert shell in _sessions
+    shell.run_line_magic("unload_ext", "repro_magic")
+    assert shell not in _sessions
+    widgets.Widget.close_all()
+
+
+def test_a_terminal_is_told_what_to_do(loaded: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "__class__", types.new_class("TerminalInteractiveShell", (Shell,)))
+    with pytest.raises(UsageError, match="in a terminal, %repro_status"):
+        loaded.run_line_magic("repro_panel", "")
+
+
 def test_reloading_makes_a_new_one(panel: Panel, loaded: Shell) -> None:
     loaded.run_line_magic("reload_ext", "repro_magic")
     assert "Detached" in text(panel._header)
@@ -293,9 +344,13 @@ def test_reloading_makes_a_new_one(panel: Panel, loaded: Shell) -> None:
     assert "Seeded 7" in text(new._header)
 
 
-def test_closed_widgets_break_no_cell(panel: Panel, loaded: Shell) -> None:
-    panel.box.close()
-    widgets.Widget.close_all()
+@pytest.mark.parametrize("part", ["box", "header", "control", "all"])
+def test_closed_widgets_break_no_cell(panel: Panel, loaded: Shell, part: str) -> None:
+    parts = {"box": panel.box, "header": panel._header, "control": panel.controls["threads"].control}
+    if part == "all":
+        widgets.Widget.close_all()
+    else:
+        parts[part].close()
     assert loaded.run_cell("import torch\ntorch.backends.cudnn.benchmark = True").success
     run(loaded, "%repro_panel")
     assert _sessions[loaded]._panel is not panel

@@ -69,11 +69,23 @@ def test_tf32_set_in_the_newer_way_is_told_and_can_be_turned() -> None:
     precision: Any = torch.backends.cuda.matmul
     precision.fp32_precision = "tf32"
     try:
-        assert isinstance(settings.MATMUL_TF32.read(), Unreadable)
-        assert "# torch.backends.cuda.matmul.allow_tf32 was set in PyTorch's newer way" in as_code(status())
+        assert settings.MATMUL_TF32.read() is True
+        assert "%config ReproMagic.matmul_tf32 = True" in as_code(status())
     finally:
         settings.MATMUL_TF32.write(False)
     assert settings.MATMUL_TF32.read() is False
+
+
+def test_what_has_no_one_value_is_said_to_have_none() -> None:
+    cudnn: Any = torch.backends.cudnn
+    convolutions = cudnn.conv
+    convolutions.fp32_precision = "ieee"
+    try:
+        assert isinstance(settings.CUDNN_TF32.read(), Unreadable)
+        assert "one way for convolutions, another for RNNs" in as_code(status())
+    finally:
+        settings.CUDNN_TF32.write(True)
+    assert settings.CUDNN_TF32.read() is True
 
 
 def test_what_can_no_longer_be_changed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,18 +188,40 @@ THREADS = _functions(
     says="Threads of one CPU op. A reduction can give other bits with another number.",
 )
 
+
+def _tf32(older: str, *newer: str) -> Callable[[], bool]:
+    """Reads a switch that has two faces: once the newer one (fp32_precision) was set, PyTorch refuses the older."""
+
+    def read() -> bool:
+        try:
+            return bool(_reach(older)())
+        except RuntimeError:
+            found = {_reach(path) == "tf32" for path in newer}
+            if len(found) > 1:
+                raise RuntimeError("fp32_precision is set one way for convolutions, another for RNNs") from None
+            return True in found
+
+    return read
+
+
 # By PyTorch's C functions, as above.
-CUDNN_TF32 = _functions(
-    "torch.backends.cudnn.allow_tf32",
-    read="_C._get_cudnn_allow_tf32",
-    write="_C._set_cudnn_allow_tf32",
-    says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa.",
+CUDNN_TF32 = replace(
+    _functions(
+        "torch.backends.cudnn.allow_tf32",
+        read="_C._get_cudnn_allow_tf32",
+        write="_C._set_cudnn_allow_tf32",
+        says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa.",
+    ),
+    read=_tf32("_C._get_cudnn_allow_tf32", "backends.cudnn.conv.fp32_precision", "backends.cudnn.rnn.fp32_precision"),
 )
-MATMUL_TF32 = _functions(
-    "torch.backends.cuda.matmul.allow_tf32",
-    read="_C._get_cublas_allow_tf32",
-    write="_C._set_cublas_allow_tf32",
-    says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa.",
+MATMUL_TF32 = replace(
+    _functions(
+        "torch.backends.cuda.matmul.allow_tf32",
+        read="_C._get_cublas_allow_tf32",
+        write="_C._set_cublas_allow_tf32",
+        says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa.",
+    ),
+    read=_tf32("_C._get_cublas_allow_tf32", "backends.cuda.matmul.fp32_precision"),
 )
 CUDNN_ATTENTION = _functions(
     "torch.backends.cuda.enable_cudnn_sdp",

@@ -44,6 +44,10 @@ class BetweenCells:
             self._loop.call_soon_threadsafe(self.run)
         return has_to_wait
 
+    def drop(self) -> None:
+        """Make none of the calls that wait."""
+        self._calls.clear()
+
     def run(self) -> None:
         """Make the calls that are due; none while a cell runs."""
         while self._calls and not self._is_running():

@@ -38,7 +38,7 @@ class Live(TraitType[Any, Any]):
             self.setting.write(value)
         except InvalidSettingError as error:
             raise TraitError(str(error)) from None
-        obj.turned()  # type: ignore[attr-defined]
+        obj.turned(self.setting)  # type: ignore[attr-defined]
 
     def from_string(self, s: str) -> Any:  # noqa: ANN401 - each setting has its own type
         """A value from the command line of `ipython --ReproMagic.NAME=VALUE`."""

@@ -17,7 +17,7 @@ from traitlets import Bool
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import checked_threads
-from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, UnwrappedCellError
+from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, PanelError, UnwrappedCellError
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.rewriting import MAGIC, mark
@@ -85,7 +85,7 @@ class Host(Protocol):
     def note(self, report: Report, *, quiet: bool) -> None:
         """A deterministic cell is over."""
 
-    def turned(self) -> None:
+    def turned(self, setting: settings.Setting) -> None:
         """A setting was set."""
 
     def show_panel(self) -> None:
@@ -120,9 +120,9 @@ class ReproMagic(Magics):
         # A cell in a loop of re-runs has one line; argparse takes a tenth of all that it costs.
         self._cell_arguments = functools.lru_cache(functools.partial(parse, self.deterministic))
 
-    def turned(self) -> None:
+    def turned(self, setting: settings.Setting) -> None:
         """One of the settings above was set."""
-        self._host.turned()
+        self._host.turned(setting)
 
     @magic_arguments()
     @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
@@ -194,7 +194,10 @@ class ReproMagic(Magics):
           %repro_panel         a second time: a second view of the same panel
         """
         parse(self.repro_panel, line)
-        self._host.show_panel()
+        try:
+            self._host.show_panel()
+        except PanelError as error:
+            raise UsageError(str(error)) from None
 
     @magic_arguments()
     @kwds(usage="%(prog)s")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import _thread
 import functools
 import itertools
-import os
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import ipywidgets as widgets
 from IPython.display import display
 
-from repro_magic.determinism.settings import SETTINGS, Setting
+from repro_magic.determinism.settings import SETTINGS, THREADS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
 from repro_magic.notebook.between_cells import BetweenCells
@@ -34,6 +34,9 @@ from repro_magic.views.style import PANEL_CSS
 # While a cell runs the panel follows at most so often, and never for more than a fiftieth of the time.
 _PAUSE, _SHARE = 0.5, 50
 _numbers = itertools.count(1)
+# So many of the places where it was shown last are kept up to date.
+_COPIES = 4
+_LONGEST_ECHO = 40
 _WAITS = "takes effect after the running cell"
 
 
@@ -93,7 +96,7 @@ class _Control:
                 widgets.BoundedIntText(
                     value=1,
                     min=1,
-                    max=max(1024, os.cpu_count() or 1),
+                    max=2**31 - 1,
                     description=label,
                     style=style,
                     layout=widgets.Layout(width="11em"),
@@ -133,7 +136,8 @@ class Panel:
         self._thread = threading.get_ident()
         self._shown_by: int | None = None
         self._waiting: dict[_Control, Callable[[], None]] = {}
-        self._copies: list[str] = []
+        self._copies: deque[str] = deque(maxlen=_COPIES)
+        self._shown = 0
         self._copy: dict[str, str] = {}
         self._is_detached = False
         self._has_follower = False
@@ -277,7 +281,8 @@ class Panel:
         except InvalidSeedError as error:
             self._say_of_seed(f"{error}. Nothing was changed.")
         except ValueError:
-            asked = "type a seed first" if not text else f"a seed is an integer from 0 to 2**64 - 1, not {text!r}"
+            short = text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
+            asked = "type a seed first" if not text else f"a seed is an integer from 0 to 2**64 - 1, not {short!r}"
             self._say_of_seed(f"{asked}. Nothing was changed.")
         else:
             self._seed(seed)
@@ -310,14 +315,16 @@ class Panel:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         # Not display(self.box): its text would be the first 110 characters of our style.
         display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "repro_magic's panel"}, raw=True)
-        name = f"{self.box.model_id}-copy-{len(self._copies)}"
+        self._shown += 1
+        name = f"{self.box.model_id}-copy-{self._shown}"
         self._copies.append(name)
         display(self._copy, raw=True, display_id=name)
 
     @property
     def is_closed(self) -> bool:
-        """Whether somebody closed its widgets, so that a new one is needed."""
-        return self.box.comm is None
+        """Whether somebody closed one of its widgets, so that a new one is needed."""
+        controls = [one.control for one in self.controls.values()]
+        return any(widget.comm is None for widget in (self.box, *self.box.children, *controls))
 
     def cell_ended(self) -> None:
         """A cell is over: do what waited for it, and show what it did."""
@@ -331,7 +338,7 @@ class Panel:
             self._show_fault(error)
 
     def _refresh(self) -> None:
-        """Show the state as it is now; from another thread than the cells' what changes while a cell runs."""
+        """Show the state as it is now; from another thread than the cells' without what is kept of it."""
         here = threading.get_ident()
         with self._lock:
             self._status = self._host.status()
@@ -341,8 +348,8 @@ class Panel:
                 seeds = generators_table(self._status.generators, self._status.last_draws)
                 self._generators.value = _scrolling(Document((seeds,)).html(), "Seeds")
                 self._show_findings()
-                if here == self._thread:  # the number of threads belongs to the thread that asks
-                    self._show_settings()
+                self._show_settings()
+                if here == self._thread:
                     self._code.value = views.code_html(views.as_code(self._status))
                     self._update_copies()
             finally:
@@ -365,6 +372,8 @@ class Panel:
     def _show_settings(self) -> None:
         for one in self._status.settings:
             control = self.controls[one.setting.name]
+            if one.setting is THREADS and threading.get_ident() != self._thread:
+                continue  # their number belongs to the thread that asks
             if control not in self._waiting:
                 control.show(_value(one), views.setting_note(one), is_disabled=_is_disabled(one))
         if self.controls["watch"] not in self._waiting:
@@ -380,12 +389,11 @@ class Panel:
         html = (
             f'<div class="repro-magic-last">{document.html()}</div>'  # hidden by the panel's style where that is drawn
         )
-        copy = {"text/plain": document.text(), "text/html": html}
-        if copy == self._copy:
+        if html == self._copy.get("text/html"):  # the text takes much longer, and says the same
             return
-        self._copy = copy
+        self._copy = {"text/plain": document.text(), "text/html": html}
         for name in self._copies:
-            display(copy, raw=True, display_id=name, update=True)
+            display(self._copy, raw=True, display_id=name, update=True)
 
     # During a cell
 
@@ -416,6 +424,11 @@ class Panel:
         with self._lock:
             if self._is_detached or self.is_closed:
                 return
+            if self._waiting or self._seed_note.value:  # what still waits is not going to happen
+                self._waiting.clear()
+                self._between_cells.drop()
+                self._say_of_seed("")
+                self._refresh()
             self._is_detached = True
             told = f"Detached: {why}. Load it and run %repro_panel again."
             self._show_header(Line(f"○ {told}", tone=Tone.CAUTION))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -70,7 +72,8 @@ def panel() -> None:
     shell = get_ipython()
     if shell is None:
         raise PanelError("the panel needs a notebook; in a script, print(repro_magic.status())")
-    load(shell)
+    if shell not in _sessions:
+        shell.run_line_magic("load_ext", "repro_magic")  # so that %unload_ext knows of it
     _sessions[shell].show_panel()
 
 
@@ -175,7 +178,10 @@ class Session:
                     stacklevel=2,
                 )
             finally:
-                guard.down()
+                # IPython would take an interrupt here for a fault of ours, print it, and go on. Before a cell it is
+                # meant for the cell; after it, the cell that it was meant for is over.
+                if guard.step_back() and event == "pre_run_cell":
+                    _thread.start_new_thread(_interrupt_soon, ())
 
         def off() -> None:
             if guarded in self._shell.events.callbacks[event]:
@@ -289,9 +295,9 @@ class Session:
         if not self._is_open:
             self._show_reports()
 
-    def turned(self) -> None:
-        """One of the settings was set on the user's behalf."""
-        self._journal.expect()
+    def turned(self, setting: Setting) -> None:
+        """A setting was set on the user's behalf."""
+        self._journal.expect(setting)
 
     def turn(self, setting: Setting, value: object) -> None:
         """Turn a setting for the whole process.
@@ -300,7 +306,7 @@ class Session:
             InvalidSettingError: it does not take the value.
         """
         setting.write(value)
-        self.turned()
+        self.turned(setting)
 
     def seed(self, seed: int) -> None:
         """Seed every generator.
@@ -324,7 +330,13 @@ class Session:
         return self._is_running
 
     def show_panel(self) -> None:
-        """Show the panel; a second time, a second view of it."""
+        """Show the panel; a second time, a second view of it.
+
+        Raises:
+            PanelError: a terminal has no widgets.
+        """
+        if any(kind.__name__ == "TerminalInteractiveShell" for kind in type(self._shell).__mro__):
+            raise PanelError("the panel needs a notebook; in a terminal, %repro_status shows the same")
         from repro_magic.notebook.panel import Panel  # noqa: PLC0415 - ipywidgets takes 0.1 s to import
 
         if self._panel is None or self._panel.is_closed:
@@ -365,6 +377,11 @@ class Session:
             return {"completions": [SimpleCompletion(flag, type="param") for flag in flags], "suppress": bool(flags)}
 
         return matcher
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.02)
+    _thread.interrupt_main()
 
 
 def _release() -> None:

@@ -29,7 +29,7 @@ def generators_table(
     states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({}), *, title: str = ""
 ) -> Table:
     """One row for each generator; `last_draws` says which cell drew from it last."""
-    columns: Sequence[str] = ("generator", "device", "seed", "state", "fingerprint", "last drawn in")
+    columns: Sequence[str] = ("generator", "device", "seed", "state", "fingerprint", "last moved in")
     rows: list[Sequence[str]] = [
         (
             state.library,

@@ -96,8 +96,8 @@ def where_in(cell: Cell, finding: Finding) -> str:
     return where(finding, lambda file: "" if cell.label(file) == cell.name else cell.label(file))
 
 
-def by_cell(cells: Sequence[Cell]) -> list[Table]:
-    """The tables of `%repro_status`: all findings by cell, and what may differ after a move to CUDA."""
+def by_cell(cells: Sequence[Cell], *, most: int = _ROWS) -> list[Table]:
+    """The tables of `%repro_status`: findings by cell, and what may differ after a move to CUDA; `most` rows each."""
     rows = [
         (cell.name, status(one), name(one), f"{one.device}, {calls(one)}", where_in(cell, one))
         for cell in reversed(cells)
@@ -105,18 +105,24 @@ def by_cell(cells: Sequence[Cell]) -> list[Table]:
     ]
     tables = []
     if rows:
-        more = f" ({_ROWS} of {len(rows)})" if len(rows) > _ROWS else ""
+        more = f" ({most} of {len(rows)})" if len(rows) > most else ""
         columns = ("cell", "status", "op", "ran", "where")
-        tables.append(Table(f"Flagged ops, newest cell first{more}", columns, rows[:_ROWS]))
+        tables.append(Table(f"Flagged ops, newest cell first{more}", columns, rows[:most]))
     moves: dict[tuple[str, str, str], Counter[str]] = {}
     for cell in cells:
         for one in cell.findings:
             if one.status is Status.LATENT and one.elsewhere in {"cuda", "mps"}:
                 moves.setdefault((name(one), one.why, one.remedy), Counter())[cell.name] += 1
     if moves:
-        found = [(op, ", ".join(seen), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
-        tables.append(Table("Before you move to CUDA", ("op", "cells", "why, and what to do"), found))
+        found = [(op, _names(list(seen)), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
+        more = f" ({most} of {len(found)})" if len(found) > most else ""
+        title = f"Before you move to CUDA{more}"
+        tables.append(Table(title, ("op", "cells", "why, and what to do"), found[:most]))
     return tables
+
+
+def _names(cells: list[str]) -> str:
+    return ", ".join(cells[:_MOST]) + (f" and {len(cells) - _MOST} more" if len(cells) > _MOST else "")
 
 
 def remedy(finding: Finding) -> str:

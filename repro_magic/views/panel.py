@@ -15,6 +15,8 @@ from repro_magic.views.document import Document, Line, Table, Tone
 # What the findings can be narrowed down to.
 FILTERS = ("all", "active", "handled", "latent", "accepted")
 _ROWS = 200
+# What is saved is drawn anew whenever it changes, as text too, which takes half a millisecond a row.
+_ROWS_IN_COPY = 40
 
 
 def as_code(found: Status) -> str:
@@ -30,7 +32,7 @@ def as_code(found: Status) -> str:
         lines.append(f"%repro_seed {found.seed}")
     for one in found.settings:
         if isinstance(one.value, Unreadable):
-            lines.append(f"# {one.setting.switch.name} was set in PyTorch's newer way, and cannot be read in the older")
+            lines.append(f"# {one.setting.switch.name} {one.value}")
         elif not one.is_usual:
             lines.append(f"%config ReproMagic.{one.setting.name} = {one.value!r}")
     if found.is_watched is False:
@@ -76,6 +78,8 @@ def setting_note(one: SettingState) -> str:
         return str(one.value)
     if one.value is None:
         return "there once torch is imported" if one.setting.switch.module is not None else ""
+    if one.before_cell is not None:
+        return f"changed meanwhile: {value_in_words(one.before_cell)} → {value_in_words(one.value)}"
     return "" if one.drift is None else one.drift.in_words
 
 
@@ -92,7 +96,7 @@ def last_state(found: Status) -> Document:
     ]
     if settings:
         parts.append(Table("Settings", ("setting", "value", "note"), settings))
-    parts += in_words.by_cell(found.cells)
+    parts += in_words.by_cell(found.cells, most=_ROWS_IN_COPY)
     parts += [Line("As code"), *(Line(line, tone=Tone.CODE) for line in as_code(found).splitlines())]
     return Document(tuple(parts))
 
