@@ -40,7 +40,7 @@ $(VENV)/.browser: $(VENV)/.test
 	@touch $@
 
 demo: $(VENV)/.notebooks  ## Run the quickstart notebook twice in fresh kernels and compare, cell by cell
-	$(VENV)/bin/python notebooks/run_twice.py notebooks/quickstart.ipynb
+	$(VENV)/bin/repro-magic verify notebooks/quickstart.ipynb
 
 lab: $(VENV)/.notebooks  ## Open the quickstart notebook in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks/quickstart.ipynb

@@ -1,0 +1,67 @@
+"""What differs between two runs and means nothing: addresses, timings, progress bars, generated names.
+
+Each kind of noise is a pattern. A text is normalised by putting the kind's name in the place of what matches, so that
+two texts that differ by noise only become equal, and one can say that it was noise.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_UNIT = r"(?:ns|µs|μs|us|ms|s|min|h)"
+_TIME = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A kind of noise.
+
+    Attributes:
+        name: what takes its place.
+        pattern: what matches it. A group `keep` stays.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+
+
+NOISE: tuple[Noise, ...] = tuple(
+    Noise(name, re.compile(pattern, re.MULTILINE))
+    for name, pattern in (
+        ("address", r"(?P<keep>\b(?:at|object|=|@|<[\w.]+)[ :=]*)0x[0-9a-fA-F]{4,16}\b"),
+        # %time and %%time
+        ("timing", r"^(?P<keep>CPU times: |Wall time: |Compiler time: |Compiler *: ).*$"),
+        # %timeit
+        ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
+        # tqdm, with a bar and without
+        ("progress bar", r"[^\r\n]*\d+%\|[^|\r\n]*\|[^\r\n]*(?:\r|$)"),
+        ("progress bar", r"[^\r\n]*\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b[^\r\n]*(?:\r|$)"),
+        ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
+        ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),
+        ("process", r"(?P<keep>ipykernel_)\d+"),
+        ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+        # Matplotlib's SVG: ids are hashes with a random salt, the date is now.
+        ("date", r"(?P<keep><dc:date>)[^<]*"),
+        ("id", r"(?P<keep>\b(?:id|xlink:href|clip-path|href|fill|mask)=\"(?:url\()?#?)[a-z]{0,2}[0-9a-f]{10,}"),
+        # pandas' Styler
+        ("id", r"(?P<keep>\b(?:id=\"|#|class=\")T_)[0-9a-f]{5}"),
+    )
+)
+
+
+def normalised(text: str) -> str:
+    """The text with the names of noise in the place of noise.
+
+    Example:
+        >>> normalised("<Model object at 0x7f3a52c0d3d0>")
+        '<Model object at [address]>'
+    """
+    for noise in NOISE:
+        text = noise.pattern.sub(lambda match, name=noise.name: f"{_kept(match)}[{name}]", text)  # type: ignore[misc]
+    return text
+
+
+def _kept(match: re.Match[str]) -> str:
+    return match.groupdict().get("keep") or ""

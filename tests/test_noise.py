@@ -1,0 +1,63 @@
+"""What counts as noise, and what must not."""
+
+from __future__ import annotations
+
+import pytest
+
+from repro_magic.proof.noise import normalised
+
+NOISE = [
+    ("<Model object at 0x7f3a52c0d3d0>", "<Model object at 0x7f3a52c0ffff>"),
+    ("<function f at 0x7f3a52c0d3d0>", "<function f at 0x10dead>"),
+    (
+        "CPU times: user 3 ms, sys: 0 ns, total: 3 ms\nWall time: 4 ms",
+        "CPU times: user 4 ms, sys: 1 µs, total: 4 ms\nWall time: 5.1 s",
+    ),
+    (
+        "1.2 ms ± 3.4 µs per loop (mean ± std. dev. of 7 runs, 1,000 loops each)",
+        "981 µs ± 12 ns per loop (mean ± std. dev. of 7 runs, 100 loops each)",
+    ),
+    (
+        "1min 3s ± 2.1 s per loop (mean ± std. dev. of 7 runs, 1 loop each)",
+        "59 s ± 2 s per loop (mean ± std. dev. of 7 runs, 1 loop each)",
+    ),
+    ("epoch:  40%|####      | 2/5 [00:00<00:00, 12.3it/s]\r", "epoch:  40%|####      | 2/5 [00:01<00:02, 1.3s/it]\r"),
+    ("/tmp/tmpab12/x.py:3: UserWarning", "/tmp/tmpcd34/x.py:3: UserWarning"),
+    ("ipykernel_1234/99.py", "ipykernel_77/99.py"),
+    ("8d1b2c3d-1111-2222-3333-444455556666", "00000000-1111-2222-3333-444455556666"),
+    ("<dc:date>2026-01-01T00:00:00</dc:date>", "<dc:date>2027-01-01T10:00:00</dc:date>"),
+    (
+        '<path id="m0123456789ab"/><use xlink:href="#m0123456789ab"/>',
+        '<path id="mba9876543210"/><use xlink:href="#mba9876543210"/>',
+    ),
+    ('<g clip-path="url(#p0123456789ab)"/>', '<g clip-path="url(#pfedcba987654)"/>'),
+    ('<table id="T_0a1b2"><td id="T_0a1b2_row0_col0"', '<table id="T_fffff"><td id="T_fffff_row0_col0"'),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), NOISE)
+def test_noise_is_normalised(one: str, other: str) -> None:
+    assert one != other
+    assert normalised(one) == normalised(other)
+
+
+RESULTS = [
+    ("loss 0.123", "loss 0.124"),
+    ("took 3 s", "took 4 s"),
+    ("accuracy 40%", "accuracy 41%"),
+    ("tensor([1.0000])", "tensor([1.0001])"),
+    ("deadbeef", "deadbeee"),
+    ("0x1f", "0x2f"),
+    ("mask 0xdeadbeef", "mask 0xdeadbeee"),
+    ("2026-01-01", "2026-01-02"),
+    ("/home/me/a", "/home/me/b"),
+    ('<td id="row0">1</td>', '<td id="row1">1</td>'),
+    ("1.2 ms", "1.3 ms"),
+    ("<Model object at 0x7f3a52c0d3d0> 1", "<Model object at 0x7f3a52c0d3d0> 2"),
+    ("40% of 5 items/s", "41% of 5 items"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), RESULTS)
+def test_results_are_not(one: str, other: str) -> None:
+    assert normalised(one) != normalised(other)

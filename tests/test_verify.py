@@ -1,0 +1,289 @@
+"""`repro-magic verify`: fresh kernels, compared cell by cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from repro_magic.cli import app
+from repro_magic.exceptions import NotRunnableError
+from repro_magic.proof import runner
+from repro_magic.proof.compare import compare
+from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.verdict import Outcome
+
+cli = CliRunner()
+QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+
+
+def notebook(path: Path, *sources: str, tags: tuple[str, ...] = ()) -> Path:
+    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def verify(*arguments: str | Path) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the first verdict as data, and what a user reads."""
+    done = cli.invoke(app, ["verify", "--json", "-", *map(str, arguments)])
+    return done.exit_code, (json.loads(done.stdout)[0] if done.stdout.startswith("[") else {}), done.stderr
+
+
+def parts(verdict: dict[str, Any], number: int) -> dict[str, str]:
+    """Values and outputs of a cell: name -> outcome."""
+    cell = verdict["cells"][number - 1]
+    return {part["name"]: part["outcome"] for part in (*cell["values"], *cell["outputs"])}
+
+
+@pytest.mark.kernel
+def test_values_that_were_never_shown_are_compared(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "with space é.ipynb",
+        "import torch, os\nseeded = torch.rand(3, generator=torch.Generator().manual_seed(1))",
+        "unseeded = torch.rand(3)\nprint('looks the same')",
+        "kept = seeded + 1",
+        "def train(held):\n    held.append(os.urandom(2))\nheld = []",
+        "train(held)",
+    )
+    before = path.read_bytes()
+    code, verdict, told = verify(path)
+    assert code == 1
+    assert (verdict["outcome"], verdict["runs"], verdict["agreed"]) == ("differs", 2, 1)
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "differs", "same", "same", "differs"]
+    assert parts(verdict, 2) == {"unseeded": "differs", "stdout": "same"}
+    assert parts(verdict, 5) == {"held": "differs"}, "a call that assigns nothing, and changes a name"
+    assert "unseeded: torch.Tensor torch.float32 [3]:" in told
+    assert path.read_bytes() == before
+
+
+@pytest.mark.kernel
+def test_noise_alone_reproduces(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "noise.ipynb", "print(object())", "%%time\n1 + 1", "class Model: pass\nmodel = Model()\nmodel"
+    )
+    code, verdict, told = verify(path)
+    assert code == 0
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["only noise"] * 3
+    assert "2 of 2 runs agreed; only noise differed" in told
+
+
+@pytest.mark.kernel
+def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    code, verdict, told = verify(notebook(tmp_path / "n.ipynb", "x = object()"))
+    assert (code, verdict["outcome"]) == (0, "not comparable")
+    assert "some values are not comparable" in told
+
+
+@pytest.mark.kernel
+def test_errors_fail_unless_their_author_expects_them(tmp_path: Path) -> None:
+    code, verdict, told = verify(notebook(tmp_path / "f.ipynb", "1 / 0", "x = 1"))
+    assert code == 3
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["failed"]
+    assert "ZeroDivisionError" in told
+    code, verdict, _ = verify(notebook(tmp_path / "g.ipynb", "1 / 0", tags=("raises-exception",)))
+    assert (code, verdict["outcome"]) == (0, "same")
+
+
+@pytest.mark.kernel
+def test_a_cell_that_never_ends_and_one_that_asks(tmp_path: Path) -> None:
+    code, _, told = verify("--timeout", "2", notebook(tmp_path / "t.ipynb", "while True: pass"))
+    assert code == 3
+    assert "a cell took more than 2 s" in told
+    assert verify(notebook(tmp_path / "i.ipynb", "input()"))[0] == 3
+
+
+@pytest.mark.kernel
+def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
+    code, _, told = verify(notebook(tmp_path / "d.ipynb", "import os\nos._exit(1)"))
+    assert code == 3
+    assert "DeadKernelError" in told
+
+
+@pytest.mark.kernel
+def test_what_a_run_leaves_behind_reaches_neither_the_next_nor_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("7")
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "from pathlib import Path\nfound = sorted(one.name for one in Path().iterdir())",
+        "data = Path('data.txt').read_text()",
+        "Path('left.txt').write_text('x'); Path('data.txt').write_text('8')",
+    )
+    code, verdict, _ = verify("--runs", "3", path)
+    assert (code, verdict["agreed"]) == (0, 3)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["data.txt", "n.ipynb"]
+    assert (tmp_path / "data.txt").read_text() == "7"
+
+
+@pytest.mark.kernel
+def test_an_older_format_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "old.ipynb"
+    nbformat.write(
+        nbformat.v3.new_notebook(
+            worksheets=[nbformat.v3.new_worksheet(cells=[nbformat.v3.new_code_cell(input="x = 1")])]
+        ),
+        path,
+        version=3,
+    )
+    assert verify(path)[0] == 0
+
+
+SHELL = [
+    "!pip install torch",
+    "%pip install torch",
+    "x = !ls",
+    "%%bash\nls",
+    "    !ls",
+    "%sx ls",
+    "%%!\nls",
+    "%conda list",
+]
+
+
+@pytest.mark.parametrize("source", SHELL)
+def test_lines_that_run_programs_are_listed_and_not_run(tmp_path: Path, source: str) -> None:
+    code, _, told = verify(notebook(tmp_path / "s.ipynb", f"x = 1\n{source}" if source[0] != "%" else source))
+    assert code == 2
+    assert "cell 1:" in told
+    assert "--allow-shell runs them" in told
+
+
+@pytest.mark.parametrize("source", ["x != 1", "print('!')", "%timeit 1", "%%time\n1", "assert x!= 2", "'!ls'"])
+def test_other_lines_are_not(tmp_path: Path, source: str) -> None:
+    read = runner.read(notebook(tmp_path / "s.ipynb", source))
+    assert runner.shell_lines(read) == []
+
+
+@pytest.mark.kernel
+def test_programs_are_run_if_allowed(tmp_path: Path) -> None:
+    assert verify("--allow-shell", notebook(tmp_path / "s.ipynb", "!echo hi"))[0] == 0
+
+
+BAD = {
+    "not JSON": "{",
+    "empty": "",
+    "a list": "[]",
+    "no cells": "{}",
+    "text": "hello",
+    "nothing in it": '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_notebook_is_wrong_usage(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bad.ipynb"
+    path.write_text(BAD[name])
+    code, _, told = verify(path)
+    assert code == 2
+    assert told.startswith("repro-magic: ")
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("arguments", [["none.ipynb"], ["."], [], ["--runs", "1", "x.ipynb"], ["--nonsense"]])
+def test_wrong_arguments(arguments: list[str]) -> None:
+    assert cli.invoke(app, ["verify", *arguments]).exit_code == 2
+
+
+def test_a_missing_kernel_is_named(tmp_path: Path) -> None:
+    code, _, told = verify("--kernel", "nobody", notebook(tmp_path / "n.ipynb", "1"))
+    assert code == 3
+    assert "there is no kernel 'nobody'" in told
+
+
+@pytest.mark.kernel
+def test_a_kernel_without_the_package_is_told_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PROBE", '__import__("repro_magic_that_is_not_there")')
+    code, _, told = verify(notebook(tmp_path / "n.ipynb", "1"))
+    assert code == 3
+    assert "pip install repro-magic" in told
+
+
+@pytest.mark.kernel
+def test_the_verdicts_are_written_where_they_are_wanted(tmp_path: Path) -> None:
+    path, to = notebook(tmp_path / "n.ipynb", "x = 1"), tmp_path / "verdict.json"
+    assert cli.invoke(app, ["verify", str(path), str(path), "--json", str(to)]).exit_code == 0
+    assert [one["outcome"] for one in json.loads(to.read_text())] == ["same", "same"]
+    assert cli.invoke(app, ["verify", str(path), "--json", str(tmp_path / "no" / "where")]).exit_code == 2
+
+
+@pytest.mark.kernel
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "n.ipynb", "import time\ntime.sleep(120)")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repro_magic", "verify", str(path)],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(300):
+        if list(scratch.glob("repro-magic-*/*/n.ipynb")):
+            break
+        time.sleep(0.1)
+    time.sleep(4)  # the kernel starts
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "interrupted" in told
+    assert list(scratch.glob("repro-magic-*")) == []
+
+
+@pytest.mark.kernel
+def test_the_quickstart_is_reproduced_and_without_its_seed_it_is_not(tmp_path: Path) -> None:
+    code, verdict, told = verify(QUICKSTART)
+    assert code == 0, told
+    read = nbformat.read(QUICKSTART, as_version=4)
+    for cell in read.cells:
+        cell.source = cell.source.replace("%repro_seed 42", "").replace(" --seed 42", "")
+    copy = tmp_path / "unseeded.ipynb"
+    nbformat.write(read, copy)
+    code, verdict, told = verify(copy)
+    assert code == 1
+    assert parts(verdict, 2)["order"] == "differs"
+    assert "order: torch.Tensor torch.int64 [1797]" in told
+
+
+# Without kernels
+
+
+def run(*values: dict[str, str], error: str = "") -> Run:
+    cells = [
+        CellRun(
+            "x",
+            [],
+            {name: {"hex": text, "kind": "k", "dtype": None, "shape": None, "gaps": []} for name, text in one.items()},
+        )
+        for one in values
+    ]
+    return Run(cells, error)
+
+
+def test_a_name_that_is_there_in_one_run_only_differs() -> None:
+    found = compare("n", [run({"a": "1"}), run({})])
+    assert found.outcome is Outcome.DIFFERS
+    assert compare("n", [run({}), run({"a": "1"})]).outcome is Outcome.DIFFERS
+
+
+def test_only_the_names_that_a_cell_changed_are_told_of_it() -> None:
+    found = compare("n", [run({"a": "1"}, {"a": "1", "b": "2"})] * 2)
+    assert [[part.name for part in cell.values] for cell in found.cells] == [["a"], ["b"]]
+
+
+def test_runs_that_agree_are_counted() -> None:
+    same, other = run({"a": "1"}), run({"a": "2"})
+    assert compare("n", [same, same, other, same]).agreed == 3
+    assert compare("n", [same, run(error="it died")]).outcome is Outcome.FAILED
+
+
+def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(NotRunnableError, match="cannot be read"):
+        runner.read(tmp_path)
