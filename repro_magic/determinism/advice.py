@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
+from repro_magic.importing import is_imported
 
 # From here on PyTorch does not refuse cuBLAS calls without the variable in deterministic mode; it still reads it.
 CUBLAS_UNCHECKED_SINCE = (2, 10)
@@ -49,19 +50,17 @@ def cuda_has_started(torch: Any) -> bool:  # noqa: ANN401 - the module
 
 def cublas_workspace_is_read() -> str | None:
     """Why the cuBLAS workspace can no longer be changed in this process; None where it can."""
-    torch = sys.modules.get("torch")
-    if torch is None or not cuda_has_started(torch):
+    if not is_imported("torch") or not cuda_has_started(sys.modules["torch"]):
         return None
     return "CUDA has started, and cuBLAS reads the variable once, before its first call: restart the kernel for it"
 
 
 def cublas_workspace() -> Fixed | None:
     """The cuBLAS workspace, if CUDA runs in this process without a deterministic setting; else None."""
-    torch = sys.modules.get("torch")
     value = os.environ.get(CUBLAS_VARIABLE)
-    if torch is None or not cuda_has_started(torch) or value in CUBLAS_DETERMINISTIC:
+    if not is_imported("torch") or not cuda_has_started(sys.modules["torch"]) or value in CUBLAS_DETERMINISTIC:
         return None
-    checked = torch_version(torch) < CUBLAS_UNCHECKED_SINCE
+    checked = torch_version(sys.modules["torch"]) < CUBLAS_UNCHECKED_SINCE
     consequence = (
         "this PyTorch refuses matrix products in deterministic mode without it"
         if checked

@@ -160,11 +160,28 @@ FILL_UNINITIALIZED_MEMORY = _toggle(
 )
 MATMUL_TF32 = _toggle("matmul_tf32", "TF32 in matrix products", switches.MATMUL_TF32, default=False)
 CUDNN_TF32 = _toggle("cudnn_tf32", "TF32 in cuDNN", switches.CUDNN_TF32, default=True)
-FLASH_ATTENTION = _toggle("flash_attention", "Flash attention", switches.FLASH_ATTENTION, default=True)
-EFFICIENT_ATTENTION = _toggle(
-    "efficient_attention", "Memory-efficient attention", switches.EFFICIENT_ATTENTION, default=True
+_OFF = "Off, attention takes another kernel, which can be slower and take more memory."
+FLASH_ATTENTION = _toggle(
+    "flash_attention",
+    "Flash attention",
+    switches.FLASH_ATTENTION,
+    default=True,
+    says=f"{switches.FLASH_ATTENTION.says} {_OFF}",
 )
-CUDNN_ATTENTION = _toggle("cudnn_attention", "cuDNN attention", switches.CUDNN_ATTENTION, default=True)
+EFFICIENT_ATTENTION = _toggle(
+    "efficient_attention",
+    "Memory-efficient attention",
+    switches.EFFICIENT_ATTENTION,
+    default=True,
+    says=f"{switches.EFFICIENT_ATTENTION.says} {_OFF}",
+)
+CUDNN_ATTENTION = _toggle(
+    "cudnn_attention",
+    "cuDNN attention",
+    switches.CUDNN_ATTENTION,
+    default=True,
+    says=f"{switches.CUDNN_ATTENTION.says} {_OFF}",
+)
 MATH_ATTENTION = _toggle("math_attention", "Math attention", switches.MATH_ATTENTION, default=True)
 CUBLAS_WORKSPACE = Setting(
     name="cublas_workspace",

@@ -1,0 +1,59 @@
+"""The panel in a real kernel, without a browser."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from conftest import run_in_kernel
+from nbconvert import HTMLExporter, MarkdownExporter
+
+pytestmark = pytest.mark.kernel
+
+FLAGGED = "import torch\ntorch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))"
+
+
+def test_static_views_show_the_last_state() -> None:
+    """GIVEN a notebook that ran with a panel WHEN nbconvert shows it, without widgets, THEN its last state is there."""
+    ran = run_in_kernel(
+        "%load_ext repro_magic\n%repro_seed 42", "%repro_panel", FLAGGED, "%config ReproMagic.threads = 1"
+    )
+    read = nbformat.v4.new_notebook(cells=ran._cells)
+    for exporter in (HTMLExporter, MarkdownExporter):
+        shown, _ = exporter().from_notebook_node(read)
+        for part in ("Seeded 42, nothing flagged", "index_add_", "%config ReproMagic.threads = 1", "cuDNN benchmark"):
+            assert part in shown
+    assert "Widget" not in ran.outputs(1)[0].data["text/plain"]
+    assert "<style" not in ran.outputs(1)[0].data["text/plain"]
+
+
+def test_a_library_may_be_imported_while_the_panel_follows() -> None:
+    """Half a module must not be touched by the thread that follows: that crashed the process."""
+    hurry = "import repro_magic.notebook.panel as module\nmodule._PAUSE, module._SHARE = 0.0005, 0"
+    ran = run_in_kernel(
+        f"%load_ext repro_magic\n{hurry}", "%repro_panel", "1", "import torch, numpy", "torch.rand(1).shape"
+    )
+    assert [ran.error(number) for number in range(5)] == [None] * 5
+    assert ran.result(4) == "torch.Size([1])"
+    assert ran.stream(3, "stderr") == ran.stream(4, "stderr") == "", "the panel goes on"
+    assert " torch       cpu" in ran.outputs(1)[1].data["text/plain"]
+
+
+def test_the_panel_follows_a_long_cell() -> None:
+    long = (
+        "import time, torch\ntorch.backends.cudnn.benchmark = True\n"
+        "from repro_magic.notebook.session import _sessions\n"
+        "panel = _sessions[get_ipython()]._panel\n"
+        "torch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))\n"
+        "for _ in range(100):\n"
+        "    time.sleep(0.1)\n"
+        "    if 'index_add_' in panel._findings.value and panel.controls['cudnn_benchmark'].control.value:\n"
+        "        print('followed')\n"
+        "        break\n"
+    )
+    ran = run_in_kernel("%load_ext repro_magic", "%repro_panel", "1", long)
+    assert ran.stream(3) == "followed\n"
+
+
+def test_an_ordinary_cell_shows_nothing_of_the_panel() -> None:
+    ran = run_in_kernel("%load_ext repro_magic", "%repro_panel", "import random\nx = random.random()", FLAGGED, "y = 1")
+    assert [ran.outputs(number, "display_data") for number in (2, 3, 4)] == [[], [], []]
