@@ -318,6 +318,18 @@ def test_shared_parts_are_looked_at_once() -> None:
     assert digest(value).is_comparable
 
 
+def test_an_object_that_cannot_be_looked_at_is_a_gap_and_the_rest_counts() -> None:
+    class Sulking(list[int]):
+        """A list that lets nobody look."""
+
+        def __iter__(self) -> Any:
+            raise ValueError("no")
+
+    found = digest({"a": Sulking([1]), "b": 2})
+    assert [(gap.path, gap.why) for gap in found.gaps] == [("['a']", "looking at it failed: ValueError")]
+    assert found.hex != digest({"a": Sulking([1]), "b": 3}).hex
+
+
 def test_too_deep_is_a_gap() -> None:
     value: list[Any] = []
     for _ in range(100_000):

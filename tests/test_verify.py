@@ -66,6 +66,17 @@ def test_values_that_were_never_shown_are_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_changes_behind_a_tensors_back_are_seen(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import numpy, torch\nx = torch.zeros(4)",
+        "x.numpy()[:] = numpy.random.default_rng().random(4)",
+    )
+    _, verdict, _ = verify(path)
+    assert [parts(verdict, number)["x"] for number in (1, 2)] == ["same", "differs"]
+
+
+@pytest.mark.kernel
 def test_noise_alone_reproduces(tmp_path: Path) -> None:
     path = notebook(
         tmp_path / "noise.ipynb", "print(object())", "%%time\n1 + 1", "class Model: pass\nmodel = Model()\nmodel"

@@ -143,7 +143,12 @@ class _Walk:
         if look is None:
             look = next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
             _look_of[type(value)] = look
-        return look(self, value, path)
+        try:
+            return look(self, value, path)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - somebody else's class: what it raises says that it cannot be looked at
+            return self.gap(value, path, f"looking at it failed: {type(error).__name__}")
 
     def gap(self, value: object, path: str, why: str) -> bytes:
         self.gaps.append(Gap(path, kind_of(value), why))

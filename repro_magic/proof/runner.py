@@ -191,6 +191,8 @@ def _values(client: Any) -> Mapping[str, Mapping[str, Any]]:  # noqa: ANN401 - n
     told = {} if reply is None else reply["content"].get("user_expressions", {}).get("values", {})
     if told.get("status") != "ok":
         why = told.get("evalue", "it did not answer")
-        raise NotRunnableError(f"the kernel's environment lacks repro_magic ({why}): pip install repro-magic there")
+        if told.get("ename") == "ModuleNotFoundError":
+            raise NotRunnableError(f"the kernel's environment lacks repro_magic ({why}): pip install repro-magic there")
+        raise NotRunnableError(f"the kernel could not tell what its names hold: {told.get('ename')}: {why}")
     found: dict[str, dict[str, Any]] = json.loads(ast.literal_eval(told["data"]["text/plain"]))
     return found
