@@ -73,5 +73,5 @@ def test_layouts_are_told_apart() -> None:
 
 
 def test_several_lists_are_refused() -> None:
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(ValueError, match="several lists"):
         KnownForm(([1], [2]))

@@ -57,3 +57,29 @@ def test_the_panel_follows_a_long_cell() -> None:
 def test_an_ordinary_cell_shows_nothing_of_the_panel() -> None:
     ran = run_in_kernel("%load_ext repro_magic", "%repro_panel", "import random\nx = random.random()", FLAGGED, "y = 1")
     assert [ran.outputs(number, "display_data") for number in (2, 3, 4)] == [[], [], []]
+
+
+def test_as_code_gives_the_same_state_in_a_fresh_kernel() -> None:
+    """Every setting at another value than a fresh process has, and a seed; pasted before torch is imported."""
+    turn = (
+        "import json, torch\n"
+        "from repro_magic.determinism.settings import SETTINGS\n"
+        "from repro_magic.notebook.session import _sessions\n"
+        "panel = _sessions[get_ipython()]._panel\n"
+        "for one in SETTINGS:\n"
+        "    value = one.choices[-1] if one.choices else one.read() + 1 if one.is_count else not one.default\n"
+        "    panel.controls[one.name].control.value = value\n"
+        "panel.seed.value = '42'; panel.seed_button.click()"
+    )
+    tell = (
+        "import json, random, torch\n"
+        "from repro_magic.determinism.settings import SETTINGS\n"
+        "print(json.dumps([[one.read() for one in SETTINGS], random.random(), torch.rand(1).item()]))"
+    )
+    ask = "import html\nprint(html.unescape(panel._code.value.partition('>%load')[2].partition('</textarea>')[0]))"
+    first = run_in_kernel("%load_ext repro_magic", "%repro_panel", turn, ask, tell)
+    code = "%load" + first.stream(3)
+    assert code.count("%config") == 12
+    second = run_in_kernel(code, tell)
+    assert second.error(0) is None
+    assert second.stream(1) == first.stream(4)

@@ -72,7 +72,7 @@ class KnownForm:
         tensor, _ = _tensor_and_strided()
         lists = [position for position, value in enumerate(args) if type(value) is list or type(value) is tuple]
         if len(lists) > 1:
-            raise NotImplementedError("several lists: ops of that kind are few, or hot")
+            raise ValueError("several lists: ops of that kind are few, or hot")
         self._list = lists[0] if lists else None
         flat = args if self._list is None else (*args, *args[self._list])
         self._count, self._length = len(args), len(flat)
