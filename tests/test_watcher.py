@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -813,6 +816,33 @@ def test_random_ops_that_drew_are_known(either: str) -> None:
     assert ("rand.default", 1) in {(one.op, one.count) for one in report.draws}
     assert [one.op for one in report.draws if one.place and one.place.line == line_of("draws line")]
     assert either
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have() -> None:
+    """GIVEN a thread that looks at what was found WHEN a loader's worker is forked THEN the worker runs flagged ops."""
+    script = """
+import os, signal, sys, threading, torch, repro_magic
+from repro_magic.ops import watcher
+torch.set_num_threads(1)
+with repro_magic.watch(warn=False):
+    (recorder,) = watcher.recorders
+    taken, go = threading.Event(), threading.Event()
+    def hold():
+        with recorder._lock:
+            taken.set(), go.wait()
+    threading.Thread(target=hold).start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        torch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    go.set()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 
 # Hot ops, memory, faults, leaving

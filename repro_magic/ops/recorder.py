@@ -209,6 +209,10 @@ class Recorder:
         self._lock = threading.Lock()
         self._thread = threading.get_ident()
 
+    def renew_lock(self) -> None:
+        """In a child process: the thread that may have held the lock does not exist there."""
+        self._lock = threading.Lock()
+
     @functools.cached_property
     def _torch(self) -> _Torch:
         return _torch()
