@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,14 @@ from repro_magic.rng import seeding
 def switch_values() -> dict[str, object]:
     """Every switch that can be read, by name."""
     return {switch.name: switch.guarded_read() for switch in SWITCHES if switch.present()}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_as_in_a_terminal() -> Iterator[None]:
+    """A shell that starts a job in the background makes it ignore Ctrl-C, and Python leaves it at that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
