@@ -175,8 +175,8 @@ by_hand(), ours()
 )
 
 
-def measure(prelude: str, code: str) -> list[float]:
-    """The list that `code` prints in a fresh kernel."""
+def measure(prelude: str, code: str, *, runs_cells: bool = False) -> list[float]:
+    """The list that `code` prints in a fresh kernel, run outside a cell if it runs cells of its own."""
     printed: list[str] = []
 
     def collect(message: dict[str, Any]) -> None:
@@ -187,7 +187,9 @@ def measure(prelude: str, code: str) -> list[float]:
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         client.execute_interactive(prelude, output_hook=lambda _message: None, timeout=300)
-        client.execute_interactive(OUTSIDE.format(helpers=HELPERS, code=code), output_hook=collect, timeout=300)
+        if runs_cells:
+            code = OUTSIDE.format(helpers=HELPERS, code=code)
+        client.execute_interactive(code, output_hook=collect, timeout=300)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -199,7 +201,7 @@ def main() -> None:
     """Measure and print the table."""
     table = Table("measured", "beside, ms", "ours, ms", "ratio", "added, ms", "bound")
     for case in CASES:
-        runs = [measure(HELPERS + case.prelude, case.code) for _ in range(case.kernels)]
+        runs = [measure(HELPERS + case.prelude, case.code, runs_cells=True) for _ in range(case.kernels)]
         bare, ours = (statistics.median(column) for column in zip(*runs, strict=True))
         counted, bound = (ours / bare, case.ratio) if case.ratio else (ours if case.whole else ours - bare, case.bound)
         unit = "x" if case.ratio else " ms"
