@@ -22,12 +22,10 @@ from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.overview import Status
-from repro_magic.proof.environment import MIME, environment
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed, seed_everything
 from repro_magic.scope import Report, deterministic
 from repro_magic.views import describe
-from repro_magic.views import environment as in_words
 from repro_magic.views.document import Document
 
 
@@ -174,6 +172,10 @@ class ReproMagic(Magics):
           %repro_env
         """
         parse(self.repro_env, line)
+        # Only now: loading the extension is to stay quick.
+        from repro_magic.proof.environment import MIME, environment  # noqa: PLC0415
+        from repro_magic.views import environment as in_words  # noqa: PLC0415
+
         found = environment()
         display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
 
