@@ -307,6 +307,17 @@ def test_unloading_detaches_it(panel: Panel, loaded: Shell) -> None:
     assert loaded.run_cell("1 + 1").success
 
 
+def test_a_follower_that_wakes_after_the_unloading_shows_nothing(panel: Panel, loaded: Shell) -> None:
+    def during() -> None:
+        loaded.run_line_magic("unload_ext", "repro_magic")
+        follower = threading.Thread(target=panel._refresh)
+        follower.start()
+        follower.join()
+
+    run_here(loaded, during)
+    assert "Detached" in text(panel._header)
+
+
 def test_what_waits_when_it_is_unloaded_does_not_happen_and_is_not_told(panel: Panel, loaded: Shell) -> None:
     def during() -> None:
         panel.controls["cudnn_benchmark"].control.value = True

@@ -341,6 +341,8 @@ class Panel:
         """Show the state as it is now; from another thread than the cells' without what is kept of it."""
         here = threading.get_ident()
         with self._lock:
+            if self._is_detached:  # in the meantime: what it says last is that
+                return
             self._status = self._host.status()
             self._shown_by = here
             try:
