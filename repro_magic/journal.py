@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro_magic.determinism.settings import SETTINGS, Setting
-from repro_magic.ops.findings import Finding
 from repro_magic.rng.generators import generators
+
+if TYPE_CHECKING:
+    from repro_magic.ops.findings import Finding
 
 # The findings of so many cells are kept.
 _CELLS = 500

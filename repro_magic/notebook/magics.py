@@ -6,7 +6,7 @@ import ast
 import functools
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,12 +21,15 @@ from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, PanelE
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.rewriting import MAGIC, mark
-from repro_magic.overview import Status
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed, seed_everything
-from repro_magic.scope import Report, deterministic
-from repro_magic.views import describe
-from repro_magic.views.document import Document
+
+if TYPE_CHECKING:
+    from repro_magic.overview import Status
+    from repro_magic.scope import Report, deterministic
+    from repro_magic.views.document import Document
+
+# What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
 
 
 def show(document: Document) -> None:
@@ -149,6 +152,8 @@ class ReproMagic(Magics):
         arguments = parse(self.repro_seed, line)
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
+        from repro_magic.views import describe  # noqa: PLC0415
+
         if arguments.seed is None and not arguments.new:
             found = self._host.status()
             show(describe.generators(found.generators, found.last_draws))
@@ -172,7 +177,6 @@ class ReproMagic(Magics):
           %repro_env
         """
         parse(self.repro_env, line)
-        # Only now: loading the extension is to stay quick.
         from repro_magic.proof.environment import MIME, environment  # noqa: PLC0415
         from repro_magic.views import environment as in_words  # noqa: PLC0415
 
@@ -218,6 +222,8 @@ class ReproMagic(Magics):
           %repro_status
         """
         parse(self.repro_status, line)
+        from repro_magic.views import describe  # noqa: PLC0415
+
         show(describe.status(self._host.status()))
 
     @magic_arguments()
@@ -278,6 +284,8 @@ class ReproMagic(Magics):
         Raises:
             UsageError: the line is wrong; nothing was changed.
         """
+        from repro_magic.scope import deterministic  # noqa: PLC0415
+
         # Variables come from the frame two up: `open_cell` was called by `enter`, that by the cell.
         if "$" in line or "{" in line:
             line = self._shell.var_expand(line, 2)

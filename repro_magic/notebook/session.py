@@ -23,17 +23,15 @@ from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.journal import Cell, Journal
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
-from repro_magic.ops.findings import Finding
 from repro_magic.ops.source import drop_own_frames
-from repro_magic.overview import Status, status
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
-from repro_magic.scope import Report
-from repro_magic.views import describe
-from repro_magic.views import findings as in_words
 
 if TYPE_CHECKING:
     from repro_magic.notebook.panel import Panel
+    from repro_magic.ops.findings import Finding
     from repro_magic.ops.recording import Recording
+    from repro_magic.overview import Status
+    from repro_magic.scope import Report
 
 # IPython's own magics number the lines below them anew.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
@@ -213,9 +211,8 @@ class Session:
         self._show_reports()
         untold = [finding for finding in findings if finding.where not in self._told]
         self._told.clear()
-        block = in_words.active(untold, functools.partial(self._label, here=number))
-        if block.parts:
-            show(block)
+        if untold:
+            self._show_active(untold, number)
         if self._panel is not None:
             self._panel.cell_ended()
         # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
@@ -278,6 +275,8 @@ class Session:
 
     def status(self) -> Status:
         """The state of everything, the running cell included."""
+        from repro_magic.overview import status  # noqa: PLC0415 - loading does not need it
+
         found = status(self._journal, is_watched=self._magics.watch)
         running = self._recording
         findings = [] if running is None else running.recorder.findings()
@@ -343,10 +342,19 @@ class Session:
             self._panel = Panel(self)
         self._panel.show()
 
+    def _show_active(self, findings: list[Finding], number: int | None) -> None:
+        from repro_magic.views.findings import active  # noqa: PLC0415 - most cells have nothing to show
+
+        block = active(findings, functools.partial(self._label, here=number))
+        if block.parts:
+            show(block)
+
     def _show_reports(self) -> None:
         reports = self._reports.copy()
         self._reports.clear()
         if reports:
+            from repro_magic.views import describe  # noqa: PLC0415 - as above
+
             # Only the cell that has just run is meant, so its own lines need no name.
             show(describe.reports(reports, functools.partial(self._label, here=self._present())))
 
