@@ -16,6 +16,14 @@ from rich.table import Table
 
 from repro_magic.proof.digest import digest
 
+# What it is, the value, and the bound in µs.
+SMALL: tuple[tuple[str, object, int | None], ...] = (
+    ("a small tensor", torch.rand(10), 25),
+    ("a small parameter", torch.nn.Parameter(torch.rand(10)), 25),
+    ("a number", 1, None),
+    ("a string", "a name", None),
+)
+
 
 def timed(action: Callable[[], object]) -> float:
     """Seconds that `action` takes."""
@@ -38,9 +46,11 @@ def main() -> None:
     table.add_row(
         "a tensor of 64 MB, beside blake3 with its threads", *rates, f"{bare / ours:.2f} of it, 0.80 {verdict}"
     )
-    small = torch.rand(10)
-    price = statistics.median(timed(lambda: [digest(small) for _ in range(100)]) * 1e4 for _ in range(31))
-    table.add_row("a small tensor", "", f"{price:.1f} µs", f"25 µs {'held' if price <= 25 else 'MISSED'}")  # noqa: PLR2004
+    for name, value, bound in SMALL:
+        prices = [timed(lambda value=value: [digest(value) for _ in range(100)]) * 1e4 for _ in range(301)]  # type: ignore[misc]
+        price, best = statistics.median(prices), min(prices)
+        verdict = "" if bound is None else f"{bound} µs {'held' if price <= bound else 'MISSED'}"
+        table.add_row(name, "", f"{price:.1f} µs (at best {best:.1f})", verdict)
     Console(width=140).print(table)
 
 

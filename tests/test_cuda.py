@@ -9,6 +9,7 @@ import torch
 
 import repro_magic
 from repro_magic.ops.findings import Status
+from repro_magic.proof import digest as digests
 
 pytestmark = [
     pytest.mark.cuda,
@@ -84,3 +85,40 @@ def test_fused_attention_agrees_in_all_runs(backend: str) -> None:
     with repro_magic.deterministic(warn=False) as report:
         assert len({gradient() for _ in range(RUNS)}) == 1
     assert Status.ACTIVE not in {one.status for one in report.findings}
+
+
+PIECES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "itself": lambda value: value,
+    "transposed": lambda value: value.T,
+    "every other": lambda value: value[:, ::2],
+    "backwards": lambda value: value.flip(0).T,
+    "a row too large for a piece": lambda value: value.reshape(1, -1),
+    "conjugate": torch.conj,
+    "conjugate and transposed": lambda value: value.conj().T,
+}
+DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.complex64, torch.bool, torch.uint8, torch.int64),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("look", PIECES)
+@pytest.mark.parametrize("piece", [1 << 10, 1 << 30])
+def test_a_tensor_has_one_digest_on_any_device(
+    dtype: torch.dtype, look: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_PIECE", piece)
+    value = (torch.arange(30 * 101).reshape(30, 101) % 7 - 2).to(dtype)
+    assert repro_magic.digest(PIECES[look](value.cuda())).hex == repro_magic.digest(PIECES[look](value)).hex
+
+
+@pytest.mark.parametrize("look", PIECES)
+def test_a_digest_takes_no_more_than_two_pieces_of_the_gpus_memory(look: str) -> None:
+    value = PIECES[look](torch.arange(5 * digests._PIECE // 8, device="cuda").to(torch.complex64).reshape(1024, -1))
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    found = repro_magic.digest(value)
+    assert torch.cuda.max_memory_allocated() - before <= 2 * digests._PIECE
+    assert found.hex == repro_magic.digest(value.cpu()).hex

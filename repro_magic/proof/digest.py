@@ -13,12 +13,13 @@ import decimal
 import enum
 import fractions
 import functools
+import itertools
 import pathlib
 import struct
 import sys
 import uuid
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -84,20 +85,36 @@ def digest(value: object) -> Digest:
         >>> digest({"f": print}).gaps
         (Gap(path="['f']", kind='builtins.builtin_function_or_method', why='code has no bits to compare'),)
     """
-    walk = _Walk()
-    try:
-        bits = walk.node(value, "")
-    except RecursionError:
-        bits, walk.gaps = b"", [Gap("", kind_of(value), "it is nested too deeply")]
+    bits = _at_once(value)
+    bits, gaps = _walked(value) if bits is None else (bits, ())
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    is_shaped = isinstance(shape, tuple) and all(isinstance(size, int) for size in shape)
+    is_shaped = isinstance(shape, tuple) and {*map(type, shape)} <= {int}  # a nested tensor's has symbols
     return Digest(
         blake3(bits).hexdigest(),
         kind_of(value),
         None if dtype is None else str(dtype),
         tuple(shape) if is_shaped else None,  # type: ignore[arg-type]
-        tuple(walk.gaps),
+        gaps,
     )
+
+
+def _at_once(value: object) -> bytes | None:
+    """The bits of a value without parts, for which a walk would cost more than all else; None: it takes a walk."""
+    plain = _PLAIN.get(type(value))
+    if plain is not None:
+        return plain(value)
+    try:
+        return _strided("torch.Tensor", value) if _is_plain_tensor(value) else None
+    except Exception:  # noqa: BLE001 - a walk says what is wrong with it
+        return None
+
+
+def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
+    walk = _Walk()
+    try:
+        return walk.node(value, ""), tuple(walk.gaps)
+    except RecursionError:
+        return b"", (Gap("", kind_of(value), "it is nested too deeply"),)
 
 
 def kind_of(value: object) -> str:
@@ -116,9 +133,8 @@ class _Walk:
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
-        self._known: dict[int, bytes] = {}
+        self._known: dict[int, tuple[bytes, object]] = {}  # with the object: an id stands for it only while it lives
         self._open: dict[int, int] = {}  # containers that we are inside of, by depth
-        self._kept: list[object] = []  # an id stands for its object only while that lives
 
     def node(self, value: object, path: str) -> bytes:
         plain = _PLAIN.get(type(value))
@@ -128,14 +144,13 @@ class _Walk:
         if key in self._open:
             return _tagged(b"inside", str(len(self._open) - self._open[key]).encode())
         if key in self._known:
-            return self._known[key]
+            return self._known[key][0]
         self._open[key] = len(self._open)
         try:
             found = self._look(value, path)
         finally:
             del self._open[key]
-        self._known[key] = found
-        self._kept.append(value)
+        self._known[key] = found, value
         return found
 
     def _look(self, value: object, path: str) -> bytes:
@@ -277,9 +292,9 @@ def _array(walk: _Walk, value: Any, path: str) -> bytes:
             return _named(walk, f"{kind_of(value)} {value.dtype.descr} {value.shape}", parts, path)
         flat = ((part, f"{path}[{place}]") for place, part in enumerate(value.ravel().tolist()))
         return walk.parts(f"{kind_of(value)} object {value.shape}", flat)
-    hasher = _hasher(value.nbytes)
     # Byte order counts as little as the order in memory does.
-    _add(hasher, f"{kind_of(value)} {value.dtype.newbyteorder('=').str} {value.shape}".encode())
+    head = f"{kind_of(value)} {value.dtype.newbyteorder('=').str} {value.shape}".encode()
+    hasher = _hasher(_tagged(head, b""), value.nbytes)
     numpy = sys.modules["numpy"]
     for piece in _pieces(value, value.nbytes):
         native = numpy.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("="))
@@ -297,14 +312,14 @@ def _masked(walk: _Walk, value: Any, path: str) -> bytes:
     return _named(walk, kind_of(value), {"data": value.filled(0) if mask.any() else value.data, "mask": mask}, path)
 
 
-def _hasher(size: int) -> Any:
-    return blake3(max_threads=blake3.AUTO) if size >= _LARGE else blake3()
+def _hasher(head: bytes, size: int) -> Any:
+    """A hasher that was given a head, for so many bytes after it."""
+    return blake3(head, max_threads=blake3.AUTO) if size >= _LARGE else blake3(head)
 
 
 def _pieces(value: Any, size: int) -> Iterator[Any]:
-    """The value itself if it lies in memory as it is; else pieces of its first dimension, which can be copied."""
-    contiguous = value.flags.c_contiguous if hasattr(value, "flags") else value.is_contiguous() and value.is_cpu
-    if contiguous or size <= _PIECE or not len(value.shape) or not value.shape[0]:
+    """The value itself if it lies in memory as it is, or is small; else pieces of its first dimension, to be copied."""
+    if size <= _PIECE or not value.shape or _lies_as_it_is(value):
         yield value
         return
     rows = max(1, _PIECE * value.shape[0] // size)
@@ -314,6 +329,12 @@ def _pieces(value: Any, size: int) -> Iterator[Any]:
             yield from _pieces(piece[0], size // value.shape[0])
         else:
             yield piece
+
+
+def _lies_as_it_is(value: Any) -> bool:
+    if hasattr(value, "flags"):
+        return bool(value.flags.c_contiguous)
+    return value.is_cpu and value.is_contiguous() and not value.is_conj() and not value.is_neg()
 
 
 # PyTorch
@@ -333,17 +354,97 @@ def _tensor(walk: _Walk, value: Any, path: str) -> bytes:
     if value.is_quantized or value.layout is not torch.strided:
         head = f"{kind} {value.layout} {value.dtype} {tuple(value.shape)}"
         return _named(walk, head, _tensor_parts(value), path)
-    if value.is_conj() or value.is_neg():
-        value = value.resolve_conj().resolve_neg()
-    size = value.numel() * value.element_size()
-    hasher = _hasher(size)
-    _add(hasher, f"{kind} {value.dtype} {tuple(value.shape)}".encode())
-    for piece in _pieces(value, size) if size else ():
-        flat = piece.reshape(-1) if piece.is_cpu else piece.to("cpu").reshape(-1)
-        if flat.stride(0) != 1:  # also one element of a view
-            flat = flat.clone(memory_format=torch.contiguous_format)
-        hasher.update(flat.view(torch.uint8).numpy().data)
+    return _strided(kind, value)
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return (
+        torch is not None
+        and type(value) in (torch.Tensor, torch.nn.Parameter)
+        and value.is_cpu
+        and value.layout is torch.strided
+        and not value.is_nested
+        and not value.is_quantized
+    )
+
+
+def _strided(kind: str, value: Any) -> bytes:
+    size = value.nbytes
+    hasher = _hasher(_tensor_head(kind, value.dtype, value.shape), size)
+    if size <= _PIECE:
+        hasher.update(_on_host(value))
+        return bytes(hasher.digest())
+    buffers = _pinned() if value.is_cuda else ()
+    pieces = _pieces(value, size)
+    for row in _overlapped(pieces, buffers) if buffers else map(_on_host, pieces):
+        hasher.update(row)
     return bytes(hasher.digest())
+
+
+@functools.lru_cache(maxsize=1024)  # a model has few shapes, and writing one out costs more than hashing a small tensor
+def _tensor_head(kind: str, dtype: object, shape: tuple[int, ...]) -> bytes:
+    return _tagged(f"{kind} {dtype} {tuple(shape)}".encode(), b"")
+
+
+def _on_host(piece: Any) -> Any:
+    """A piece's bytes in the host's memory."""
+    return _row(piece if piece.is_cpu else piece.cpu()).numpy()
+
+
+def _row(piece: Any) -> Any:
+    """A piece's bytes as a contiguous tensor: the piece itself, or a copy if it does not lie in memory as it is."""
+    if piece.requires_grad:
+        piece = piece.detach()
+    if piece.is_conj() or piece.is_neg():
+        piece = piece.resolve_conj().resolve_neg()
+    piece = piece.contiguous()
+    if piece.stride()[-1:] != (1,):  # it has no dimensions, or the last is of size 1 and may have any stride
+        piece = piece.as_strided((piece.numel(),), (1,))
+    return piece.view(sys.modules["torch"].uint8)
+
+
+class _Pinned:
+    """A buffer in pinned memory: a GPU copies into it while the host goes on."""
+
+    def __init__(self) -> None:
+        torch = sys.modules["torch"]
+        # The device by name: the user may have set another default.
+        self._memory = torch.empty(_PIECE, dtype=torch.uint8, device="cpu", pin_memory=True)
+        self._copied = torch.cuda.Event()
+        self._held = self._memory
+
+    def take(self, piece: Any) -> None:
+        """Start to copy a piece into it. What it held is lost."""
+        row = _row(piece).flatten()
+        self._held = self._memory[: len(row)]
+        self._held.copy_(row, non_blocking=True)
+        self._copied.record(sys.modules["torch"].cuda.current_stream(row.device))
+
+    def row(self) -> Any:
+        """The piece's bytes, once they are there."""
+        self._copied.synchronize()
+        return self._held.numpy()
+
+
+def _pinned() -> tuple[_Pinned, ...]:
+    """Two buffers, or none where the machine has no pinned memory to give."""
+    try:
+        return _Pinned(), _Pinned()
+    except RuntimeError:
+        return ()
+
+
+def _overlapped(pieces: Iterable[Any], buffers: Sequence[Any]) -> Iterator[Any]:
+    """Each piece's bytes, while the next piece is on its way into another buffer."""
+    last = None
+    for piece, buffer in zip(pieces, itertools.cycle(buffers), strict=False):
+        buffer.take(piece)
+        if last is not None:
+            yield last.row()
+        last = buffer
+    if last is not None:
+        yield last.row()
 
 
 def _tensor_parts(value: Any) -> dict[str, object]:
@@ -463,10 +564,7 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is("torch", "Tensor"), _tensor),
     (_is("numpy.ma", "MaskedArray"), _masked),
     (_is("numpy", "ndarray"), _array),
-    (
-        _is("numpy", "generic"),
-        lambda walk, value, path: walk.parts(kind_of(value), [(sys.modules["numpy"].asarray(value), path)]),
-    ),
+    (_is("numpy", "generic"), _scalar),
     (_is("torch", "nn.Module"), _module),
     (_is("torch", "optim.Optimizer"), _optimizer),
     (_is("torch", "Generator"), _torch_generator),
