@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.core.error import UsageError
@@ -13,13 +13,14 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_argstring
 from IPython.display import display
-from traitlets import Bool
+from traitlets import Bool, Enum
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import checked_threads
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, PanelError, UnwrappedCellError
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
+from repro_magic.notebook.receipts import DETERMINISTIC, MODES
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed, seed_everything
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 # What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
 
 
-def show(document: Document) -> None:
-    """Display a document in both its forms."""
-    display(document.bundle(), raw=True)
+def show(document: Document, data: Mapping[str, object] | None = None) -> None:
+    """Display a document in both its forms, and data for programs beside it."""
+    display({**document.bundle(), **(data or {})}, raw=True)
 
 
 def _seed(text: str) -> int:
@@ -83,6 +84,9 @@ class Host(Protocol):
     def status(self) -> Status:
         """The state of everything."""
 
+    def entered(self) -> None:
+        """A deterministic cell's own code begins."""
+
     def note(self, report: Report, *, quiet: bool) -> None:
         """A deterministic cell is over."""
 
@@ -100,6 +104,11 @@ class ReproMagic(Magics):
     watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
         config=True
     )
+    receipts = Enum(
+        MODES,
+        default_value=DETERMINISTIC,
+        help="Which cells end in a receipt, the digests of what they reach: the deterministic ones, all, or none.",
+    ).tag(config=True)
     deterministic_algorithms = Live(settings.DETERMINISTIC_ALGORITHMS)
     cudnn_deterministic = Live(settings.CUDNN_DETERMINISTIC)
     cudnn_benchmark = Live(settings.CUDNN_BENCHMARK)
@@ -298,21 +307,24 @@ class ReproMagic(Magics):
             restore_rng=arguments.restore_rng,
             warn=False,
         )
-        return CellScope(scope, note=functools.partial(self._host.note, quiet=arguments.quiet))
+        return CellScope(
+            scope, entered=self._host.entered, note=functools.partial(self._host.note, quiet=arguments.quiet)
+        )
 
 
 class CellScope:
     """A deterministic scope that tells what it did when it is left, on every way out."""
 
-    def __init__(self, scope: deterministic, note: Callable[[Report], object]) -> None:
+    def __init__(self, scope: deterministic, entered: Callable[[], object], note: Callable[[Report], object]) -> None:
         """Take the scope, and who is told."""
-        self._scope, self._note = scope, note
+        self._scope, self._entered, self._note = scope, entered, note
         self._report: Report | None = None
 
     @uninterrupted
     def __enter__(self) -> Report:
         """Enter the scope."""
         self._report = self._scope.__enter__()
+        self._entered()
         return self._report
 
     @uninterrupted
