@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,13 @@ from traitlets import Bool, Enum
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import checked_threads
-from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, PanelError, UnwrappedCellError
+from repro_magic.exceptions import (
+    InvalidSeedError,
+    InvalidThreadsError,
+    NotRunnableError,
+    PanelError,
+    UnwrappedCellError,
+)
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.receipts import DETERMINISTIC, MODES
@@ -54,6 +60,12 @@ def _threads(text: str) -> int:
         raise ArgumentTypeError(str(error)) from error
     except ValueError as error:
         raise ArgumentTypeError(str(InvalidThreadsError.of(text))) from error
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"seconds are an integer from 1, not {text!r}")
+    return int(text)
 
 
 def _unquoted(text: str) -> str:
@@ -95,6 +107,9 @@ class Host(Protocol):
 
     def show_panel(self) -> None:
         """Show the panel."""
+
+    def replay(self, arguments: Namespace) -> None:
+        """Replay the session, or stop the replay."""
 
 
 @magics_class
@@ -191,6 +206,32 @@ class ReproMagic(Magics):
 
         found = environment()
         display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
+
+    @magic_arguments()
+    @argument("--wait", action="store_true", help="Wait for the verdict; otherwise you can go on meanwhile.")
+    @argument("--stop", action="store_true", help="Stop the replay that runs.")
+    @argument("--timeout", type=_seconds, metavar="S", help="Seconds that one cell may take.")
+    @argument("--allow-shell", action="store_true", help="Run lines such as !pip once more, too.")
+    @kwds(usage="%(prog)s [--wait] [--timeout S] [--allow-shell] | --stop")
+    @line_magic
+    def repro_verify(self, line: str) -> None:
+        """Replay the cells that ran in this session, in that order, in a fresh kernel, and compare.
+
+        It runs beside this session, in a copy of the present folder, and shows which cell would not reproduce: its
+        receipt differs, or a name that it changed last holds something else in the end. The session is not touched.
+
+        Examples:
+        --------
+        ::
+
+          %repro_verify            goes on in the background
+          %repro_verify --wait     ends with the verdict
+        """
+        arguments = parse(self.repro_verify, line)
+        try:
+            self._host.replay(arguments)
+        except NotRunnableError as error:
+            raise UsageError(str(error)) from None
 
     @magic_arguments()
     @kwds(usage="%(prog)s")

@@ -17,7 +17,7 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import Setting, stop_waiting
-from repro_magic.exceptions import HookFaultWarning, PanelError
+from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
 from repro_magic.importing import Waiting, when_imported
 from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.journal import Cell, Journal
@@ -28,7 +28,10 @@ from repro_magic.ops.source import drop_own_frames
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from repro_magic.notebook.panel import Panel
+    from repro_magic.notebook.replay import Replay
     from repro_magic.ops.findings import Finding
     from repro_magic.ops.recording import Recording
     from repro_magic.overview import Status
@@ -92,6 +95,9 @@ class Session:
         self._panel: Panel | None = None
         self._numbers: dict[str, int] = {}
         self._receipts = Receipts(shell)
+        self._of_cells: dict[int, dict[str, Any]] = {}
+        self._failed: set[int] = set()
+        self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
         self._magics = ReproMagic(shell, self)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
@@ -117,6 +123,8 @@ class Session:
         self._is_open = False
         if self._panel is not None:
             self._panel.detach("the extension was unloaded")
+        if self._replay is not None:
+            self._replay.stop()
         while self._undo:
             self._undo.pop()()
 
@@ -204,6 +212,8 @@ class Session:
         if self._is_inside_a_cell():  # the outer one tells of both
             return
         number = getattr(result, "execution_count", None)
+        if number is not None and result is not None and not result.success:
+            self._failed.add(number)
         self._know_cell(result, number)
         findings = self._stop_watching()
         self._journal.end(
@@ -355,6 +365,8 @@ class Session:
         self._told.clear()
         label = functools.partial(self._label, here=number)
         receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "")
+        if receipt is not None and number is not None:
+            self._of_cells[number] = receipt
         if not (reports or untold or receipt):
             return
         from repro_magic.views import describe  # noqa: PLC0415 - most cells have nothing to show
@@ -365,6 +377,37 @@ class Session:
             show(block + describe.receipt(receipt), {RECEIPT: receipt})
         elif block.parts:
             show(block)
+
+    def replay(self, arguments: Namespace) -> None:
+        """Replay the session's cells in a fresh kernel, or stop the replay.
+
+        Raises:
+            NotRunnableError: one runs already, or nothing can be replayed.
+        """
+        from repro_magic.notebook.replay import Replay, cells_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
+        from repro_magic.proof import probe, runner  # noqa: PLC0415
+
+        running = self._replay is not None and self._replay.is_running
+        if arguments.stop:
+            if self._replay is not None:
+                self._replay.stop()
+            return
+        if running:
+            raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
+        assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
+        history = self._shell.history_manager.input_hist_raw
+        cells = cells_of(history, self._of_cells, self._failed)
+        if not cells:
+            raise NotRunnableError("no cell has run yet that could be replayed")
+        replay = Replay(cells, probe.held(), arguments.timeout)
+        lines = runner.shell_lines(replay.notebook())
+        if lines and not arguments.allow_shell:
+            told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
+            raise NotRunnableError(f"these lines run programs; --allow-shell runs them once more: {told}")
+        self._replay = replay
+        replay.start()
+        if arguments.wait:
+            replay.wait()
 
     def _show_reports(self) -> None:
         """At once, for no hook of ours runs after the cell that unloads us."""

@@ -50,6 +50,11 @@ def users_names() -> list[tuple[str, object]]:
     ]
 
 
+def held() -> dict[str, dict[str, Any]]:
+    """Name -> its digest and what it is, of all of the notebook's names."""
+    return {name: described(digest(value)) for name, value in users_names()}
+
+
 def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> str:
     """What changed since it was asked last, as JSON: the digests of names, and the names that are gone.
 

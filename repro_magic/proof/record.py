@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,9 +27,11 @@ from repro_magic.proof.shown import shown
 from repro_magic.proof.verdict import Against, CellVerdict, NotebookVerdict, Outcome, Part
 
 SIDECAR = "repro-magic.sidecar.v1"
-_SIDES = ("the record", "the fresh run")
+_FRESH = "the fresh run"
+_SIDES = {Against.RECORDED: ("the record", _FRESH), Against.SESSION: ("the session", _FRESH)}
 # Nobody's receipt is that long; a forged one might be.
 _LARGEST_RECEIPT, _LARGEST_SIDECAR = 8 << 20, 256 << 20
+_MOST_NAMES = 8
 _ANY_RECEIPT = re.compile(r"application/vnd\.repro-magic\.receipt\.(v\d+)\+json")
 
 
@@ -42,14 +44,14 @@ class RecordedCell:
         values: name -> its digest and what it is; None if no values are recorded.
         generators: those that moved, before and after; None if that is not recorded.
         texts: what it showed, by name; None if only digests are recorded.
-        digests: the same as digests of the texts without noise.
+        digests: the same as digests of the texts without noise; None if it is not recorded either.
     """
 
     source: str
     values: Mapping[str, Mapping[str, Any]] | None
     generators: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,15 @@ class Record:
         cells: its code cells, in order.
         environment: where it was recorded; None if that is not known.
         is_sidecar: whether it comes from the file beside the notebook.
+        against: what it is called.
+        notes: what has to be said of it.
     """
 
     cells: Sequence[RecordedCell]
     environment: Environment | None = None
     is_sidecar: bool = False
+    against: Against = Against.RECORDED
+    notes: Sequence[str] = ()
 
 
 def sidecar_of(path: Path) -> Path:
@@ -115,6 +121,30 @@ def of(path: Path) -> Record:
             f"repro-magic verify --sidecar"
         )
     return Record(cells, _environment(cell.outputs for cell in runner.code_cells(notebook)))
+
+
+def of_session(
+    cells: Sequence[tuple[str, Mapping[str, Any] | None]], held: Mapping[str, Mapping[str, Any]], fresh: Run
+) -> Record:
+    """What a running session has to be compared with its own replay: receipts, and what its names hold in the end.
+
+    Args:
+        cells: source and receipt, if it has one, of each cell that ran.
+        held: name -> its digest and what it is, in the end.
+        fresh: the replay. A name is the affair of the cell that changed it last there.
+    """
+    last = {name: number for number, cell in enumerate(fresh.cells) for name in cell.changed}
+    values: list[dict[str, Mapping[str, Any]]] = [dict((receipt or {}).get("values", {})) for _, receipt in cells]
+    for name, number in last.items():
+        if name in held:
+            values[number][name] = held[name]
+    recorded = [
+        RecordedCell(digest_of_source(source), found, (receipt or {}).get("generators"))
+        for (source, receipt), found in zip(cells, values, strict=True)
+    ]
+    lost = [name for name in held if name not in last]
+    told = f"No cell of this session makes {', '.join(sorted(lost)[:_MOST_NAMES])}: a replay cannot either."
+    return Record(recorded, against=Against.SESSION, notes=[told] if lost and not fresh.error else [])
 
 
 def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nbformat's node
@@ -212,7 +242,7 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         held.update(cell.changed)
         for name in cell.gone:
             held.pop(name, None)
-        cells.append(_cell(number, cell, recorded, held, tolerance))
+        cells.append(_cell(number, cell, recorded, held, tolerance, _SIDES[record.against]))
     differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(fresh.error)
     return NotebookVerdict(
         path,
@@ -220,9 +250,9 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         0 if differs else 1,
         cells,
         fresh.error,
-        Against.RECORDED,
+        record.against,
         _environments_apart(record, fresh),
-        _notes(record, len(twins) - twins.count(None)),
+        [*record.notes, *_notes(record, len(twins) - twins.count(None))],
     )
 
 
@@ -242,6 +272,7 @@ def _cell(
     recorded: RecordedCell | None,
     held: Mapping[str, Mapping[str, Any]],
     tolerance: Tolerance,
+    sides: tuple[str, str],
 ) -> CellVerdict:
     line = first_line(cell.source)
     if cell.error:
@@ -249,31 +280,35 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added or changed"
         return CellVerdict(number, line, [Part("source", Outcome.NOT_COMPARABLE, why)], [], cell.source)
-    values = [_value(name, value, held.get(name)) for name, value in (recorded.values or {}).items()]
+    values = [_value(name, value, held.get(name), sides) for name, value in (recorded.values or {}).items()]
     return CellVerdict(
-        number, line, [*values, *_generators(recorded, cell)], _outputs(recorded, cell, tolerance), cell.source
+        number, line, [*values, *_generators(recorded, cell, sides)], _outputs(recorded, cell, tolerance), cell.source
     )
 
 
-def _value(name: str, recorded: Mapping[str, Any], found: Mapping[str, Any] | None) -> Part:
+def _value(name: str, recorded: Mapping[str, Any], found: Mapping[str, Any] | None, sides: tuple[str, str]) -> Part:
     if found is None:
-        return Part(name, Outcome.DIFFERS, "it is not there in the fresh run")
+        return Part(name, Outcome.DIFFERS, f"it is not there in {_FRESH}")
     if recorded["hex"] != found["hex"]:
-        return different(name, recorded, found, _SIDES)
+        return different(name, recorded, found, sides)
     return comparable(name, found)
 
 
-def _generators(recorded: RecordedCell, cell: CellRun) -> list[Part]:
+def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -> list[Part]:
     fresh = next((one["data"][MIME] for one in cell.outputs if MIME in one.get("data", {})), None)
     if recorded.generators is None or fresh is None:
         return []
     parts = []
     for key in dict.fromkeys((*recorded.generators, *fresh["generators"])):
         one, other = recorded.generators.get(key), fresh["generators"].get(key)
-        if one != other:
-            moved = [f"moved in {side}" for side, state in zip(_SIDES, (one, other), strict=True) if state is not None]
-            why = f"{' and '.join(moved)}{', otherwise' if len(moved) > 1 else ' only'}"
+        if one is None or other is None:
+            why = f"it moved in {sides[0 if other is None else 1]} only"
             parts.append(Part(f"generator {key}", Outcome.DIFFERS, why))
+        elif one["before"] != other["before"]:
+            why = "it was in another state before the cell, so what was drawn cannot be the same"
+            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))
+        elif one != other:
+            parts.append(Part(f"generator {key}", Outcome.DIFFERS, "from the same state it came to another"))
     return parts
 
 
@@ -281,7 +316,12 @@ def _outputs(recorded: RecordedCell, cell: CellRun, tolerance: Tolerance) -> lis
     fresh = shown(cell.outputs)
     if recorded.texts is not None:
         names = dict.fromkeys((*recorded.texts, *fresh))
-        return [output(name, [recorded.texts.get(name), fresh.get(name)], tolerance, _SIDES) for name in names]
+        return [
+            output(name, [recorded.texts.get(name), fresh.get(name)], tolerance, _SIDES[Against.RECORDED])
+            for name in names
+        ]
+    if recorded.digests is None:
+        return []
     digests = {name: _digest_of_text(text) for name, text in fresh.items()}
     return [
         Part(name, Outcome.SAME)
@@ -300,6 +340,8 @@ def _environments_apart(record: Record, fresh: Run) -> list[environments.Differe
 
 
 def _notes(record: Record, matched: int) -> list[str]:
+    if record.against is Against.SESSION:
+        return []
     notes = []
     if not any(cell.values is not None for cell in record.cells):
         notes.append("No values are recorded: only what the notebook shows was compared.")

@@ -22,6 +22,7 @@ from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
 
 _PROBE = '__import__("repro_magic.proof.probe", None, None, ("_",))'
+_SCRATCH = "repro-magic-"
 _DIED = "the kernel died"
 _LONGEST = 300
 _LEFT_BEHIND = shutil.ignore_patterns(
@@ -121,6 +122,11 @@ def stop() -> None:
         _kill(client)
 
 
+def is_stopping() -> bool:
+    """Whether `stop` was called since the last `stoppable` began."""
+    return _is_stopping.is_set()
+
+
 def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
     provisioner = getattr(client.km, "provisioner", None)
     pid, group = getattr(provisioner, "pid", None), getattr(provisioner, "pgid", None)
@@ -167,18 +173,38 @@ def shell_lines(notebook: Any) -> list[tuple[int, str]]:  # noqa: ANN401 - nbfor
     ]
 
 
+def _nothing(_parent: str, _names: list[str]) -> set[str]:
+    return set()
+
+
+def _copy(source: str, to: str) -> str:
+    """Copy a file; one that vanished meanwhile, a socket or a pipe is none of the notebook's."""
+    if Path(source).is_file():
+        with suppress(FileNotFoundError):
+            shutil.copy2(source, to)
+    return to
+
+
 @contextmanager
 def scratch_copy(path: Path) -> Iterator[Path]:
     """A copy of a notebook's folder, gone afterwards; the notebook's path in it."""
-    with tempfile.TemporaryDirectory(prefix="repro-magic-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
         copy = Path(folder) / path.resolve().parent.name
         scratch = Path(folder).resolve()
 
         def left_behind(parent: str, names: list[str]) -> set[str]:
-            """What is not the notebook's; the scratch folder itself may lie below the notebook's."""
-            return _LEFT_BEHIND(parent, names) | {name for name in names if Path(parent, name).resolve() == scratch}
+            """What is not the notebook's; scratch folders, this one and others', may lie below the notebook's."""
+            ours = shutil.ignore_patterns(f"{_SCRATCH}*") if Path(parent).resolve() == scratch.parent else _nothing
+            return _LEFT_BEHIND(parent, names) | ours(parent, names)
 
-        shutil.copytree(path.resolve().parent, copy, ignore=left_behind, symlinks=True, ignore_dangling_symlinks=True)
+        shutil.copytree(
+            path.resolve().parent,
+            copy,
+            ignore=left_behind,
+            copy_function=_copy,
+            symlinks=True,
+            ignore_dangling_symlinks=True,
+        )
         yield copy / path.name
 
 

@@ -19,7 +19,7 @@ from itertools import groupby, islice
 
 from repro_magic.proof.environment import Difference
 from repro_magic.proof.verdict import Against, CellVerdict, Distance, NotebookVerdict, Outcome, Part
-from repro_magic.views.verdict import summary
+from repro_magic.views.verdict import overall, summary
 
 # What one cell may take of the page: source lines that are seen at once, and in all; their length; rows; names in one.
 _SEEN, _LINES, _LINE, _ROWS, _NAMES = 12, 500, 500, 100, 100
@@ -140,16 +140,13 @@ def _head(title: str, style: str) -> _Html:
 
 def _overall(verdicts: Sequence[NotebookVerdict]) -> str:
     """One sentence on all notebooks."""
-    outcomes = Counter(found.outcome for found in verdicts if not found.reproduces)
-    bad, total = outcomes.total(), len(verdicts)
+    bad, total = sum(not found.reproduces for found in verdicts), len(verdicts)
     if not total:
         return "No notebook was verified"
     sign = "⚠" if bad else "✓"
     if total == 1:
         return f"{sign} The notebook {'did not reproduce' if bad else 'reproduced'}"
-    verbs = {Outcome.DIFFERS: "differs" if outcomes[Outcome.DIFFERS] == 1 else "differ", Outcome.FAILED: "failed"}
-    rest = "".join(f", {outcomes[outcome]} {verb}" for outcome, verb in verbs.items() if outcomes[outcome])
-    return f"{sign} {total - bad} of {total} notebooks reproduced{rest}"
+    return overall(verdicts).text
 
 
 def _header(verdicts: Sequence[NotebookVerdict]) -> _Html:

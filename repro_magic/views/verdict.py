@@ -46,10 +46,9 @@ def summary(found: NotebookVerdict) -> Line:
     if found.error:
         return Line(f"⚠ {found.path} could not be run to its end: {found.error}", tone=Tone.ALARM)
     agreed = f"{found.agreed} of {found.runs} runs agreed"
-    if found.against is Against.RECORDED:
-        agreed = (
-            "a fresh run gave what is recorded" if found.reproduces else "a fresh run did not give what is recorded"
-        )
+    if found.against in _FRESH:
+        gave = "gave" if found.reproduces else "did not give"
+        agreed = f"{_FRESH[found.against][0]} {gave} what {_FRESH[found.against][1]}"
     if found.reproduces:
         outcomes = {part.outcome for cell in found.cells for part in cell.parts}
         notes = [told for outcome, told in _BESIDE.items() if outcome in outcomes]
@@ -61,6 +60,10 @@ def summary(found: NotebookVerdict) -> Line:
     )
 
 
+_FRESH = {
+    Against.RECORDED: ("a fresh run", "is recorded"),
+    Against.SESSION: ("a fresh kernel", "the session holds"),
+}
 _BESIDE = {
     Outcome.CLOSE: "some numbers are close, within the tolerance",
     Outcome.NOT_COMPARABLE: "some values are not comparable",
@@ -77,7 +80,10 @@ def overall(found: Sequence[NotebookVerdict]) -> Line:
     """
     outcomes = Counter("reproduced" if one.reproduces else one.outcome.value for one in found)
     good = outcomes.pop("reproduced", 0)
-    rest = "".join(f", {count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    rest = "".join(
+        f", {count} {outcome if count == 1 else outcome.replace('differs', 'differ')}"
+        for outcome, count in sorted(outcomes.items())
+    )
     told = f"{good} of {len(found)} notebooks reproduced{rest}"
     return Line(f"⚠ {told}", tone=Tone.ALARM) if rest else Line(f"✓ {told}", tone=Tone.GOOD)
 
