@@ -6,23 +6,28 @@ import functools
 import importlib
 import json
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from repro_magic.exceptions import NotRunnableError, ReproError
 from repro_magic.proof import environment as environments
-from repro_magic.proof import runner
-from repro_magic.proof.compare import compare
+from repro_magic.proof import record, runner
+from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
+from repro_magic.proof.verification import Done, Job, verify_all, verify_one
 from repro_magic.views import environment as in_words
 from repro_magic.views import verdict as verdict_views
+from repro_magic.views.page import page
 
-REPRODUCED, DIFFERS, WRONG_USAGE, NOT_RUN = 0, 1, 2, 3
+REPRODUCED, DIFFERS, WRONG_USAGE, NOT_RUN, ELSEWHERE = 0, 1, 2, 3, 4
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -35,6 +40,17 @@ _Diff = Annotated[
 
 _Notebooks = Annotated[list[Path], typer.Argument(metavar="NB…", help="Notebooks.")]
 _Runs = Annotated[int, typer.Option(min=2, help="How many fresh kernels run each notebook.")]
+_Recorded = Annotated[bool, typer.Option("--recorded", help="Compare one fresh run with what is recorded, instead.")]
+_Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many notebooks run side by side.")]
+_Rtol = Annotated[
+    float, typer.Option(min=0, metavar="X", help="Numbers whose relative difference is no larger are close.")
+]
+_Ulp = Annotated[int, typer.Option(min=0, metavar="N", help="So are those within N units in the last place.")]
+_Exact = Annotated[bool, typer.Option("--exact", help="Addresses, timings and the like are differences, too.")]
+_Sidecar = Annotated[
+    bool, typer.Option("--sidecar", help="Write NB.repro.json, for notebooks whose outputs are stripped.")
+]
+_HtmlTo = Annotated[str | None, typer.Option("--html", metavar="PATH", help="Write a page for people.")]
 _Timeout = Annotated[int | None, typer.Option(min=1, metavar="S", help="Seconds that one cell may take.")]
 _Kernel = Annotated[str | None, typer.Option(metavar="NAME", help="The kernel; otherwise the notebook's own.")]
 _Shell = Annotated[bool, typer.Option(help="Run lines such as !pip too, without asking.")]
@@ -69,54 +85,123 @@ def verify(  # noqa: PLR0913 - the command line has as many
     notebooks: _Notebooks,
     *,
     runs: _Runs = 2,
+    recorded: _Recorded = False,
+    jobs: _Jobs = 1,
     timeout: _Timeout = None,
     kernel: _Kernel = None,
+    rtol: _Rtol = 0.0,
+    ulp: _Ulp = 0,
+    exact: _Exact = False,
     allow_shell: _Shell = False,
+    sidecar: _Sidecar = False,
     json_to: _JsonTo = None,
+    html_to: _HtmlTo = None,
 ) -> None:
-    """Run notebooks in fresh kernels and compare the runs cell by cell, bit for bit.
+    """Run notebooks in fresh kernels and compare, cell by cell and bit for bit.
 
     What is compared: the values of all names (tensors, arrays, models, frames …, also those never shown), and what each
     cell shows; addresses, timings, progress bars, temporary paths and generated ids count as noise. A notebook needs to
     know nothing of repro_magic, and is not changed: it runs in a copy of its folder, a new one for each run.
 
-    Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end. Runs that agree are no proof that
-    all runs do: a race shows rarely.
+    With --recorded one fresh run is compared with what the notebook holds: its receipts and outputs, or its sidecar.
+
+    Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end, 4 recorded results differ and the
+    environment does, too. Of several notebooks, the largest. Runs that agree are no proof that all runs do: a race
+    shows rarely.
     """
-    try:
-        read = [(path, runner.read(path)) for path in notebooks]
-    except NotRunnableError as error:
-        raise _refused(str(error), WRONG_USAGE) from None
+    if exact and (rtol or ulp):
+        raise _refused("give --exact or a tolerance, not both", WRONG_USAGE)
+    if recorded and sidecar:
+        raise _refused("--sidecar writes what --recorded reads: give one of them", WRONG_USAGE)
+    read = _read_all(notebooks, is_recorded=recorded)
     if not allow_shell:
         _ask_for_shell(read)
-    verdicts = [_verify(path, runs, timeout, kernel, len(runner.code_cells(notebook))) for path, notebook in read]
+    for path in (json_to, html_to):
+        _check_folder(path)
+    tolerance = Tolerance(rtol, ulp, exact)
+    todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance) for path in notebooks]
+    found = _verify(todo, jobs, {path: len(runner.code_cells(notebook)) for path, notebook in read})
+    if sidecar:
+        _write_sidecars(found)
+    verdicts = [one.verdict for one in found]
     if json_to is not None:
         _write(json.dumps([verdict_views.as_data(one) for one in verdicts], indent=1, ensure_ascii=False), json_to)
+    if html_to is not None:
+        _write(page(verdicts), html_to)
+    if len(verdicts) > 1:
+        typer.echo(verdict_views.overall(verdicts).text, err=True)
     raise typer.Exit(max(_exit_code(one) for one in verdicts))
 
 
-def _verify(path: Path, runs: int, timeout: int | None, kernel: str | None, cells: int) -> NotebookVerdict:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    done = []
+def _read_all(notebooks: list[Path], *, is_recorded: bool) -> list[tuple[Path, Any]]:
+    """The notebooks, so that what is wrong with one is told before anything runs."""
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            for number in range(1, runs + 1):
-                task = progress.add_task(f"{path.name}, run {number} of {runs}", total=cells)
-                advance = functools.partial(progress.advance, task)
-                done.append(runner.run(path, timeout=timeout, kernel=kernel, on_cell=advance))
+        if is_recorded:
+            for path in notebooks:
+                record.of(path)
+        return [(path, runner.read(path)) for path in notebooks]
     except NotRunnableError as error:
-        raise _refused(str(error), NOT_RUN) from None
+        raise _refused(str(error), WRONG_USAGE) from None
+
+
+class _Bars:
+    """A bar for each run, and one for all notebooks if there are several."""
+
+    def __init__(self, progress: Progress, jobs: list[Job], cells: Mapping[Path, int]) -> None:
+        self._progress, self._cells = progress, cells
+        self._all = progress.add_task("notebooks", total=len(jobs)) if len(jobs) > 1 else None
+        self._tasks: dict[tuple[int, int], TaskID] = {}
+
+    def work(self, job: Job) -> Done:
+        """Do a job, and show how far it is."""
+        return verify_one(job, functools.partial(self._advance, job))
+
+    def _advance(self, job: Job, run: int) -> None:
+        key = (id(job), run)
+        if key not in self._tasks:
+            of = f", run {run} of {job.kernels}" if job.kernels > 1 else ""
+            self._tasks[key] = self._progress.add_task(f"{job.path.name}{of}", total=self._cells[job.path])
+        self._progress.advance(self._tasks[key])
+
+    def told(self, done: Done) -> None:
+        """A job is done: its verdict takes the place of its bars."""
+        for key in [key for key in self._tasks if key[0] == id(done.job)]:
+            self._progress.remove_task(self._tasks.pop(key))
+        if self._all is not None:
+            self._progress.advance(self._all)
+        self._progress.console.print(Text(verdict_views.notebook(done.verdict).text()), soft_wrap=True)
+
+
+def _verify(todo: list[Job], jobs: int, cells: Mapping[Path, int]) -> list[Done]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with (
+            runner.stoppable(),
+            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+            ThreadPoolExecutor(jobs) as executor,
+        ):
+            bars = _Bars(progress, todo, cells)
+            return verify_all(todo, executor, work=bars.work, told=bars.told)
     except KeyboardInterrupt:
         raise _refused("interrupted; nothing was left behind", NOT_RUN) from None
-    found = compare(str(path), done)
-    typer.echo(verdict_views.notebook(found).text(), err=True)
-    return found
+
+
+def _write_sidecars(found: list[Done]) -> None:
+    for one in found:
+        to = record.sidecar_of(one.job.path)
+        if one.verdict.reproduces:
+            _write(one.sidecar.rstrip("\n"), str(to))
+            typer.echo(f"{to} written", err=True)
+        else:
+            typer.echo(f"{to} was not written: the notebook was not reproduced", err=True)
 
 
 def _exit_code(found: NotebookVerdict) -> int:
     if found.outcome is Outcome.FAILED:
         return NOT_RUN
-    return REPRODUCED if found.reproduces else DIFFERS
+    if found.reproduces:
+        return REPRODUCED
+    return ELSEWHERE if found.environment else DIFFERS
 
 
 def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
@@ -130,6 +215,12 @@ def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
         raise _refused(f"{told}; --allow-shell runs them", WRONG_USAGE)
     if not typer.confirm(f"repro-magic: {told}. Run them?", err=True):
         raise typer.Exit(WRONG_USAGE)
+
+
+def _check_folder(path: str | None) -> None:
+    """Say that a file cannot be written before the notebooks run, not after."""
+    if path not in (None, "-") and not Path(str(path)).absolute().parent.is_dir():
+        raise _refused(f"{path} cannot be written: there is no folder {Path(str(path)).parent}", WRONG_USAGE)
 
 
 def _write(text: str, path: str) -> None:

@@ -92,3 +92,14 @@ class Guard:
                 return
             inner = inner.f_back
         self._before(number, frame)
+
+
+def is_waiting() -> bool:
+    """Whether an interrupt waits for the guard that stands now: long work had better end.
+
+    Example:
+        >>> is_waiting()
+        False
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(handler, Guard) and handler.pending

@@ -128,7 +128,7 @@ class Journal:
     def begin(self) -> None:
         """Begin a cell."""
         self.look("code that ran between cells")
-        self._states = _states()
+        self._states = states()
 
     def end(self, name: str, id: str | None = None, findings: Sequence[Finding] = (), label: Label = str) -> None:  # noqa: A002
         """End a cell: see what it did.
@@ -140,9 +140,9 @@ class Journal:
             label: what the user calls the files of their places.
         """
         self.look(name)
-        states = _states()
-        self.last_draws.update({key: name for key, state in states.items() if self._states.get(key, state) != state})
-        self._states = states
+        after = states()
+        self.last_draws.update({key: name for key, state in after.items() if self._states.get(key, state) != state})
+        self._states = after
         if id is not None:
             self._cells = deque((cell for cell in self._cells if cell.id != id), maxlen=_CELLS)
         if findings:
@@ -176,5 +176,11 @@ def _read() -> Iterator[tuple[Setting, Any]]:
             yield setting, setting.read()
 
 
-def _states() -> dict[str, bytes]:
+def states() -> dict[str, bytes]:
+    """Each generator's state, by library and device.
+
+    Example:
+        >>> list(states())[0]
+        'python cpu'
+    """
     return {generator.key: generator.to_bytes(generator.get_state()) for generator in generators()}

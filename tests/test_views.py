@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_magic.determinism.advice import Fixed
-from repro_magic.determinism.switches import CUDNN_BENCHMARK, Change, Reading
+from repro_magic.determinism.switches import CUDNN_BENCHMARK, THREADS, Change, Reading
 from repro_magic.rng.seeding import GeneratorState, Status
 from repro_magic.scope import Report
 from repro_magic.views import describe
@@ -49,11 +49,11 @@ def test_names_are_not_broken_and_long_text_is_folded_not_cut() -> None:
 
 
 def test_the_line_under_a_cell() -> None:
-    change = Change(CUDNN_BENCHMARK, before=True, during=False)
-    report = Report(seed=1, strict=True, name="<x>", threads=1, changes=[change], rng_restored=True)
+    change, threads = Change(CUDNN_BENCHMARK, before=True, during=False), Change(THREADS, before=2, during=1)
+    report = Report(seed=1, strict=True, name="<x>", threads=1, changes=[change, threads], rng_restored=True)
     document = describe.report(report)
     assert document.text() == (
-        "deterministic <x>: seed 1 · 1 switch set, then put back · strict · 1 thread · generators put back"
+        "deterministic <x>: seed 1 · 2 switches set, then put back · strict · 1 thread · generators put back"
     )
     assert "torch.backends.cudnn.benchmark: False (otherwise True)" in document.html()
     assert "&lt;x&gt;" in document.html()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from argparse import ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.core.error import UsageError
@@ -13,13 +13,20 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_argstring
 from IPython.display import display
-from traitlets import Bool
+from traitlets import Bool, Enum
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import checked_threads
-from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError, PanelError, UnwrappedCellError
+from repro_magic.exceptions import (
+    InvalidSeedError,
+    InvalidThreadsError,
+    NotRunnableError,
+    PanelError,
+    UnwrappedCellError,
+)
 from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
+from repro_magic.notebook.receipts import DETERMINISTIC, MODES
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed, seed_everything
@@ -32,9 +39,9 @@ if TYPE_CHECKING:
 # What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
 
 
-def show(document: Document) -> None:
-    """Display a document in both its forms."""
-    display(document.bundle(), raw=True)
+def show(document: Document, data: Mapping[str, object] | None = None) -> None:
+    """Display a document in both its forms, and data for programs beside it."""
+    display({**document.bundle(), **(data or {})}, raw=True)
 
 
 def _seed(text: str) -> int:
@@ -53,6 +60,12 @@ def _threads(text: str) -> int:
         raise ArgumentTypeError(str(error)) from error
     except ValueError as error:
         raise ArgumentTypeError(str(InvalidThreadsError.of(text))) from error
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"seconds are an integer from 1, not {text!r}")
+    return int(text)
 
 
 def _unquoted(text: str) -> str:
@@ -83,6 +96,9 @@ class Host(Protocol):
     def status(self) -> Status:
         """The state of everything."""
 
+    def entered(self) -> None:
+        """A deterministic cell's own code begins."""
+
     def note(self, report: Report, *, quiet: bool) -> None:
         """A deterministic cell is over."""
 
@@ -92,6 +108,9 @@ class Host(Protocol):
     def show_panel(self) -> None:
         """Show the panel."""
 
+    def replay(self, arguments: Namespace) -> None:
+        """Replay the session, or stop the replay."""
+
 
 @magics_class
 class ReproMagic(Magics):
@@ -100,6 +119,11 @@ class ReproMagic(Magics):
     watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
         config=True
     )
+    receipts = Enum(
+        MODES,
+        default_value=DETERMINISTIC,
+        help="Which cells end in a receipt, the digests of what they reach: the deterministic ones, all, or none.",
+    ).tag(config=True)
     deterministic_algorithms = Live(settings.DETERMINISTIC_ALGORITHMS)
     cudnn_deterministic = Live(settings.CUDNN_DETERMINISTIC)
     cudnn_benchmark = Live(settings.CUDNN_BENCHMARK)
@@ -182,6 +206,32 @@ class ReproMagic(Magics):
 
         found = environment()
         display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
+
+    @magic_arguments()
+    @argument("--wait", action="store_true", help="Wait for the verdict; otherwise you can go on meanwhile.")
+    @argument("--stop", action="store_true", help="Stop the replay that runs.")
+    @argument("--timeout", type=_seconds, metavar="S", help="Seconds that one cell may take.")
+    @argument("--allow-shell", action="store_true", help="Run lines such as !pip once more, too.")
+    @kwds(usage="%(prog)s [--wait] [--timeout S] [--allow-shell] | --stop")
+    @line_magic
+    def repro_verify(self, line: str) -> None:
+        """Replay the cells that ran in this session, in that order, in a fresh kernel, and compare.
+
+        It runs beside this session, in a copy of the present folder, and shows which cell would not reproduce: its
+        receipt differs, or a name that it changed last holds something else in the end. The session is not touched.
+
+        Examples:
+        --------
+        ::
+
+          %repro_verify            goes on in the background
+          %repro_verify --wait     ends with the verdict
+        """
+        arguments = parse(self.repro_verify, line)
+        try:
+            self._host.replay(arguments)
+        except NotRunnableError as error:
+            raise UsageError(str(error)) from None
 
     @magic_arguments()
     @kwds(usage="%(prog)s")
@@ -298,21 +348,24 @@ class ReproMagic(Magics):
             restore_rng=arguments.restore_rng,
             warn=False,
         )
-        return CellScope(scope, note=functools.partial(self._host.note, quiet=arguments.quiet))
+        return CellScope(
+            scope, entered=self._host.entered, note=functools.partial(self._host.note, quiet=arguments.quiet)
+        )
 
 
 class CellScope:
     """A deterministic scope that tells what it did when it is left, on every way out."""
 
-    def __init__(self, scope: deterministic, note: Callable[[Report], object]) -> None:
+    def __init__(self, scope: deterministic, entered: Callable[[], object], note: Callable[[Report], object]) -> None:
         """Take the scope, and who is told."""
-        self._scope, self._note = scope, note
+        self._scope, self._entered, self._note = scope, entered, note
         self._report: Report | None = None
 
     @uninterrupted
     def __enter__(self) -> Report:
         """Enter the scope."""
         self._report = self._scope.__enter__()
+        self._entered()
         return self._report
 
     @uninterrupted

@@ -17,22 +17,27 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import Setting, stop_waiting
-from repro_magic.exceptions import HookFaultWarning, PanelError
+from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
 from repro_magic.importing import Waiting, when_imported
 from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.journal import Cell, Journal
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
+from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from repro_magic.notebook.panel import Panel
+    from repro_magic.notebook.replay import Replay
     from repro_magic.ops.findings import Finding
     from repro_magic.ops.recording import Recording
     from repro_magic.overview import Status
     from repro_magic.scope import Report
 
+RECEIPT = "application/vnd.repro-magic.receipt.v1+json"  # not imported: see above
 # IPython's own magics number the lines below them anew.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
@@ -89,13 +94,17 @@ class Session:
         self._journal = Journal()
         self._panel: Panel | None = None
         self._numbers: dict[str, int] = {}
+        self._receipts = Receipts(shell)
+        self._of_cells: dict[int, dict[str, Any]] = {}
+        self._failed: set[int] = set()
+        self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
         self._magics = ReproMagic(shell, self)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
         note_load()
         resume()
-        self._undo += [suspend, stop_waiting, self._rewriter.close]
+        self._undo += [suspend, stop_waiting, self._rewriter.close, self._receipts.close]
         self._install_magics()
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
@@ -106,6 +115,7 @@ class Session:
         self._hook("post_run_cell", self._after_cell)
         # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
         self._journal.begin()
+        self._receipts.begin(self._magics.receipts)
         self._start_watching()
 
     def close(self) -> None:
@@ -113,6 +123,8 @@ class Session:
         self._is_open = False
         if self._panel is not None:
             self._panel.detach("the extension was unloaded")
+        if self._replay is not None:
+            self._replay.stop()
         while self._undo:
             self._undo.pop()()
 
@@ -193,12 +205,15 @@ class Session:
             self._stop_watching()  # left over where a cell ended without an event
             self._is_running = True
             self._journal.begin()
+            self._receipts.begin(self._magics.receipts)
             self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
         if self._is_inside_a_cell():  # the outer one tells of both
             return
         number = getattr(result, "execution_count", None)
+        if number is not None and result is not None and not result.success:
+            self._failed.add(number)
         self._know_cell(result, number)
         findings = self._stop_watching()
         self._journal.end(
@@ -208,11 +223,7 @@ class Session:
             self._present_label(findings),
         )
         self._is_running = False
-        self._show_reports()
-        untold = [finding for finding in findings if finding.where not in self._told]
-        self._told.clear()
-        if untold:
-            self._show_active(untold, number)
+        self._show_block(result, findings, number)
         if self._panel is not None:
             self._panel.cell_ended()
         # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
@@ -286,6 +297,10 @@ class Session:
             found.cells.append(Cell(name, None, findings, self._present_label(findings)))
         return found
 
+    def entered(self) -> None:
+        """A deterministic cell's own code begins."""
+        self._receipts.look()
+
     def note(self, report: Report, *, quiet: bool) -> None:
         """Show the report when the cell is over; at once if the cell itself has unloaded us."""
         if not quiet:
@@ -342,19 +357,65 @@ class Session:
             self._panel = Panel(self)
         self._panel.show()
 
-    def _show_active(self, findings: list[Finding], number: int | None) -> None:
-        from repro_magic.views.findings import active  # noqa: PLC0415 - most cells have nothing to show
+    def _show_block(self, result: ExecutionResult | None, findings: list[Finding], number: int | None) -> None:
+        """What is to be told of the cell, in one block; of most cells that is nothing."""
+        reports = self._reports.copy()
+        untold = [finding for finding in findings if finding.where not in self._told]
+        self._reports.clear()
+        self._told.clear()
+        label = functools.partial(self._label, here=number)
+        receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "")
+        if receipt is not None and number is not None:
+            self._of_cells[number] = receipt
+        if not (reports or untold or receipt):
+            return
+        from repro_magic.views import describe  # noqa: PLC0415 - most cells have nothing to show
+        from repro_magic.views.findings import active  # noqa: PLC0415
 
-        block = active(findings, functools.partial(self._label, here=number))
-        if block.parts:
+        block = describe.reports(reports, label) + active(untold, label)
+        if receipt is not None:
+            show(block + describe.receipt(receipt), {RECEIPT: receipt})
+        elif block.parts:
             show(block)
 
+    def replay(self, arguments: Namespace) -> None:
+        """Replay the session's cells in a fresh kernel, or stop the replay.
+
+        Raises:
+            NotRunnableError: one runs already, or nothing can be replayed.
+        """
+        from repro_magic.notebook.replay import Replay, cells_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
+        from repro_magic.proof import probe, runner  # noqa: PLC0415
+
+        running = self._replay is not None and self._replay.is_running
+        if arguments.stop:
+            if self._replay is not None:
+                self._replay.stop()
+            return
+        if running:
+            raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
+        assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
+        history = self._shell.history_manager.input_hist_raw
+        cells = cells_of(history, self._of_cells, self._failed)
+        if not cells:
+            raise NotRunnableError("no cell has run yet that could be replayed")
+        replay = Replay(cells, probe.held(), arguments.timeout)
+        lines = runner.shell_lines(replay.notebook())
+        if lines and not arguments.allow_shell:
+            told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
+            raise NotRunnableError(f"these lines run programs; --allow-shell runs them once more: {told}")
+        self._replay = replay
+        replay.start()
+        if arguments.wait:
+            replay.wait()
+
     def _show_reports(self) -> None:
+        """At once, for no hook of ours runs after the cell that unloads us."""
+        from repro_magic.views import describe  # noqa: PLC0415 - as above
+
         reports = self._reports.copy()
         self._reports.clear()
         if reports:
-            from repro_magic.views import describe  # noqa: PLC0415 - as above
-
             # Only the cell that has just run is meant, so its own lines need no name.
             show(describe.reports(reports, functools.partial(self._label, here=self._present())))
 

@@ -2,126 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.noise import normalised
 from repro_magic.proof.runner import CellRun, Run
-from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Part
+from repro_magic.proof.shown import shown
+from repro_magic.proof.verdict import CellVerdict, Distance, NotebookVerdict, Outcome, Part
 
-# What is named anew in each run by whoever makes it, and says nothing of the result.
-_RANDOM_TYPES = ("application/vnd.jupyter.widget-view+json",)
+# The parts of a printed text that are numbers.
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
+_EPSILON = 2.0**-23  # a float32's unit in the last place, as a relative difference
 
 
-def compare(path: str, runs: Sequence[Run]) -> NotebookVerdict:
+@dataclass(frozen=True)
+class _Side:
+    """A cell in one run, and what the names held after it."""
+
+    cell: CellRun
+    held: Mapping[str, Mapping[str, Any]]
+
+
+def compare(path: str, runs: Sequence[Run], tolerance: Tolerance = SAME_BITS) -> NotebookVerdict:
     """The verdict on a notebook: every run against the first.
 
     Args:
         path: as it is to be told.
         runs: two or more.
+        tolerance: what counts as close.
     """
-    first, others = runs[0], runs[1:]
-    before: Mapping[str, Any] = {}
-    cells = []
-    for number, cell in enumerate(first.cells, start=1):
-        twins = [run.cells[number - 1] for run in others if len(run.cells) >= number]
-        changed = [name for name, value in cell.values.items() if before.get(name) != value]
-        line = next(line for line in cell.source.splitlines() if line.strip())
-        cells.append(CellVerdict(number, line, _values(cell, twins, changed), _outputs(cell, twins)))
-        before = cell.values
-    agreed = 1 + sum(_agree(first, run) for run in others)
+    cells: list[CellVerdict] = []
+    disagreeing = {place for place, run in enumerate(runs) if len(run.cells) != len(runs[0].cells)}
+    for number, sides in enumerate(_side_by_side(runs), start=1):
+        first, *others = sides
+        verdict = _cell(number, first, others, tolerance)
+        cells.append(verdict)
+        if verdict.outcome in {Outcome.DIFFERS, Outcome.CLOSE, Outcome.FAILED} and len(sides) == len(runs):
+            for place, other in enumerate(others, start=1):
+                if _cell(number, first, [other], tolerance).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
+                    disagreeing.add(place)
     error = next((run.error for run in runs if run.error), "")
-    return NotebookVerdict(path, len(runs), agreed, cells, error)
+    return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), cells, error)
 
 
-def _agree(first: Run, other: Run) -> bool:
-    if len(first.cells) != len(other.cells):
-        return False
-    return all(
-        one.values == twin.values and _shown(one) == _shown(twin)
-        for one, twin in zip(first.cells, other.cells, strict=True)
-    )
+def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
+    """Cell by cell, each run that has it, with what its names hold by then."""
+    held: list[dict[str, Mapping[str, Any]]] = [{} for _ in runs]
+    for number in range(len(runs[0].cells)):
+        sides = []
+        for run, names in zip(runs, held, strict=True):
+            if number >= len(run.cells):
+                continue
+            cell = run.cells[number]
+            names.update(cell.changed)
+            for name in cell.gone:
+                names.pop(name, None)
+            sides.append(_Side(cell, names))
+        yield sides
 
 
-def _shown(cell: CellRun) -> dict[str, str]:
-    return {name: normalised(text) for name, text in _texts(cell).items()}
+def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> CellVerdict:
+    sides = (first, *others)
+    names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
+    values = [_value(name, first, others) for name in names if any(name in side.held for side in sides)]
+    outputs = _outputs(first.cell, [side.cell for side in others], tolerance)
+    return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
 
 
-def _values(cell: CellRun, twins: Sequence[CellRun], changed: Sequence[str]) -> list[Part]:
-    names = list(
-        dict.fromkeys((*changed, *(name for twin in twins for name in twin.values if name not in cell.values)))
-    )
-    return [_value(name, cell, twins) for name in names]
+def first_line(source: str) -> str:
+    """A cell's first line that is not blank."""
+    return next((line for line in source.splitlines() if line.strip()), "")
 
 
-def _value(name: str, cell: CellRun, twins: Sequence[CellRun]) -> Part:
-    one = cell.values.get(name)
-    for twin in twins:
-        other = twin.values.get(name)
+def _value(name: str, first: _Side, others: Sequence[_Side]) -> Part:
+    one = first.held.get(name)
+    close: Part | None = None
+    for side in others:
+        other = side.held.get(name)
         if one is None or other is None:
             return Part(name, Outcome.DIFFERS, "it is there in one run only")
         if one["hex"] != other["hex"]:
-            return Part(name, Outcome.DIFFERS, _difference(one, other))
-    assert one is not None  # noqa: S101 - without twins it comes from the cell itself
-    if one["gaps"]:
-        path, kind, why = one["gaps"][0]
-        return Part(name, Outcome.NOT_COMPARABLE, f"{name}{path} is a {kind}: {why}")
+            part = different(name, one, other)
+            if part.outcome is Outcome.DIFFERS:
+                return part
+            close = part
+    if one is None:
+        return Part(name, Outcome.SAME)
+    return close or comparable(name, one)
+
+
+def comparable(name: str, value: Mapping[str, Any]) -> Part:
+    """The part for a value that is the same, as far as it can be compared."""
+    if value["gaps"]:
+        at, kind, why = value["gaps"][0]
+        return Part(name, Outcome.NOT_COMPARABLE, f"{name}{at} is a {kind}: {why}")
     return Part(name, Outcome.SAME)
 
 
-def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def different(
+    name: str, one: Mapping[str, Any], other: Mapping[str, Any], sides: tuple[str, str] = ("one run", "another")
+) -> Part:
+    """The part for a value whose digest differs."""
     for what in ("kind", "dtype", "shape"):
         if one[what] != other[what]:
-            return f"{what} {one[what]} in one run, {other[what]} in another"
+            return Part(name, Outcome.DIFFERS, f"{what} {one[what]} in {sides[0]}, {other[what]} in {sides[1]}")
     described = " ".join(str(part) for part in (one["kind"], one["dtype"], one["shape"]) if part is not None)
-    return f"{described}: {one['hex'][:8]} in one run, {other['hex'][:8]} in another"
+    if "distance" not in other:
+        return Part(
+            name, Outcome.DIFFERS, f"{described}: {one['hex'][:8]} in {sides[0]}, {other['hex'][:8]} in {sides[1]}"
+        )
+    given = other["distance"]
+    distance = Distance(**{**given, "shape": tuple(given["shape"]), "first": tuple(given["first"])})
+    outcome = Outcome.CLOSE if distance.is_close else Outcome.DIFFERS
+    return Part(name, outcome, f"{described}: {in_words(distance)}", distance)
 
 
-def _outputs(cell: CellRun, twins: Sequence[CellRun]) -> list[Part]:
+def in_words(distance: Distance) -> str:
+    """How far apart two values are.
+
+    Example:
+        >>> in_words(Distance("", "float32", (2, 3), 1, 6, (1, 2), 0.5, 4))
+        '1 of 6 elements differs, the first at [1, 2]; by at most 0.5, 4 ULP'
+    """
+    verb = "differs" if distance.differing == 1 else "differ"
+    of = f" of {distance.at}" if distance.at else ""
+    text = f"{distance.differing:,} of {distance.size:,} elements{of} {verb}"
+    if distance.first:
+        text += f", the first at {list(distance.first)}"
+    if distance.max_abs is None:
+        return f"{text}; a number stands against NaN or infinity"
+    ulp = "" if distance.max_ulp is None else f", {distance.max_ulp:,} ULP"
+    return f"{text}; by at most {distance.max_abs:.3g}{ulp}"
+
+
+def _outputs(cell: CellRun, twins: Sequence[CellRun], tolerance: Tolerance) -> list[Part]:
     if cell.error or any(twin.error for twin in twins):
         why = cell.error or next(twin.error for twin in twins if twin.error)
         return [Part("error", Outcome.FAILED, why)]
-    mine = _texts(cell)
-    parts = []
-    for name in dict.fromkeys((*mine, *(name for twin in twins for name in _texts(twin)))):
-        texts = [mine.get(name), *(_texts(twin).get(name) for twin in twins)]
-        parts.append(_output(name, texts))
-    return parts
+    mine, theirs = shown(cell.outputs), [shown(twin.outputs) for twin in twins]
+    names = dict.fromkeys((*mine, *(name for texts in theirs for name in texts)))
+    return [output(name, [mine.get(name), *(texts.get(name) for texts in theirs)], tolerance) for name in names]
 
 
-def _output(name: str, texts: Sequence[str | None]) -> Part:
+def output(
+    name: str, texts: Sequence[str | None], tolerance: Tolerance, sides: tuple[str, str] = ("one run", "another")
+) -> Part:
+    """The part for what was shown under one name, in each run."""
+    first = texts[0]
     if len(set(texts)) == 1:
         return Part(name, Outcome.SAME)
-    if None not in texts and len({normalised(text) for text in texts if text is not None}) == 1:
+    if None in texts or first is None:
+        return Part(name, Outcome.DIFFERS, f"it is shown in {sides[0 if first is not None else 1]} only")
+    here = [text for text in texts if text is not None]
+    if tolerance.exact:
+        return Part(name, Outcome.DIFFERS, _first_difference(here, sides))
+    clean = [normalised(text) for text in here]
+    if len(set(clean)) == 1:
         return Part(name, Outcome.NOISE, "addresses, timings or generated names")
-    return Part(name, Outcome.DIFFERS, _first_difference(texts))
+    if tolerance.is_given and all(_is_close(clean[0], text, tolerance) for text in clean[1:]):
+        return Part(name, Outcome.CLOSE, "the numbers in it are within the tolerance")
+    return Part(name, Outcome.DIFFERS, _first_difference(clean, sides))
 
 
-def _first_difference(texts: Sequence[str | None]) -> str:
-    if None in texts:
-        return "it is shown in one run only"
-    first = normalised(texts[0] or "").splitlines()
-    other = next(lines for text in texts[1:] if (lines := normalised(text or "").splitlines()) != first)
+def _is_close(one: str, other: str, tolerance: Tolerance) -> bool:
+    """Whether two texts differ in numbers only, and these by no more than the tolerance and their last digit."""
+    if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
+        return False
+    relative = max(tolerance.rtol, tolerance.ulp * _EPSILON)
+    for left, right in zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True):
+        apart = abs(float(left) - float(right))
+        if apart > relative * max(abs(float(left)), abs(float(right))) + max(_last_digit(left), _last_digit(right)):
+            return False
+    return True
+
+
+def _last_digit(number: str) -> float:
+    """What the last digit of a printed number counts; nothing for a whole one, which was not rounded."""
+    mantissa, _, exponent = number.lower().partition("e")
+    _, point, decimals = mantissa.partition(".")
+    if not point and not exponent:
+        return 0.0
+    return 1.01 * float(f"1e{int(exponent or 0) - len(decimals)}")
+
+
+def _first_difference(texts: Sequence[str], sides: tuple[str, str]) -> str:
+    first = texts[0].splitlines()
+    other = next(lines for text in texts[1:] if text != texts[0] and (lines := text.splitlines()) is not None)
     for one, twin in zip(first, other, strict=False):
         if one != twin:
-            return f"{one.strip()[:60]!r} in one run, {twin.strip()[:60]!r} in another"
-    return f"{len(first)} lines in one run, {len(other)} in another"
+            place = next((at for at, (a, b) in enumerate(zip(one, twin, strict=False)) if a != b), 0)
+            return f"{_around(one, place)!r} in {sides[0]}, {_around(twin, place)!r} in {sides[1]}"
+    return f"{len(first)} lines in {sides[0]}, {len(other)} in {sides[1]}"
 
 
-def _texts(cell: CellRun) -> dict[str, str]:
-    """What a cell showed, by name: streams as they read, displays by their place and type."""
-    found: dict[str, str] = {}
-    shown = 0
-    for output in cell.outputs:
-        kind = output["output_type"]
-        if kind == "error":
-            found["error"] = f"{output['ename']}: {output['evalue']}"
-        elif kind == "stream":
-            found[output["name"]] = found.get(output["name"], "") + output["text"]
-        elif kind in {"display_data", "execute_result"}:
-            shown += 1
-            for mime, data in output["data"].items():
-                if mime not in _RANDOM_TYPES:
-                    name = f"{'result' if kind == 'execute_result' else f'display {shown}'} ({mime})"
-                    found[name] = data if isinstance(data, str) else repr(data)
-    return found
+def _around(line: str, place: int) -> str:
+    """A long line where it differs."""
+    start = max(0, place - 30)
+    return ("…" if start else "") + line[start : start + 60].strip()

@@ -225,13 +225,13 @@ def read(path: Path) -> Environment:
         raise InvalidEnvironmentError(f"{path} is not JSON: {error}") from None
     if not isinstance(found, dict) or "cells" not in found:
         return checked(found)
-    recorded = _recorded(found)
-    if recorded is None:
+    last = recorded(found)
+    if last is None:
         raise InvalidEnvironmentError(f"{path} has no recorded environment: run %repro_env in it, and save it")
-    return checked(recorded)
+    return checked(last)
 
 
-def _recorded(notebook: Mapping[str, Any]) -> object:
+def recorded(notebook: Mapping[str, Any]) -> object:
     """The last environment among a notebook's outputs; None if there is none. The file may be anybody's."""
     last = None
     cells = notebook["cells"] if isinstance(notebook["cells"], list) else []

@@ -1,35 +1,120 @@
-"""What a runner asks the kernel between two cells: the digests of what the notebook's names hold."""
+"""What a runner asks the kernel between two cells: the digests of what the notebook's names hold.
+
+Only what changed is told, so that a notebook of a thousand cells and names is not told a thousand times over.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from repro_magic.proof.digest import digest
+from repro_magic.proof.digest import Digest, digest
+from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 
+# A name that is bound to the same object of these still has the same value.
+_FIXED = (type(None), bool, int, float, complex, str, bytes)
 
-def values() -> str:
-    """The digests of the user's names as JSON: name -> hex, kind, dtype, shape, gaps.
-
-    Modules, functions and classes are left out, for they are the code, which is compared as text; so are IPython's own
-    names, and those that begin with an underscore.
-    """
-    shell = sys.modules["IPython"].get_ipython()
-    found = {}
-    for name, value in list(shell.user_ns.items()):
-        if name.startswith("_") or name in shell.user_ns_hidden or _is_code(value):
-            continue
-        one = digest(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
-        found[name] = {
-            "hex": one.hex,
-            "kind": one.kind,
-            "dtype": one.dtype,
-            "shape": one.shape,
-            "gaps": [[gap.path, gap.kind, gap.why] for gap in one.gaps],
-        }
-    return json.dumps(found)
+_told: dict[str, dict[str, Any]] = {}
+_fixed: dict[str, object] = {}
+_expected: dict[str, str] = {}
+_kept: list[int] = []
 
 
-def _is_code(value: object) -> bool:
+def described(found: Digest) -> dict[str, Any]:
+    """A digest as it is written down."""
+    return {
+        "hex": found.hex,
+        "kind": found.kind,
+        "dtype": found.dtype,
+        "shape": None if found.shape is None else list(found.shape),
+        "gaps": [[gap.path, gap.kind, gap.why] for gap in found.gaps],
+    }
+
+
+def is_code(value: object) -> bool:
+    """Whether a value is a module, function or class: these are the code, which is compared as text."""
     return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
+
+
+def users_names() -> list[tuple[str, object]]:
+    """The notebook's names with what they hold, less code, IPython's own, and those that begin with an underscore."""
+    shell = sys.modules["IPython"].get_ipython()
+    return [
+        (name, value)
+        for name, value in list(shell.user_ns.items())
+        if not name.startswith("_") and name not in shell.user_ns_hidden and not is_code(value)
+    ]
+
+
+def held() -> dict[str, dict[str, Any]]:
+    """Name -> its digest and what it is, of all of the notebook's names."""
+    return {name: described(digest(value)) for name, value in users_names()}
+
+
+def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> str:
+    """What changed since it was asked last, as JSON: the digests of names, and the names that are gone.
+
+    Args:
+        spool: a folder in which the first run keeps the numbers that later runs are measured against; empty: nothing
+            is kept or measured.
+        cell: which cell has just run.
+        rtol: see `Tolerance`.
+        ulp: see `Tolerance`.
+    """
+    present = users_names()
+    changed = {}
+    for name, value in present:
+        if name in _fixed and _fixed[name] is value:
+            continue
+        found = described(digest(value))  # each time: a change through NumPy or .data leaves no trace on a tensor
+        _fixed.pop(name, None)
+        if type(value) in _FIXED:
+            _fixed[name] = value
+        if _told.get(name) != found:
+            _told[name] = found
+            changed[name] = found
+    names = {name for name, _ in present}
+    gone = [name for name in _told if name not in names]
+    for name in gone:
+        del _told[name]
+        _fixed.pop(name, None)
+    if spool:
+        _compare_numbers(dict(present), changed, Path(spool), cell, Tolerance(rtol, ulp))
+    return json.dumps({"changed": changed, "gone": gone})
+
+
+def _compare_numbers(
+    held: dict[str, object], changed: dict[str, dict[str, Any]], spool: Path, cell: int, tolerance: Tolerance
+) -> None:
+    """The first run says what each name's digest was, and keeps its numbers; a later one measures its own."""
+    said = spool / f"cell-{cell}.json"
+    try:
+        if said.exists():
+            _expected.update(json.loads(said.read_text(encoding="utf-8")))
+            for name, found in list(changed.items()):
+                expected = _expected.get(name)
+                if expected not in (None, found["hex"]):
+                    distance = measure(held[name], spool / f"{expected}.npz", tolerance)
+                    if distance is not None:
+                        changed[name] = {**found, "distance": asdict(distance)}
+        else:
+            for name, found in changed.items():
+                file = spool / f"{found['hex']}.npz"
+                if not file.exists() and sum(_kept) < IN_ALL:
+                    keep(held[name], file)
+                    _kept.append(file.stat().st_size if file.exists() else 0)
+            hexes = {name: found["hex"] for name, found in changed.items()}
+            said.write_text(json.dumps(hexes), encoding="utf-8")
+    except (OSError, ValueError, MemoryError):  # a full disk: then there are digests only
+        return
+
+
+def environment() -> str:
+    """This process's environment, as JSON."""
+    from repro_magic.proof.environment import environment as found  # noqa: PLC0415 - only when it is asked for
+
+    return json.dumps(found())

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from repro_magic.exceptions import NotRunnableError
+from repro_magic.proof.distance import SAME_BITS, Tolerance
+from repro_magic.proof.environment import Environment
 
-_PROBE = 'str(__import__("repro_magic.proof.probe", None, None, ("_",)).values())'
+_PROBE = '__import__("repro_magic.proof.probe", None, None, ("_",))'
+_SCRATCH = "repro-magic-"
+_DIED = "the kernel died"
+_LONGEST = 300
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv*", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*_cache", "*.egg-info"
 )
@@ -26,19 +34,42 @@ _SHELL = re.compile(
 
 
 @dataclass(frozen=True)
+class How:
+    """How a notebook is run.
+
+    Attributes:
+        timeout: seconds that one cell may take; None: as long as it likes.
+        kernel: the kernel's name; None: the notebook's own.
+        command: how the kernel is started, in the place of its name: for the Python that runs here.
+        spool: a folder for the numbers that runs are measured against; None: only digests are told.
+        tolerance: what is close, when they are.
+        tells_environment: whether the environment is asked for at the end.
+    """
+
+    timeout: int | None = None
+    kernel: str | None = None
+    command: tuple[str, ...] = ()
+    spool: Path | None = None
+    tolerance: Tolerance = SAME_BITS
+    tells_environment: bool = False
+
+
+@dataclass(frozen=True)
 class CellRun:
     """What one code cell did in one run.
 
     Attributes:
         source: its text.
         outputs: as the notebook format has them.
-        values: name -> its digest and what it is, after the cell; see `proof.probe`.
+        changed: name -> its digest and what it is, of the names that it changed; see `proof.probe`.
+        gone: the names that it deleted.
         may_fail: whether its author tagged it "raises-exception".
     """
 
     source: str
     outputs: list[dict[str, Any]]
-    values: Mapping[str, Mapping[str, Any]]
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gone: Sequence[str] = ()
     may_fail: bool = False
 
     @property
@@ -57,10 +88,53 @@ class Run:
     Attributes:
         cells: the code cells that ran, in order.
         error: why it did not come to its end; empty if it did.
+        environment: the kernel's, where it was asked for.
     """
 
     cells: list[CellRun] = field(default_factory=list)
     error: str = ""
+    environment: Environment | None = None
+
+
+class StoppedError(Exception):
+    """The run was told to stop."""
+
+
+# The kernels that run at this moment. Whoever interrupts is on another thread than they.
+_running: set[Any] = set()
+_is_stopping = threading.Event()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While this lasts, `stop` ends all runs; afterwards new ones can begin."""
+    _is_stopping.clear()
+    try:
+        yield
+    finally:
+        _is_stopping.clear()
+
+
+def stop() -> None:
+    """End the kernels that run, at once: their runs clean up behind them, and raise `StoppedError`."""
+    _is_stopping.set()
+    for client in list(_running):
+        _kill(client)
+
+
+def is_stopping() -> bool:
+    """Whether `stop` was called since the last `stoppable` began."""
+    return _is_stopping.is_set()
+
+
+def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
+    provisioner = getattr(client.km, "provisioner", None)
+    pid, group = getattr(provisioner, "pid", None), getattr(provisioner, "pgid", None)
+    with suppress(OSError):
+        if group:
+            os.killpg(group, signal.SIGKILL)
+        elif pid:
+            os.kill(pid, signal.SIGTERM)  # which ends a process at once where there are no signals
 
 
 def read(path: Path) -> Any:  # noqa: ANN401 - nbformat's node
@@ -99,100 +173,186 @@ def shell_lines(notebook: Any) -> list[tuple[int, str]]:  # noqa: ANN401 - nbfor
     ]
 
 
+def _nothing(_parent: str, _names: list[str]) -> set[str]:
+    return set()
+
+
+def _copy(source: str, to: str) -> str:
+    """Copy a file; one that vanished meanwhile, a socket or a pipe is none of the notebook's."""
+    if Path(source).is_file():
+        with suppress(FileNotFoundError):
+            shutil.copy2(source, to)
+    return to
+
+
 @contextmanager
 def scratch_copy(path: Path) -> Iterator[Path]:
     """A copy of a notebook's folder, gone afterwards; the notebook's path in it."""
-    with tempfile.TemporaryDirectory(prefix="repro-magic-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
         copy = Path(folder) / path.resolve().parent.name
         scratch = Path(folder).resolve()
 
         def left_behind(parent: str, names: list[str]) -> set[str]:
-            """What is not the notebook's; the scratch folder itself may lie below the notebook's."""
-            return _LEFT_BEHIND(parent, names) | {name for name in names if Path(parent, name).resolve() == scratch}
+            """What is not the notebook's; scratch folders, this one and others', may lie below the notebook's."""
+            ours = shutil.ignore_patterns(f"{_SCRATCH}*") if Path(parent).resolve() == scratch.parent else _nothing
+            return _LEFT_BEHIND(parent, names) | ours(parent, names)
 
-        shutil.copytree(path.resolve().parent, copy, ignore=left_behind, symlinks=True, ignore_dangling_symlinks=True)
+        shutil.copytree(
+            path.resolve().parent,
+            copy,
+            ignore=left_behind,
+            copy_function=_copy,
+            symlinks=True,
+            ignore_dangling_symlinks=True,
+        )
         yield copy / path.name
 
 
-def run(
-    path: Path, *, timeout: int | None = None, kernel: str | None = None, on_cell: Callable[[], object] = lambda: None
-) -> Run:
+def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: None) -> Run:
     """Run a notebook once, in a fresh kernel and a copy of its folder.
+
+    A notebook that kills its kernel is tried once more.
 
     Args:
         path: the notebook; it is not written.
-        timeout: seconds that one cell may take; None: as long as it likes.
-        kernel: the kernel's name; None: the notebook's own.
+        how: timeout, kernel and the like.
         on_cell: called after each code cell.
 
     Raises:
         NotRunnableError: there is no such notebook or kernel, or the kernel's environment lacks repro_magic.
+        StoppedError: `stop` was called.
     """
     notebook = read(path)
-    with scratch_copy(path) as copy:
-        found = _run(notebook, copy.parent, timeout, kernel, on_cell)
-        if found.error.startswith("DeadKernelError") and not found.cells:
-            found = _run(notebook, copy.parent, timeout, kernel, on_cell)
+    try:
+        with scratch_copy(path) as copy:
+            found = run_in(notebook, copy.parent, how, on_cell)
+    except (OSError, shutil.Error) as error:
+        raise NotRunnableError(f"{path}: its folder cannot be copied: {_short(error)}") from None
+    if found.error.startswith(_DIED) and not _is_stopping.is_set():
+        with scratch_copy(path) as copy:
+            found = run_in(read(path), copy.parent, how)
+        if found.error.startswith(_DIED):
+            found.error = f"{_DIED}, and when it was tried once more it died again"
+    if _is_stopping.is_set():
+        raise StoppedError
     return found
 
 
-def _run(notebook: Any, folder: Path, timeout: int | None, kernel: str | None, on_cell: Callable[[], object]) -> Run:  # noqa: ANN401
+def _short(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] = lambda: None) -> Run:  # noqa: ANN401
+    """Run a notebook's cells in a fresh kernel in `folder`; its outputs are put into `notebook`.
+
+    Raises:
+        NotRunnableError: as `run` does.
+    """
     from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415 - as above
-    from nbclient import NotebookClient  # noqa: PLC0415
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from nbclient.exceptions import DeadKernelError  # noqa: PLC0415
+
+    client = _client(notebook, folder, how)
+    found = Run()
+    _running.add(client)
+    try:
+        with _loop_of_this_thread(), client.setup_kernel():
+            if _is_stopping.is_set():
+                _kill(client)
+            _values(client, how, 0)  # before the first cell: whatever is imported for it is
+            _run_cells(client, notebook, how, found, on_cell)
+            if how.tells_environment and not found.error:
+                found.environment = _ask(client, "environment()")
+    except DeadKernelError:
+        found.error = _DIED
+    except NoSuchKernel as error:
+        raise NotRunnableError(f"there is no kernel {error.name!r}: choose one with --kernel") from None
+    except RuntimeError as error:  # jupyter_client's, of a kernel that did not come up
+        if _is_stopping.is_set():
+            return found
+        raise NotRunnableError(f"the kernel did not start: {_short(error)}") from None
+    finally:
+        _running.discard(client)
+    return found
+
+
+@contextmanager
+def _loop_of_this_thread() -> Iterator[None]:
+    """Close the event loop that nbclient makes for a thread, and leaves open."""
+    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            ensure_event_loop().close()
+
+
+def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
+    from nbclient import NotebookClient  # noqa: PLC0415 - as above
 
     client = NotebookClient(
         notebook,
-        kernel_name=kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
-        timeout=timeout,
+        kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+        timeout=how.timeout,
         store_widget_state=False,
         record_timing=False,
         extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(folder)}},
     )
-    found = Run()
-    try:
-        with client.setup_kernel():
-            _values(client)  # before the first cell: whatever is imported for it is
-            for index, cell in enumerate(notebook.cells):
-                if cell.cell_type != "code" or not cell.source.strip():
-                    continue
-                failed = ""
-                try:
-                    client.execute_cell(cell, index)
-                except CellExecutionError:
-                    failed = "a cell failed"
-                except CellTimeoutError:
-                    failed = f"a cell took more than {timeout} s"
-                values = {} if failed else _values(client)
-                may_fail = "raises-exception" in cell.metadata.get("tags", [])
-                found.cells.append(CellRun(cell.source, [dict(one) for one in cell.outputs], values, may_fail))
-                on_cell()
-                if failed:
-                    found.error = failed
-                    break
-    except DeadKernelError as error:
-        found.error = f"DeadKernelError: {error}"
-    except NoSuchKernel as error:
-        raise NotRunnableError(f"there is no kernel {error.name!r}: choose one with --kernel") from None
-    return found
+    if how.command:
+        manager: Any = client.create_kernel_manager()
+        manager.kernel_spec.argv = list(how.command)
+    return client
 
 
-def _values(client: Any) -> Mapping[str, Mapping[str, Any]]:  # noqa: ANN401 - nbclient's
+def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
+
+    number = 0
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        number += 1
+        failed = ""
+        try:
+            client.execute_cell(cell, index)
+        except CellExecutionError:
+            failed = "a cell failed"
+        except CellTimeoutError:
+            failed = f"a cell took more than {how.timeout} s"
+        values = {} if failed else _values(client, how, number)
+        may_fail = "raises-exception" in cell.metadata.get("tags", [])
+        outputs = [dict(one) for one in cell.outputs]
+        found.cells.append(CellRun(cell.source, outputs, values.get("changed", {}), values.get("gone", ()), may_fail))
+        on_cell()
+        if failed:
+            found.error = failed
+            return
+
+
+def _values(client: Any, how: How, number: int) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
+    spool = "" if how.spool is None else str(how.spool)
+    return _ask(client, f"values({spool!r}, {number}, {how.tolerance.rtol!r}, {how.tolerance.ulp!r})")
+
+
+def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's
+    """What a function of `proof.probe` says in the kernel."""
     from nbclient.util import run_sync  # noqa: PLC0415 - as above
 
     reply: Any = None
     for _ in range(50):
-        message = client.kc.execute("", silent=True, store_history=False, user_expressions={"values": _PROBE})
+        asked = {"told": f"{_PROBE}.{call}"}
+        message = client.kc.execute("", silent=True, store_history=False, user_expressions=asked)
         reply = run_sync(client.async_wait_for_reply)(message)
         if reply is None or reply["content"]["status"] != "aborted":
             break
         time.sleep(0.1)  # for a moment after an error the kernel turns down what waits in line
-    told = {} if reply is None else reply["content"].get("user_expressions", {}).get("values", {})
+    told = {} if reply is None else reply["content"].get("user_expressions", {}).get("told", {})
     if told.get("status") != "ok":
         why = told.get("evalue", "it did not answer")
         if told.get("ename") == "ModuleNotFoundError":
             raise NotRunnableError(f"the kernel's environment lacks repro_magic ({why}): pip install repro-magic there")
         raise NotRunnableError(f"the kernel could not tell what its names hold: {told.get('ename')}: {why}")
-    found: dict[str, dict[str, Any]] = json.loads(ast.literal_eval(told["data"]["text/plain"]))
+    found: dict[str, Any] = json.loads(ast.literal_eval(told["data"]["text/plain"]))
     return found

@@ -107,6 +107,7 @@ class Against(Enum):
 
     RUNS = "fresh runs"
     RECORDED = "recorded results"
+    SESSION = "the running session"
 
 
 @dataclass(frozen=True)

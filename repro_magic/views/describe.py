@@ -6,9 +6,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from repro_magic.determinism.switches import THREADS
 from repro_magic.journal import Label
 from repro_magic.overview import Status
+from repro_magic.proof.receipt import fingerprint
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
 from repro_magic.rng.seeding import Status as GeneratorStatus
 from repro_magic.scope import Report
@@ -147,6 +150,13 @@ def reports(done: Sequence[Report], label: Label = in_words.plain_label) -> Docu
     return Document(tuple(parts))
 
 
+def receipt(found: Mapping[str, Any]) -> Document:
+    """A receipt in one line: eight digits, and how many values they stand for."""
+    values = found["values"]
+    names = "\n".join(f"{name}: {value['hex'][:8]}" for name, value in values.items())
+    return Document((Line(f"receipt {fingerprint(found)}: {_count(len(values), 'value', 'values')}", names),))
+
+
 def report(done: Report, label: Label = in_words.plain_label) -> Document:
     """One deterministic scope: its line, and what went otherwise than a user would expect."""
     name = f" {done.name}" if done.name else ""
@@ -158,8 +168,9 @@ def report(done: Report, label: Label = in_words.plain_label) -> Document:
         parts.append("torch is not imported, so no switch of it was set")
     if done.strict:
         parts.append("strict" if done.stopped is None else f"strict, {done.stopped.op} stopped")
-    if done.threads is not None:
-        parts.append(_count(done.threads, "thread", "threads"))
+    given = [change.during for change in done.changes if change.switch is THREADS]
+    if given:  # else it is the machine's number, and another machine's notebook would differ
+        parts.append(_count(given[0], "thread", "threads"))
     if done.rng_restored:
         parts.append("generators put back")
     findings = done.findings

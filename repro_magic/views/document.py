@@ -54,6 +54,10 @@ class Document:
 
     parts: Sequence[Line | Table] = field(default=())
 
+    def __add__(self, other: Document) -> Document:
+        """One after the other."""
+        return Document((*self.parts, *other.parts))
+
     def text(self) -> str:
         """Plain text, at most 110 columns wide."""
         return "\n".join(_line_text(part) if isinstance(part, Line) else _table_text(part) for part in self.parts)

@@ -1,0 +1,129 @@
+"""The receipts of a session's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+
+from repro_magic.determinism.settings import SETTINGS
+from repro_magic.interrupts import is_waiting
+from repro_magic.journal import states, value_in_words
+from repro_magic.proof.reach import bindings, reached
+
+if TYPE_CHECKING:
+    from repro_magic.ops.findings import Finding
+    from repro_magic.proof.figures import StableFigures
+    from repro_magic.scope import Report
+
+# Which cells have a receipt.
+OFF, DETERMINISTIC, ALL = MODES = ("off", "deterministic", "all")
+
+
+class Receipts:
+    """Makes the receipt of each cell that has one.
+
+    Args:
+        shell: the session's.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """No cell has begun."""
+        self._shell = shell
+        self._mode = OFF
+        self._bound: dict[str, int] | None = None
+        self._states: Mapping[str, bytes] = {}
+        self._figures: StableFigures | None = None
+
+    def begin(self, mode: str) -> None:
+        """A cell begins, and this is now the mode."""
+        self._mode = mode
+        self._bound = None
+        if mode != OFF and self._figures is None:
+            from repro_magic.proof.figures import StableFigures  # noqa: PLC0415 - with the first cell, not with loading
+
+            self._figures = StableFigures()
+            self._figures.open()
+        elif mode == OFF:
+            self.close()
+        if mode == ALL:
+            self.look()
+
+    def look(self) -> None:
+        """See what the names are bound to and which state the generators are in: the cell's own code begins."""
+        if self._mode == OFF:
+            return
+        try:
+            self._bound, self._states = bindings(self._shell.user_ns), states()
+        except Exception:  # noqa: BLE001 - a plug-in's generator: the cell has no receipt, and runs
+            self._bound = None
+
+    def close(self) -> None:
+        """Figures come out as they did before."""
+        if self._figures is not None:
+            self._figures.close()
+            self._figures = None
+
+    def of(
+        self,
+        result: ExecutionResult | None,
+        reports: Sequence[Report],
+        findings: Sequence[Finding],
+        is_own: Callable[[str], bool],
+    ) -> dict[str, Any] | None:
+        """The receipt of the cell that has just run; None if it is to have none, or was interrupted.
+
+        Args:
+            result: IPython's.
+            reports: its deterministic scopes, the first of which it is about.
+            findings: the flagged ops that ran.
+            is_own: whether a file is the cell.
+        """
+        raw = getattr(getattr(result, "info", None), "raw_cell", None)
+        if self._bound is None or raw is None or result is None or not (reports or self._mode == ALL):
+            return None
+        error = result.error_before_exec or result.error_in_exec
+        if isinstance(error, KeyboardInterrupt):
+            return None
+        from repro_magic.proof.probe import users_names  # noqa: PLC0415 - as above
+        from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
+
+        names = dict(users_names())
+        everything = self._shell.user_ns
+        found = reached(self._shell.transform_cell(raw), everything, self._bound)
+        facts = Facts(
+            source=raw,
+            names={name: names[name] for name in found if name in names},
+            result=[] if result.result is None else [result.result],
+            switches=_switches(reports),
+            moved=self._moved(),
+            findings=findings or [one for report in reports for one in report.findings],
+            is_own=is_own,
+            error=None if error is None else type(error).__name__,
+        )
+        if reports:
+            facts.name, facts.seed, facts.strict = reports[0].name, reports[0].seed, reports[0].strict
+        try:
+            return receipt(facts, is_waiting)
+        except StoppedError:
+            return None
+
+    def _moved(self) -> dict[str, tuple[bytes, bytes]]:
+        return {
+            key: (self._states[key], after)
+            for key, after in states().items()
+            if key in self._states and self._states[key] != after
+        }
+
+
+def _switches(reports: Sequence[Report]) -> dict[str, str]:
+    """What the scope set; in an ordinary cell, the settings that a fresh process has otherwise."""
+    if reports:
+        return {change.switch.name: change.switch.value_in_words(change.during) for change in reports[0].changes}
+    held = ((setting, setting.read()) for setting in SETTINGS if setting.default is not None)
+    return {
+        setting.switch.name: value_in_words(value)
+        for setting, value in held
+        if value is not None and value != setting.default
+    }

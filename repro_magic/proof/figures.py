@@ -1,0 +1,85 @@
+"""Matplotlib's SVG and PDF figures, byte for byte the same in each run.
+
+An SVG's ids come from a random salt, and both formats hold the date. While `StableFigures` is open both are fixed, also
+for `savefig`, unless the user gave a salt or a date. PNGs hold neither.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from repro_magic.importing import Waiting, when_imported
+
+_SALT = "repro_magic"
+
+
+@dataclass(frozen=True)
+class _Format:
+    """Where a format is written, and what its date is called."""
+
+    module: str
+    canvas: str
+    method: str
+    date: str
+
+
+_FORMATS = (
+    _Format("matplotlib.backends.backend_svg", "FigureCanvasSVG", "print_svg", "Date"),
+    _Format("matplotlib.backends.backend_pdf", "FigureCanvasPdf", "print_pdf", "CreationDate"),
+)
+
+
+@dataclass
+class StableFigures:
+    """From `open` to `close` figures come out without salt and date; Matplotlib may be imported later.
+
+    Example:
+        >>> figures = StableFigures()
+        >>> figures.open()
+        >>> figures.close()
+    """
+
+    _waiting: list[Waiting] = field(default_factory=list)
+    _undo: list[Callable[[], object]] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Begin; a second time changes nothing."""
+        if not self._waiting:
+            self._waiting = [when_imported(one.module, functools.partial(self._wrap, one)) for one in _FORMATS]
+
+    def close(self) -> None:
+        """End: Matplotlib is as it was."""
+        for waiting in self._waiting:
+            waiting.cancel()
+        self._waiting.clear()
+        while self._undo:
+            self._undo.pop()()
+
+    def _wrap(self, one: _Format) -> None:
+        canvas = getattr(sys.modules[one.module], one.canvas)
+        original = getattr(canvas, one.method)
+
+        @functools.wraps(original)  # Matplotlib looks at the signature
+        def stable(canvas: object, filename: object, *, metadata: dict[str, Any] | None = None, **named: Any) -> Any:  # noqa: ANN401
+            with _salted():
+                return original(canvas, filename, metadata={one.date: None, **(metadata or {})}, **named)
+
+        setattr(canvas, one.method, stable)
+
+        def restore() -> None:
+            if vars(canvas).get(one.method) is stable:
+                setattr(canvas, one.method, original)
+
+        self._undo.append(restore)
+
+
+def _salted() -> Any:  # noqa: ANN401 - a context manager of Matplotlib's
+    matplotlib = sys.modules["matplotlib"]
+    if matplotlib.rcParams["svg.hashsalt"] is not None:
+        return nullcontext()
+    return matplotlib.rc_context({"svg.hashsalt": _SALT})

@@ -1,0 +1,93 @@
+"""Which of the notebook's names a cell can reach: those that it reads or writes, itself or in a function of its own.
+
+`train(model)` assigns nothing and changes `model`. So what counts is every name that stands in the cell, or in a
+function or class of the notebook that it reaches; and every name that is bound to another object afterwards, by
+whatever means.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
+
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] | None = None) -> list[str]:
+    """The names that a cell reaches, sorted.
+
+    Args:
+        source: the cell as Python (its magics transformed). What is no Python reaches nothing by itself.
+        names: the notebook's names after the cell, with what they hold.
+        before: `bindings` before the cell; None if these are not known.
+
+    Example:
+        >>> reached("y = x + 1", {"x": 1, "y": 2, "z": 3})
+        ['x', 'y']
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.Module([], [])
+    waiting = list(_words(tree))
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in names:
+            continue
+        found.add(name)
+        waiting += _of_code(names[name])
+    if before is not None:
+        found.update(name for name, value in names.items() if before.get(name) != id(value))
+    return sorted(found)
+
+
+def bindings(names: Mapping[str, object]) -> dict[str, int]:
+    """Which object each name is bound to."""
+    return {name: id(value) for name, value in names.items()}
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Names in the code, and words in its texts: a magic's line, and what is evaluated, are texts by now."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        elif isinstance(node, ast.Call) and _is_evaluated(node.func):
+            for argument in node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield from _NAME.findall(argument.value)
+
+
+def _is_evaluated(function: ast.expr) -> bool:
+    """Whether a call's texts are code: `exec`, `eval`, and the calls that magics become."""
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    return name in {"exec", "eval", "run_line_magic", "run_cell_magic", "system", "getoutput"}
+
+
+def _of_code(value: object) -> Iterator[str]:
+    """The names in a function's or class's code, if it is the notebook's."""
+    if isinstance(value, type) and value.__module__ == "__main__":
+        for part in vars(value).values():
+            yield from _of_code(getattr(part, "__func__", part))
+        return
+    while hasattr(value, "__wrapped__"):  # decorated
+        value = value.__wrapped__
+    if isinstance(value, FunctionType) and value.__module__ == "__main__":
+        yield from _names_of(value.__code__)
+    elif not isinstance(value, type) and type(value).__module__ == "__main__":
+        yield from _of_code(type(value))  # an object of the notebook's: its methods may reach more
+
+
+def _names_of(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_of(constant)

@@ -1,0 +1,353 @@
+"""What is recorded of a notebook, in its outputs or in a file beside it, and a fresh run compared with that."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
+from repro_magic.proof import environment as environments
+from repro_magic.proof import runner
+from repro_magic.proof.compare import comparable, different, first_line, output
+from repro_magic.proof.distance import SAME_BITS, Tolerance
+from repro_magic.proof.environment import Environment
+from repro_magic.proof.noise import normalised
+from repro_magic.proof.receipt import MIME, digest_of_source
+from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.shown import shown
+from repro_magic.proof.verdict import Against, CellVerdict, NotebookVerdict, Outcome, Part
+
+SIDECAR = "repro-magic.sidecar.v1"
+_FRESH = "the fresh run"
+_SIDES = {Against.RECORDED: ("the record", _FRESH), Against.SESSION: ("the session", _FRESH)}
+# Nobody's receipt is that long; a forged one might be.
+_LARGEST_RECEIPT, _LARGEST_SIDECAR = 8 << 20, 256 << 20
+_MOST_NAMES = 8
+_ANY_RECEIPT = re.compile(r"application/vnd\.repro-magic\.receipt\.(v\d+)\+json")
+
+
+@dataclass(frozen=True)
+class RecordedCell:
+    """What is recorded of one code cell.
+
+    Attributes:
+        source: the digest of its text.
+        values: name -> its digest and what it is; None if no values are recorded.
+        generators: those that moved, before and after; None if that is not recorded.
+        texts: what it showed, by name; None if only digests are recorded.
+        digests: the same as digests of the texts without noise; None if it is not recorded either.
+    """
+
+    source: str
+    values: Mapping[str, Mapping[str, Any]] | None
+    generators: Mapping[str, Any] | None = None
+    texts: Mapping[str, str] | None = None
+    digests: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is recorded of a notebook.
+
+    Attributes:
+        cells: its code cells, in order.
+        environment: where it was recorded; None if that is not known.
+        is_sidecar: whether it comes from the file beside the notebook.
+        against: what it is called.
+        notes: what has to be said of it.
+    """
+
+    cells: Sequence[RecordedCell]
+    environment: Environment | None = None
+    is_sidecar: bool = False
+    against: Against = Against.RECORDED
+    notes: Sequence[str] = ()
+
+
+def sidecar_of(path: Path) -> Path:
+    """The file beside a notebook.
+
+    Example:
+        >>> sidecar_of(Path("study.ipynb")).name
+        'study.repro.json'
+    """
+    return path.with_name(f"{path.stem}.repro.json")
+
+
+def sidecar(run: Run) -> str:
+    """A run as the text of a sidecar."""
+    cells = [
+        {
+            "source": digest_of_source(cell.source),
+            "values": {name: _plain(value) for name, value in sorted(cell.changed.items())},
+            "shown": {name: _digest_of_text(text) for name, text in shown(cell.outputs).items()},
+        }
+        for cell in run.cells
+    ]
+    return json.dumps({"schema": SIDECAR, "environment": run.environment, "cells": cells}, indent=1) + "\n"
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if name != "distance"}
+
+
+def _digest_of_text(text: str) -> str:
+    return blake3(normalised(text).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def of(path: Path) -> Record:
+    """What is recorded of a notebook: its receipts and outputs; if it has no receipts, the sidecar, if there is one.
+
+    Raises:
+        NotRunnableError: nothing is recorded, or it cannot be read; the message says what to do.
+    """
+    notebook = runner.read(path)
+    cells = [_recorded_cell(cell, number) for number, cell in enumerate(runner.code_cells(notebook), start=1)]
+    beside = sidecar_of(path)
+    if not any(cell.values is not None for cell in cells) and beside.exists():
+        return _read_sidecar(beside)
+    if not any(cell.values is not None or cell.texts for cell in cells):
+        raise NotRunnableError(
+            f"nothing is recorded of {path}: run it with the extension and save it, or write a sidecar with "
+            f"repro-magic verify --sidecar"
+        )
+    return Record(cells, _environment(cell.outputs for cell in runner.code_cells(notebook)))
+
+
+def of_session(
+    cells: Sequence[tuple[str, Mapping[str, Any] | None]], held: Mapping[str, Mapping[str, Any]], fresh: Run
+) -> Record:
+    """What a running session has to be compared with its own replay: receipts, and what its names hold in the end.
+
+    Args:
+        cells: source and receipt, if it has one, of each cell that ran.
+        held: name -> its digest and what it is, in the end.
+        fresh: the replay. A name is the affair of the cell that changed it last there.
+    """
+    last = {name: number for number, cell in enumerate(fresh.cells) for name in cell.changed}
+    values: list[dict[str, Mapping[str, Any]]] = [dict((receipt or {}).get("values", {})) for _, receipt in cells]
+    for name, number in last.items():
+        if name in held:
+            values[number][name] = held[name]
+    recorded = [
+        RecordedCell(digest_of_source(source), found, (receipt or {}).get("generators"))
+        for (source, receipt), found in zip(cells, values, strict=True)
+    ]
+    lost = [name for name in held if name not in last]
+    told = f"No cell of this session makes {', '.join(sorted(lost)[:_MOST_NAMES])}: a replay cannot either."
+    return Record(recorded, against=Against.SESSION, notes=[told] if lost and not fresh.error else [])
+
+
+def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nbformat's node
+    found: Mapping[str, Any] | None = None
+    for one in cell.get("outputs", []):
+        for mime, data in one.get("data", {}).items():
+            version = _ANY_RECEIPT.fullmatch(mime)
+            if version:
+                if mime != MIME:
+                    raise NotRunnableError(
+                        f"cell {number} has a receipt of {version[1]}: update repro_magic to read it"
+                    )
+                found = checked(data, "receipt.v1", f"the receipt of cell {number}", _LARGEST_RECEIPT)
+    return RecordedCell(
+        digest_of_source(cell.source),
+        None if found is None else found["values"],
+        None if found is None else found["generators"],
+        shown(cell.get("outputs", [])),
+    )
+
+
+def _environment(outputs_of_cells: Any) -> Environment | None:  # noqa: ANN401 - nbformat's nodes
+    cells = [{"outputs": [dict(one) for one in outputs]} for outputs in outputs_of_cells]
+    found = environments.recorded({"cells": cells})
+    try:
+        return None if found is None else environments.checked(found)
+    except InvalidEnvironmentError as error:
+        raise NotRunnableError(f"the recorded environment: {error}") from None
+
+
+def _read_sidecar(path: Path) -> Record:
+    try:
+        if path.stat().st_size > _LARGEST_SIDECAR:
+            raise NotRunnableError(f"{path} is too large to be a sidecar")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotRunnableError(f"{path} cannot be read: {error}") from None
+    checked(found, "sidecar.v1", str(path), _LARGEST_SIDECAR)
+    cells = [RecordedCell(cell["source"], cell["values"], digests=cell["shown"]) for cell in found["cells"]]
+    try:
+        return Record(cells, environments.checked(found["environment"]), is_sidecar=True)
+    except InvalidEnvironmentError as error:
+        raise NotRunnableError(f"{path}: {error}") from None
+
+
+def checked(found: Any, schema: str, what: str, largest: int) -> dict[str, Any]:  # noqa: ANN401 - anybody's JSON
+    """`found`, if it keeps to a published schema.
+
+    Raises:
+        NotRunnableError: it does not; the message says where.
+    """
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.3 s that only this needs
+
+    if len(json.dumps(found, default=str)) > largest:
+        raise NotRunnableError(f"{what} is too large to be one")
+    name = found.get("schema") if isinstance(found, dict) else None
+    expected = f"repro-magic.{schema}"
+    if isinstance(name, str) and name != expected and name.startswith(expected[:-1]):
+        raise NotRunnableError(f"{what} is of {name}, and this release reads {expected}: update repro_magic")
+    wrong = best_match(_validator(schema).iter_errors(found))
+    if wrong is not None:
+        raise NotRunnableError(f"{what} is not valid: {str(wrong.message)[:200]} (at {wrong.json_path[:80]})")
+    return dict(found)
+
+
+@cache
+def _validator(schema: str) -> Any:  # noqa: ANN401 - jsonschema carries no types
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
+    from referencing import Registry, Resource  # noqa: PLC0415
+
+    receipts = _schema("receipt.v1")
+    registry: Any = Registry().with_resource(receipts["$id"], Resource.from_contents(receipts))
+    return Draft202012Validator(_schema(schema), registry=registry)
+
+
+def _schema(name: str) -> dict[str, Any]:
+    text = resources.files("repro_magic.proof").joinpath("schemas", f"{name}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_BITS) -> NotebookVerdict:
+    """The verdict on a notebook: a fresh run against what is recorded.
+
+    Args:
+        path: as it is to be told.
+        record: what is recorded.
+        fresh: the run.
+        tolerance: what counts as close: only what is shown can be, for of values the digests are recorded.
+    """
+    twins = _aligned(record.cells, [digest_of_source(cell.source) for cell in fresh.cells])
+    held: dict[str, Mapping[str, Any]] = {}
+    cells = []
+    for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
+        held.update(cell.changed)
+        for name in cell.gone:
+            held.pop(name, None)
+        cells.append(_cell(number, cell, recorded, held, tolerance, _SIDES[record.against]))
+    differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(fresh.error)
+    return NotebookVerdict(
+        path,
+        1,
+        0 if differs else 1,
+        cells,
+        fresh.error,
+        record.against,
+        _environments_apart(record, fresh),
+        [*record.notes, *_notes(record, len(twins) - twins.count(None))],
+    )
+
+
+def _aligned(cells: Sequence[RecordedCell], fresh: Sequence[str]) -> list[RecordedCell | None]:
+    """For each fresh cell the recorded one with the same text, in the same order."""
+    found: list[RecordedCell | None] = [None] * len(fresh)
+    matcher = difflib.SequenceMatcher(a=[cell.source for cell in cells], b=list(fresh), autojunk=False)
+    for block in matcher.get_matching_blocks():
+        for place in range(block.size):
+            found[block.b + place] = cells[block.a + place]
+    return found
+
+
+def _cell(
+    number: int,
+    cell: CellRun,
+    recorded: RecordedCell | None,
+    held: Mapping[str, Mapping[str, Any]],
+    tolerance: Tolerance,
+    sides: tuple[str, str],
+) -> CellVerdict:
+    line = first_line(cell.source)
+    if cell.error:
+        return CellVerdict(number, line, [], [Part("error", Outcome.FAILED, cell.error)], cell.source)
+    if recorded is None:
+        why = "nothing is recorded of this cell: it was added or changed"
+        return CellVerdict(number, line, [Part("source", Outcome.NOT_COMPARABLE, why)], [], cell.source)
+    values = [_value(name, value, held.get(name), sides) for name, value in (recorded.values or {}).items()]
+    return CellVerdict(
+        number, line, [*values, *_generators(recorded, cell, sides)], _outputs(recorded, cell, tolerance), cell.source
+    )
+
+
+def _value(name: str, recorded: Mapping[str, Any], found: Mapping[str, Any] | None, sides: tuple[str, str]) -> Part:
+    if found is None:
+        return Part(name, Outcome.DIFFERS, f"it is not there in {_FRESH}")
+    if recorded["hex"] != found["hex"]:
+        return different(name, recorded, found, sides)
+    return comparable(name, found)
+
+
+def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -> list[Part]:
+    fresh = next((one["data"][MIME] for one in cell.outputs if MIME in one.get("data", {})), None)
+    if recorded.generators is None or fresh is None:
+        return []
+    parts = []
+    for key in dict.fromkeys((*recorded.generators, *fresh["generators"])):
+        one, other = recorded.generators.get(key), fresh["generators"].get(key)
+        if one is None or other is None:
+            why = f"it moved in {sides[0 if other is None else 1]} only"
+            parts.append(Part(f"generator {key}", Outcome.DIFFERS, why))
+        elif one["before"] != other["before"]:
+            why = "it was in another state before the cell, so what was drawn cannot be the same"
+            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))
+        elif one != other:
+            parts.append(Part(f"generator {key}", Outcome.DIFFERS, "from the same state it came to another"))
+    return parts
+
+
+def _outputs(recorded: RecordedCell, cell: CellRun, tolerance: Tolerance) -> list[Part]:
+    fresh = shown(cell.outputs)
+    if recorded.texts is not None:
+        names = dict.fromkeys((*recorded.texts, *fresh))
+        return [
+            output(name, [recorded.texts.get(name), fresh.get(name)], tolerance, _SIDES[Against.RECORDED])
+            for name in names
+        ]
+    if recorded.digests is None:
+        return []
+    digests = {name: _digest_of_text(text) for name, text in fresh.items()}
+    return [
+        Part(name, Outcome.SAME)
+        if recorded.digests.get(name) == digests.get(name)
+        else Part(name, Outcome.DIFFERS, "it is not what is recorded")
+        for name in dict.fromkeys((*recorded.digests, *digests))
+    ]
+
+
+def _environments_apart(record: Record, fresh: Run) -> list[environments.Difference]:
+    """How the environments differ, each taken at the same moment: by `%repro_env` in its cell, or at the end."""
+    here = fresh.environment if record.is_sidecar else _environment(cell.outputs for cell in fresh.cells)
+    if record.environment is None or here is None:
+        return []
+    return environments.differences(record.environment, here)
+
+
+def _notes(record: Record, matched: int) -> list[str]:
+    if record.against is Against.SESSION:
+        return []
+    notes = []
+    if not any(cell.values is not None for cell in record.cells):
+        notes.append("No values are recorded: only what the notebook shows was compared.")
+    lost = len(record.cells) - matched
+    if lost:
+        notes.append(f"{lost} recorded {'cell is' if lost == 1 else 'cells are'} not in the notebook any more.")
+    if record.environment is None:
+        notes.append("No environment is recorded: %repro_env in a cell of the notebook records it.")
+    return notes
