@@ -148,17 +148,23 @@ class Replay:
         return {"text/plain": told, "text/html": f"<div>{told} {bar}</div>"}
 
 
-def cells_of(history: Sequence[str], receipts: Mapping[int, Mapping[str, Any]], failed: set[int]) -> list[Ran]:
+def cells_of(
+    history: Sequence[str], receipts: Mapping[int, Mapping[str, Any]], failed: set[int], present: int
+) -> list[Ran]:
     """The cells of a session's history, in the order in which they ran, without the lines that ask for a replay.
 
     Args:
         history: IPython's, by number.
         receipts: number -> the cell's receipt.
         failed: the numbers of those that ended with an error.
+        present: the number of the cell that asks: what stands below the line that asks has not run yet.
 
     Example:
-        >>> [ran.source for ran in cells_of(["", "x = 1", "%repro_verify --wait"], {}, set())]
-        ['x = 1']
+        >>> [ran.source for ran in cells_of(["", "x = 1", "y = 2\\n%repro_verify\\nz = 3"], {}, set(), 2)]
+        ['x = 1', 'y = 2\\n']
     """
-    sources = ((number, _ASKS.sub("", source)) for number, source in enumerate(history))
+    sources = (
+        (number, _ASKS.split(source)[0] if number == present else _ASKS.sub("", source))
+        for number, source in enumerate(history[: present + 1])
+    )
     return [Ran(number, source, receipts.get(number), number in failed) for number, source in sources if source.strip()]

@@ -396,7 +396,7 @@ class Session:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager.input_hist_raw
-        cells = cells_of(history, self._of_cells, self._failed)
+        cells = cells_of(history, self._of_cells, self._failed, self._shell.execution_count)
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         replay = Replay(cells, probe.held(), arguments.timeout)

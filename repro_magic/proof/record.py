@@ -73,6 +73,14 @@ class Record:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """On what terms cells are compared: what is close, and what both sides are called."""
+
+    tolerance: Tolerance
+    sides: tuple[str, str]
+
+
 def sidecar_of(path: Path) -> Path:
     """The file beside a notebook.
 
@@ -237,12 +245,13 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
     """
     twins = _aligned(record.cells, [digest_of_source(cell.source) for cell in fresh.cells])
     held: dict[str, Mapping[str, Any]] = {}
+    terms = _Terms(tolerance, _SIDES[record.against])
     cells = []
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
         held.update(cell.changed)
         for name in cell.gone:
             held.pop(name, None)
-        cells.append(_cell(number, cell, recorded, held, tolerance, _SIDES[record.against]))
+        cells.append(_cell(number, cell, recorded, held, terms))
     differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(fresh.error)
     return NotebookVerdict(
         path,
@@ -271,8 +280,7 @@ def _cell(
     cell: CellRun,
     recorded: RecordedCell | None,
     held: Mapping[str, Mapping[str, Any]],
-    tolerance: Tolerance,
-    sides: tuple[str, str],
+    terms: _Terms,
 ) -> CellVerdict:
     line = first_line(cell.source)
     if cell.error:
@@ -280,9 +288,9 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added or changed"
         return CellVerdict(number, line, [Part("source", Outcome.NOT_COMPARABLE, why)], [], cell.source)
-    values = [_value(name, value, held.get(name), sides) for name, value in (recorded.values or {}).items()]
+    values = [_value(name, value, held.get(name), terms.sides) for name, value in (recorded.values or {}).items()]
     return CellVerdict(
-        number, line, [*values, *_generators(recorded, cell, sides)], _outputs(recorded, cell, tolerance), cell.source
+        number, line, [*values, *_generators(recorded, cell, terms.sides)], _outputs(recorded, cell, terms), cell.source
     )
 
 
@@ -312,7 +320,7 @@ def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -
     return parts
 
 
-def _outputs(recorded: RecordedCell, cell: CellRun, tolerance: Tolerance) -> list[Part]:
+def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]:
     fresh = shown(cell.outputs)
     if recorded.texts is not None:
         names = dict.fromkeys((*recorded.texts, *fresh))
