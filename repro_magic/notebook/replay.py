@@ -160,8 +160,8 @@ def cells_of(
         present: the number of the cell that asks: what stands below the line that asks has not run yet.
 
     Example:
-        >>> [ran.source for ran in cells_of(["", "x = 1", "y = 2\\n%repro_verify\\nz = 3"], {}, set(), 2)]
-        ['x = 1', 'y = 2\\n']
+        >>> [ran.source for ran in cells_of(["", "x = 1", "%repro_verify --wait"], {}, set(), 2)]
+        ['x = 1']
     """
     sources = (
         (number, _ASKS.split(source)[0] if number == present else _ASKS.sub("", source))

@@ -325,8 +325,7 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
     if recorded.texts is not None:
         names = dict.fromkeys((*recorded.texts, *fresh))
         return [
-            output(name, [recorded.texts.get(name), fresh.get(name)], tolerance, _SIDES[Against.RECORDED])
-            for name in names
+            output(name, [recorded.texts.get(name), fresh.get(name)], terms.tolerance, terms.sides) for name in names
         ]
     if recorded.digests is None:
         return []

@@ -48,7 +48,11 @@ _LOOKS: Mapping[Outcome, _Look] = {
     Outcome.FAILED: _Look("✗", "It ended with an error."),
 }
 _BAD = (Outcome.DIFFERS, Outcome.FAILED)
-_COMPARED = {Against.RUNS: "compared with each other", Against.RECORDED: "compared with the recorded results"}
+_COMPARED = {
+    Against.RUNS: "compared with each other",
+    Against.RECORDED: "compared with the recorded results",
+    Against.SESSION: "compared with the running session",
+}
 
 # Controls, lone surrogates, what turns the direction of text around, and what is no character: all that would break
 # the encoding or show something other than what is there. Tabs and line feeds stay.
