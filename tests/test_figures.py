@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -22,7 +23,7 @@ def stable() -> Iterator[StableFigures]:
     figures.close()
 
 
-def saved(kind: str, **named: object) -> bytes:
+def saved(kind: str, **named: Any) -> bytes:
     figure = Figure()
     figure.subplots().plot([1, 2, 3], [3, 1, 2], clip_on=True)
     written = io.BytesIO()

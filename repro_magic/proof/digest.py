@@ -87,7 +87,7 @@ def digest(value: object) -> Digest:
     """
     bits = _at_once(value)
     bits, gaps = _walked(value) if bits is None else (bits, ())
-    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    dtype, shape = _told_by(value, "dtype"), _told_by(value, "shape")
     is_shaped = isinstance(shape, tuple) and {*map(type, shape)} <= {int}  # a nested tensor's has symbols
     return Digest(
         blake3(bits).hexdigest(),
@@ -96,6 +96,13 @@ def digest(value: object) -> Digest:
         tuple(shape) if is_shaped else None,  # type: ignore[arg-type]
         gaps,
     )
+
+
+def _told_by(value: object, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - a property of somebody else's class
+        return None
 
 
 def _at_once(value: object) -> bytes | None:

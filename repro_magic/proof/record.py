@@ -252,16 +252,18 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         for name in cell.gone:
             held.pop(name, None)
         cells.append(_cell(number, cell, recorded, held, terms))
-    differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(fresh.error)
+    matched = len(twins) - twins.count(None)
+    error = fresh.error or ("" if matched else "no cell of the notebook is recorded as it is now")
+    differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(error)
     return NotebookVerdict(
         path,
         1,
         0 if differs else 1,
         cells,
-        fresh.error,
+        error,
         record.against,
         _environments_apart(record, fresh),
-        [*record.notes, *_notes(record, len(twins) - twins.count(None))],
+        [*record.notes, *_notes(record, matched)],
     )
 
 
