@@ -93,7 +93,7 @@ def digest(value: object) -> Digest:
         blake3(bits).hexdigest(),
         kind_of(value),
         None if dtype is None else str(dtype),
-        tuple(shape) if is_shaped else None,  # type: ignore[arg-type]
+        tuple(shape) if is_shaped else None,
         gaps,
     )
 

@@ -167,7 +167,7 @@ def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nb
                     )
                 found = checked(data, "receipt.v1", f"the receipt of cell {number}", _LARGEST_RECEIPT)
     return RecordedCell(
-        digest_of_source(cell.source),
+        digest_of_source(cell.source) if found is None else found["source"],
         None if found is None else found["values"],
         None if found is None else found["generators"],
         shown(cell.get("outputs", [])),
@@ -352,8 +352,12 @@ def _notes(record: Record, matched: int) -> list[str]:
     if record.against is Against.SESSION:
         return []
     notes = []
-    if not any(cell.values is not None for cell in record.cells):
+    without = sum(cell.values is None for cell in record.cells)
+    if without == len(record.cells):
         notes.append("No values are recorded: only what the notebook shows was compared.")
+    elif without:
+        cells = "1 cell" if without == 1 else f"{without} cells"
+        notes.append(f"Of {cells} no values are recorded: only what they show was compared.")
     lost = len(record.cells) - matched
     if lost:
         notes.append(f"{lost} recorded {'cell is' if lost == 1 else 'cells are'} not in the notebook any more.")
