@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import IPython
 import nbformat
 import pytest
 
@@ -59,6 +60,17 @@ def test_the_quickstart_is_committed_with_its_outputs() -> None:
     assert "[2m" not in str(notebook), "no escape codes"
 
 
+@pytest.mark.kernel
+@pytest.mark.skipif(IPython.version_info < (8,), reason="the outputs that nbval compares were made with a newer one")
+@pytest.mark.parametrize("tool", ["--nbval", "--nbmake"])
+def test_others_tools_find_it_green(tmp_path: Path, tool: str) -> None:
+    """Cells whose text names cells by their number are tagged for nbval, which runs all of them as number 1."""
+    shutil.copy(QUICKSTART, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", tool, QUICKSTART.name, "--rootdir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _notebook(path: Path, *sources: str) -> Path:
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
     return path
@@ -89,15 +101,17 @@ def test_a_missing_notebook_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_repo2docker_accepts_the_binder_folder(tmp_path: Path) -> None:
-    """GIVEN binder/ WHEN repo2docker plans the image THEN it takes environment, postBuild and start from there."""
+    """GIVEN binder/ WHEN repo2docker plans the image THEN it takes requirements, Python and start from there."""
     pytest.importorskip("repo2docker", reason="repo2docker does not run on Windows")
     shutil.copytree(ROOT / "binder", tmp_path / "binder")
     command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     planned = done.stdout + done.stderr
     assert done.returncode == 0, planned
-    for part in ("python=3.11", '--file "binder/environment.yml"', "./binder/postBuild", "/binder/start"):
+    for part in ("python=3.11", '-r "binder/requirements.txt"', "/binder/start"):
         assert part in planned
+    copied, installed = planned.index(" src/ ${REPO_DIR}/"), planned.index('-r "binder/requirements')
+    assert copied < installed, "the package itself is one of the requirements"
 
 
 def test_the_binder_start_script_sets_what_python_reads_at_its_start() -> None:

@@ -1,0 +1,500 @@
+"""What others need to run a notebook: planned from an environment, and written whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from repro_magic.exceptions import ReproError, ShareError
+from repro_magic.proof import share
+from repro_magic.proof.environment import environment
+from repro_magic.views.share import shared
+
+HERE = environment()
+SECRET = "ghp_secret"  # noqa: S105 - what must not be told
+
+
+def made_of(**sections: dict[str, str]) -> dict[str, Any]:
+    """An environment of Linux and a CPU, with these sections."""
+    plain = {
+        "accelerators": {},
+        "cpu": {"machine": "x86_64", "model": "Some CPU"},
+        "threads": {"cores": "8", "of one op": "4"},
+        "variables": {},
+        "python": {"version": "3.12.4", "implementation": "CPython", "string hashes": "random"},
+        "packages": {"numpy": "2.1.0", "torch": "2.9.0+cpu"},
+        "system": {"name": "Linux"},
+    }
+    return copy.deepcopy(HERE) | plain | sections
+
+
+def notebook_in(folder: Path, name: str = "study.ipynb", source: str = "import numpy, torch") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), folder / name)
+    return folder / name
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)  # noqa: S607
+
+
+def planned(path: Path, **sections: dict[str, str]) -> share.Plan:
+    return share.plan(path, made_of(**sections), "{}\n")
+
+
+def requirements(plan: share.Plan) -> list[str]:
+    return plan.files["binder/requirements.txt"].text.splitlines()
+
+
+def told(plan: share.Plan) -> str:
+    return "\n".join(plan.notes)
+
+
+def everything(plan: share.Plan) -> str:
+    return "\n".join([*plan.files, *(file.text for file in plan.files.values()), plan.badge, *plan.notes])
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All that is in a folder, hidden files too."""
+    found = sorted(folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that installs a distribution which is only its metadata."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def one(name: str, source: dict[str, Any] | str | None, version: str = "1.0", installer: str = "pip") -> None:
+        folder = site / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (folder / "INSTALLER").write_text(f"{installer}\n")
+        if source is not None:
+            (folder / "direct_url.json").write_text(source if isinstance(source, str) else json.dumps(source))
+
+    return one
+
+
+# What is planned
+
+
+def test_what_ran_is_pinned_and_cpu_wheels_are_taken(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path), packages={"torch": "2.9.0+cu128", "NumPy": "2.1.0", "a.b-c_d": "1!2.0rc1"})
+    lines = [line for line in requirements(plan) if not line.startswith("#")]
+    assert lines[:4] == [
+        "--extra-index-url https://download.pytorch.org/whl/cpu",
+        "a.b-c_d==1!2.0rc1",
+        "NumPy==2.1.0",
+        "torch==2.9.0",
+    ]
+    assert "torch 2.9.0+cu128 ran; Binder gets the CPU build of 2.9.0." in told(plan)
+    assert plan.files["binder/runtime.txt"].text == "python-3.12\n"
+    assert plan.files["study.repro.json"].text == "{}\n"
+
+
+def test_without_torch_there_is_no_index_of_its_wheels(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path), packages={"numpy": "2.1.0"})
+    assert "download.pytorch.org" not in everything(plan)
+
+
+def test_a_nightly_release_comes_from_its_own_index(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path), packages={"torch": "2.10.0.dev20251001+cpu"})
+    assert "--extra-index-url https://download.pytorch.org/whl/nightly/cpu" in requirements(plan)
+
+
+def test_a_build_of_its_own_is_told(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path), packages={"torch": "2.6.0a0+ecf3bae40a.nv25.01"})
+    assert "torch==2.6.0a0" in requirements(plan)
+    assert "a build of its own" in told(plan)
+
+
+def test_the_kernel_and_what_needs_a_gpu_are_left_out(tmp_path: Path) -> None:
+    packages = {
+        "ipykernel": "7.0",
+        "jupyter_client": "8.6",
+        "nvidia-cublas-cu12": "12.8",
+        "triton": "3.5",
+        "rich": "15",
+    }
+    plan = planned(notebook_in(tmp_path), packages=packages)
+    pinned = [line for line in requirements(plan) if "==" in line]
+    assert [line for line in pinned if not line.startswith("repro-magic")] == ["rich==15"]
+    assert "Left out, for they do not work there: nvidia-cublas-cu12, triton." in told(plan)
+
+
+@pytest.mark.parametrize("packages", [{"numpy\nevil": "1.0"}, {"numpy": "1.0 --index-url https://evil"}, {"-e": "1"}])
+def test_what_is_no_requirement_is_refused(tmp_path: Path, packages: dict[str, str]) -> None:
+    with pytest.raises(ShareError, match="cannot be pinned"):
+        planned(notebook_in(tmp_path), packages=packages)
+
+
+def test_what_proves_is_always_among_the_requirements(tmp_path: Path) -> None:
+    assert any("repro-magic" in line for line in requirements(planned(notebook_in(tmp_path)))[3:])
+
+
+@pytest.mark.parametrize("editable", [True, False])
+def test_a_distribution_of_the_notebooks_repository_is_installed_from_it(
+    tmp_path: Path, install: Any, *, editable: bool
+) -> None:
+    root = tmp_path / "my repository"
+    (root / ".git").mkdir(parents=True)
+    install("ours", {"url": root.as_uri(), "dir_info": {"editable": editable}})
+    install("sub", {"url": (root / "packages" / "sub").as_uri(), "dir_info": {"editable": editable}})
+    # Python cannot tell the modules of an editable distribution, so an environment does not name it.
+    packages = {} if editable else {"ours": "1.0", "sub": "1.0"}
+    plan = planned(notebook_in(root / "notebooks"), packages=packages)
+    assert [line for line in requirements(plan) if line.startswith(".")] == [".", "./packages/sub"]
+    assert "ours" not in told(plan)
+
+
+def test_another_local_folder_is_told_and_its_path_is_not(tmp_path: Path, install: Any) -> None:
+    elsewhere = tmp_path / "secret place"
+    install("theirs", {"url": elsewhere.as_uri(), "dir_info": {}})
+    plan = planned(notebook_in(tmp_path / "here"), packages={"theirs": "1.0"})
+    assert "# theirs 1.0: installed from a local folder" in requirements(plan)
+    assert "theirs 1.0 is installed from a local folder: others cannot get it." in told(plan)
+    assert "secret" not in everything(plan)
+
+
+def test_an_editable_distribution_elsewhere_counts_if_the_notebook_imports_it(
+    tmp_path: Path, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("named", "unnamed"):
+        (tmp_path / name / "src" / f"{name}_module").mkdir(parents=True)
+        (tmp_path / name / "src" / f"{name}_module" / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path / name / "src"))
+        install(name, {"url": (tmp_path / name).as_uri(), "dir_info": {"editable": True}})
+    source = "import numpy as np, named_module.part as part  # unnamed_module\n%matplotlib inline"
+    plan = planned(notebook_in(tmp_path / "here", source=source))
+    assert "# named 1.0: installed from a local folder" in requirements(plan)
+    assert "unnamed" not in everything(plan)
+
+
+def test_a_commit_is_pinned_without_its_token(tmp_path: Path, install: Any) -> None:
+    commit = {"vcs": "git", "commit_id": "0a1b2c"}
+    install("web", {"url": f"https://me:{SECRET}@example.org/a/web.git", "vcs_info": commit, "subdirectory": "py"})
+    install("ssh", {"url": "ssh://git@example.org:2222/a/ssh.git", "vcs_info": commit})
+    install("local", {"url": "file:///srv/secret/local.git", "vcs_info": commit})
+    plan = planned(notebook_in(tmp_path / "here"), packages={"web": "1.0", "ssh": "1.0", "local": "1.0"})
+    assert "web @ git+https://example.org/a/web.git@0a1b2c#subdirectory=py" in requirements(plan)
+    assert "ssh @ git+https://example.org/a/ssh.git@0a1b2c" in requirements(plan)
+    assert "# local 1.0: installed from a repository on this machine" in requirements(plan)
+    assert "secret" not in everything(plan)
+
+
+def test_an_archive_is_pinned_without_its_token(tmp_path: Path, install: Any) -> None:
+    install("web", {"url": f"https://{SECRET}@example.org/web-1.0.zip?token={SECRET}#x", "archive_info": {}})
+    install("local", {"url": "file:///srv/secret/local-1.0.whl", "archive_info": {}})
+    plan = planned(notebook_in(tmp_path / "here"), packages={"web": "1.0", "local": "1.0"})
+    assert "web @ https://example.org/web-1.0.zip" in requirements(plan)
+    assert "# local 1.0: installed from a file on this machine" in requirements(plan)
+    assert "secret" not in everything(plan)
+
+
+def test_what_is_installed_here_counts_only_if_it_is_what_ran(tmp_path: Path, install: Any) -> None:
+    install("moved", {"url": tmp_path.as_uri(), "dir_info": {}}, version="2.0")
+    install("conda-built", {"url": "file:///home/conda/feedstock_root/x", "dir_info": {}}, installer="conda")
+    install("broken", "{")
+    packages = {"moved": "1.0", "conda-built": "1.0", "broken": "1.0"}
+    plan = planned(notebook_in(tmp_path / "here"), packages=packages)
+    assert {"moved==1.0", "conda-built==1.0", "broken==1.0"} <= set(requirements(plan))
+
+
+# The script that starts the server
+
+
+def started(plan: share.Plan, folder: Path, *names: str) -> list[str]:
+    """The variables of a program that the script starts."""
+    share.write(plan, folder, force=False)
+    check = f"import os; print([os.environ.get(name) for name in {names}])"
+    command = [str(folder / "binder" / "start"), sys.executable, "-c", check]
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
+    return list(json.loads(done.stdout.replace("'", '"').replace("None", "null")))
+
+
+def test_the_script_sets_what_was_recorded(tmp_path: Path) -> None:
+    names = ("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS", "MKL_CBWR", "CUDA_VISIBLE_DEVICES")
+    plan = planned(
+        notebook_in(tmp_path),
+        variables={"MKL_CBWR": "AVX2,STRICT", "CUDA_VISIBLE_DEVICES": "0", "PYTHONHASHSEED": "42"},
+    )
+    assert started(plan, tmp_path, *names) == ["0", ":4096:8", "4", "AVX2,STRICT", None]
+
+
+def test_recorded_hashes_and_threads_of_the_start_are_kept(tmp_path: Path) -> None:
+    python = {"version": "3.11.7", "implementation": "CPython", "string hashes": "fixed to 7"}
+    plan = planned(notebook_in(tmp_path), python=python, variables={"OMP_NUM_THREADS": "1"})
+    assert started(plan, tmp_path, "PYTHONHASHSEED", "OMP_NUM_THREADS") == ["7", "1"]
+
+
+def test_no_record_makes_the_script_run_something_else(tmp_path: Path) -> None:
+    python = {"version": "3.11.7", "implementation": "CPython", "string hashes": "fixed to 7; touch evil"}
+    threads, variables = {"of one op": "4$(touch evil)"}, {"OMP_SCHEDULE": "$(touch evil)`touch evil`"}
+    plan = planned(notebook_in(tmp_path), python=python, threads=threads, variables=variables)
+    assert started(plan, tmp_path, "PYTHONHASHSEED", "OMP_SCHEDULE") == ["0", variables["OMP_SCHEDULE"]]
+    assert not list(Path.cwd().glob("evil"))
+
+
+# Notes
+
+
+def test_the_notes_are_honest(tmp_path: Path) -> None:
+    path = notebook_in(tmp_path)
+    assert "Binder has no GPU: only receipts of a CPU can be proved there." in told(planned(path))
+    assert "This run had a GPU" not in told(planned(path, accelerators={"cuda": "2 not started"}))
+    on_gpu = planned(path, accelerators={"cuda:0": "NVIDIA H100, 132 SMs, sm_90"})
+    assert "This run had a GPU (NVIDIA H100, 132 SMs, sm_90): its results cannot be proved on Binder." in told(on_gpu)
+    mac = planned(path, cpu={"machine": "arm64", "model": "Apple M3"}, system={"name": "Darwin"})
+    assert "the record is of Darwin on arm64" in told(mac)
+
+
+# Badge
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("https://github.com/me/study.git", "gh/me/study"),
+        (f"https://me:{SECRET}@github.com/me/study", "gh/me/study"),
+        (f"https://{SECRET}@GitHub.com/me/study.git/", "gh/me/study"),
+        (f"https://me:p@{SECRET}@github.com/me/study.git", "gh/me/study"),
+        (f"https://github.com/me/study.git?private_token={SECRET}", "gh/me/study"),
+        ("git@github.com:me/study.git", "gh/me/study"),
+        ("ssh://git@github.com:22/me/study.git", "gh/me/study"),
+        (f"https://oauth2:{SECRET}@gitlab.com/group/sub/study.git", "gl/group%2Fsub%2Fstudy"),
+        (f"https://me:{SECRET}@internal.example.org/me/study.git", "gh/OWNER/REPOSITORY"),
+        (f"https://me:{SECRET}@github.com:port/me/study.git", "gh/OWNER/REPOSITORY"),
+        (f"https://github.com.evil.org/{SECRET}/study", "gh/OWNER/REPOSITORY"),
+        ("https://github.com/me/study)(x", "gh/OWNER/REPOSITORY"),
+        ("/srv/secret/study.git", "gh/OWNER/REPOSITORY"),
+        ("C:\\secret\\study", "gh/OWNER/REPOSITORY"),
+    ],
+)
+def test_the_badge_is_that_of_the_repository_and_tells_no_secret(tmp_path: Path, address: str, place: str) -> None:
+    root = tmp_path / "repository"
+    path = notebook_in(root / "notebooks")
+    git(root, "init", "--quiet")
+    git(root, "remote", "add", "origin", address)
+    plan = planned(path)
+    assert plan.badge == (
+        f"[![Binder](https://mybinder.org/badge_logo.svg)]"
+        f"(https://mybinder.org/v2/{place}/HEAD?labpath=notebooks%2Fstudy.ipynb)"
+    )
+    assert ("put yours in place of OWNER/REPOSITORY" in told(plan)) == ("OWNER" in place)
+    assert "secret" not in everything(plan)
+    given = share.plan(path, made_of(), "{}", repository=address, ref="a branch/part")
+    assert f"/v2/{place}/a%20branch/part?labpath=" in given.badge
+
+
+def test_no_repository_and_no_git_give_placeholders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = notebook_in(tmp_path)
+    assert "OWNER/REPOSITORY" in planned(path).badge
+    monkeypatch.setenv("PATH", "")
+    assert "OWNER/REPOSITORY" in planned(path).badge
+
+
+def test_a_hook_of_another_repository_does_not_lead_astray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    git(other, "remote", "add", "origin", "https://github.com/other/one")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert "other" not in planned(notebook_in(tmp_path / "here")).badge
+
+
+@pytest.mark.parametrize(
+    "name", ["with space (1) [x].ipynb", "Prüfung 研究.ipynb", "a'b\"c$(d)&e#f.ipynb", "coding: x.ipynb"]
+)
+def test_odd_names(tmp_path: Path, name: str) -> None:
+    from urllib.parse import parse_qs, urlsplit
+
+    (tmp_path / ".git").mkdir()
+    plan = planned(notebook_in(tmp_path / "ü b", name))
+    address = plan.badge.removesuffix(")").rpartition("(")[2]
+    assert parse_qs(urlsplit(address).query) == {"labpath": [f"ü b/{name}"]}
+    assert all(line.isascii() for line in requirements(plan))
+    written = share.write(plan, tmp_path, force=False)
+    assert tmp_path / "ü b" / name.replace(".ipynb", ".repro.json") in written
+
+
+def test_a_name_of_several_lines_adds_no_requirement(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path, "a\nevil==1.0\n.ipynb"))
+    assert not [line for line in requirements(plan) if "evil" in line]
+
+
+def test_the_root_is_that_of_the_repository_also_of_a_worktree(tmp_path: Path) -> None:
+    path = notebook_in(tmp_path / "a" / "b")
+    assert share.root_of(path) == tmp_path / "a" / "b"
+    (tmp_path / "a" / ".git").write_text("gitdir: elsewhere")
+    assert share.root_of(path) == tmp_path / "a"
+
+
+# Writing
+
+
+def test_it_writes_all_and_a_second_time_nothing(tmp_path: Path) -> None:
+    plan, folder = planned(notebook_in(tmp_path / "here")), tmp_path / "new" / "folder"
+    written = share.write(plan, folder, force=False)
+    assert {path.relative_to(folder).as_posix() for path in written} == set(plan.files)
+    assert contents(folder) == {"binder": None} | {name: file.text.encode() for name, file in plan.files.items()}
+    assert os.access(folder / "binder" / "start", os.X_OK)
+    assert not (folder / "study.repro.json").stat().st_mode & 0o111
+    assert share.write(plan, folder, force=False) == []
+
+
+def test_a_script_that_cannot_be_run_is_made_anew(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path))
+    share.write(plan, tmp_path, force=False)
+    (tmp_path / "binder" / "start").chmod(0o644)
+    assert share.write(plan, tmp_path, force=False) == [tmp_path / "binder" / "start"]
+    assert os.access(tmp_path / "binder" / "start", os.X_OK)
+
+
+def test_other_content_is_overwritten_only_if_forced(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path))
+    (tmp_path / "binder").mkdir()
+    (tmp_path / "binder" / "start").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(ShareError, match=r"binder/start") as refused:
+        share.write(plan, tmp_path, force=False)
+    assert "--force" in str(refused.value)
+    assert isinstance(refused.value, ReproError)
+    assert contents(tmp_path) == before
+    share.write(plan, tmp_path, force=True)
+    assert contents(tmp_path)["binder/start"] == plan.files["binder/start"].text.encode()
+
+
+@pytest.mark.parametrize("name", [".binder", "binder/environment.yml", "binder/Dockerfile"])
+def test_what_repo2docker_would_take_instead_is_refused_even_if_forced(tmp_path: Path, name: str) -> None:
+    plan = planned(notebook_in(tmp_path))
+    (tmp_path / name).mkdir(parents=True)
+    before = contents(tmp_path)
+    with pytest.raises(ShareError, match="move it away"):
+        share.write(plan, tmp_path, force=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_in_the_place_of_a_file_and_the_other_way_round(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path))
+    (tmp_path / "one" / "binder" / "start").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "binder").touch()
+    (tmp_path / "three").touch()
+    (tmp_path / "four").mkdir()
+    (tmp_path / "four" / "study.repro.json").symlink_to(tmp_path / "nowhere")
+    before = contents(tmp_path)
+    for folder in ("one", "two", "three", "four"):
+        with pytest.raises(ShareError, match="move it away"):
+            share.write(plan, tmp_path / folder, force=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_name_that_the_disk_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path / "here", f"{'n' * 246}.ipynb"))
+    with pytest.raises(ShareError, match="nothing was changed"):
+        share.write(plan, tmp_path / "new", force=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(notebook_in(tmp_path))
+    before, count = contents(tmp_path), iter(range(99))
+
+    def full(_: int) -> None:
+        if next(count) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ShareError, match="No space left on device; nothing was changed"):
+        share.write(plan, tmp_path, force=False)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EROFS, "Read-only file system"), KeyboardInterrupt()])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_an_error_between_two_files_puts_the_first_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException
+) -> None:
+    plan = planned(notebook_in(tmp_path))
+    (tmp_path / "binder").mkdir()
+    (tmp_path / "binder" / "requirements.txt").write_text("mine")
+    (tmp_path / "binder" / "requirements.txt").chmod(0o640)
+    before, replace, count = contents(tmp_path), Path.replace, iter(range(99))
+
+    def failing(source: Path, to: Path) -> Path:
+        if next(count) == after:
+            raise error
+        return replace(source, to)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises((ShareError, KeyboardInterrupt)):
+        share.write(plan, tmp_path, force=True)
+    assert contents(tmp_path) == before
+    assert (tmp_path / "binder" / "requirements.txt").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path / "here"))
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    with pytest.raises(ShareError, match="Permission denied"):
+        share.write(plan, folder, force=False)
+
+
+# Both ends
+
+
+def test_repo2docker_takes_what_was_written(tmp_path: Path) -> None:
+    pytest.importorskip("repo2docker", reason="repo2docker does not run on Windows")
+    share.write(planned(notebook_in(tmp_path / "my notebooks", "a study.ipynb")), tmp_path, force=False)
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for part in ("python=3.12", '-r "binder/requirements.txt"', "/binder/start"):
+        assert part in done.stdout + done.stderr
+
+
+def test_pip_reads_the_requirements(tmp_path: Path) -> None:
+    pytest.importorskip("pip")
+    plan = share.plan(notebook_in(tmp_path, "coding: x.ipynb"), HERE, "{}")
+    share.write(plan, tmp_path, force=False)
+    check = (
+        "import sys; from pip._internal.req.req_file import parse_requirements as parse; "
+        "from pip._internal.network.session import PipSession; "
+        "print(*(one.requirement for one in parse(sys.argv[1], PipSession())), sep='\\n')"
+    )
+    command = [sys.executable, "-c", check, str(tmp_path / "binder" / "requirements.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:-1] == [line for line in requirements(plan) if line[0] not in "#-"]
+
+
+def test_what_is_told(tmp_path: Path) -> None:
+    plan = planned(notebook_in(tmp_path))
+    text = shared(plan, tmp_path, share.write(plan, tmp_path, force=False)).text()
+    assert text.count("written") == len(plan.files)
+    assert f"\n{plan.badge}\n" in text
+    assert "Binder has no GPU" in text
+    again = shared(plan, tmp_path, share.write(plan, tmp_path, force=False)).text()
+    assert again.count("as it was") == len(plan.files)
+
+
+def test_the_plan_names_no_place_of_this_machine(tmp_path: Path) -> None:
+    plan = share.plan(notebook_in(tmp_path), HERE, "{}\n")
+    for private in (str(tmp_path), str(Path.home()) + os.sep, os.sep + "work" + os.sep):
+        assert private not in everything(plan)
+    assert shutil.which("git") is None or "OWNER" in plan.badge
