@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from repro_magic.ops.findings import Draw, Finding
     from repro_magic.overview import Status, status
     from repro_magic.proof.digest import Digest, Gap, digest
+    from repro_magic.proof.verdict import NotebookVerdict
+    from repro_magic.proof.verification import verify
     from repro_magic.rng.generators import Generator, Library
     from repro_magic.rng.seeding import GeneratorState, seed_everything
     from repro_magic.scope import Report, WatchReport, deterministic, watch
@@ -45,6 +47,7 @@ __all__ = [
     "Library",
     "NondeterminismWarning",
     "NondeterministicOpError",
+    "NotebookVerdict",
     "Report",
     "Status",
     "WatchReport",
@@ -56,6 +59,7 @@ __all__ = [
     "seed_everything",
     "status",
     "unload_ipython_extension",
+    "verify",
     "watch",
 ]
 
@@ -69,6 +73,7 @@ _HOMES = {
     "Library": "repro_magic.rng.generators",
     "NondeterminismWarning": "repro_magic.exceptions",
     "NondeterministicOpError": "repro_magic.exceptions",
+    "NotebookVerdict": "repro_magic.proof.verdict",
     "Report": "repro_magic.scope",
     "Status": "repro_magic.overview",
     "WatchReport": "repro_magic.scope",
@@ -77,6 +82,7 @@ _HOMES = {
     "panel": "repro_magic.notebook.session",
     "seed_everything": "repro_magic.rng.seeding",
     "status": "repro_magic.overview",
+    "verify": "repro_magic.proof.verification",
     "watch": "repro_magic.scope",
 }
 
