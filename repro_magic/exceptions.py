@@ -49,6 +49,10 @@ class NotRunnableError(ReproError, RuntimeError):
     """A notebook cannot be run: there is none, or no kernel for it; the message says what to do."""
 
 
+class ShareError(ReproError, RuntimeError):
+    """What others need to run a notebook cannot be written; the message says why, and nothing was changed."""
+
+
 class NotRestorableError(ReproError, RuntimeError):
     """A switch could not be put back; the message names it, the others were put back."""
 

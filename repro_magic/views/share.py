@@ -1,0 +1,29 @@
+"""What was shared, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from repro_magic.proof.share import Plan
+from repro_magic.views.document import Document, Line, Table, Tone
+
+
+def shared(plan: Plan, folder: Path, written: Collection[Path]) -> Document:
+    """The files, the badge, and what Binder cannot give.
+
+    Args:
+        plan: what was planned.
+        folder: where it was written.
+        written: what `write` returned.
+    """
+    rows = [(name, "written" if folder / name in written else "as it was") for name in plan.files]
+    return Document(
+        (
+            Table(f"In {folder}", ("file", "what"), rows),
+            Line("Commit and push them with the notebook. The badge, for a README:"),
+            Line(plan.badge, tone=Tone.CODE),
+            Line("To know:"),
+            *(Line(f"- {note}", indent=1) for note in plan.notes),
+        )
+    )
