@@ -20,10 +20,12 @@ from rich.text import Text
 from repro_magic.exceptions import NotRunnableError, ReproError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import record, runner
+from repro_magic.proof import share as sharing
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
 from repro_magic.proof.verification import Done, Job, verify_all, verify_one
 from repro_magic.views import environment as in_words
+from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views
 from repro_magic.views.page import page
 
@@ -50,6 +52,16 @@ _Exact = Annotated[bool, typer.Option("--exact", help="Addresses, timings and th
 _Sidecar = Annotated[
     bool, typer.Option("--sidecar", help="Write NB.repro.json, for notebooks whose outputs are stripped.")
 ]
+_OneNotebook = Annotated[Path, typer.Argument(metavar="NB", help="The notebook.")]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Where to; otherwise the repository's root, or its folder."),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there with other content.")]
+_Repository = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where others find it, on GitHub or GitLab; otherwise git's origin.")
+]
+_Ref = Annotated[str, typer.Option(metavar="REF", help="The branch, tag or commit that Binder opens.")]
 _HtmlTo = Annotated[str | None, typer.Option("--html", metavar="PATH", help="Write a page for people.")]
 _Timeout = Annotated[int | None, typer.Option(min=1, metavar="S", help="Seconds that one cell may take.")]
 _Kernel = Annotated[str | None, typer.Option(metavar="NAME", help="The kernel; otherwise the notebook's own.")]
@@ -142,6 +154,44 @@ def _read_all(notebooks: list[Path], *, is_recorded: bool) -> list[tuple[Path, A
         return [(path, runner.read(path)) for path in notebooks]
     except NotRunnableError as error:
         raise _refused(str(error), WRONG_USAGE) from None
+
+
+@app.command()
+def share(  # noqa: PLR0913 - as above
+    notebook: _OneNotebook,
+    *,
+    output: _Output = None,
+    force: _Force = False,
+    repository: _Repository = None,
+    ref: _Ref = "HEAD",
+    timeout: _Timeout = None,
+    kernel: _Kernel = None,
+    allow_shell: _Shell = False,
+) -> None:
+    """Write what others need to run a notebook, and to see that they get the same bits.
+
+    It is run twice first, as verify does, and shared only if it reproduces. Written are binder/ (pinned requirements of
+    what it imports, with PyTorch's CPU wheels; the Python version; what has to be set before Python starts) and the
+    sidecar NB.repro.json, all of them or none; and a badge for Binder is told. Binder has no GPU: results of one cannot
+    be proved there.
+
+    Exit code: 0 shared, 1 it does not reproduce, 2 wrong usage or files are there already, 3 it could not be run.
+    """
+    read = _read_all([notebook], is_recorded=False)
+    if not allow_shell:
+        _ask_for_shell(read)
+    todo = [Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel)]
+    [done] = _verify(todo, 1, {path: len(runner.code_cells(found)) for path, found in read})
+    if not done.verdict.reproduces:
+        raise _refused("nothing was written: share what reproduces", _exit_code(done.verdict))
+    folder = output or sharing.root_of(notebook)
+    try:
+        environment = environments.checked(json.loads(done.sidecar)["environment"])
+        plan = sharing.plan(notebook, environment, done.sidecar, repository=repository, ref=ref)
+        written = sharing.write(plan, folder, force=force)
+    except ReproError as error:
+        raise _refused(str(error), WRONG_USAGE) from None
+    typer.echo(share_views.shared(plan, folder, written).text())
 
 
 class _Bars:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
+import repro_magic
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import runner
 from repro_magic.proof.compare import compare
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
+from repro_magic.proof.verification import Job, verify_all
 
 cli = CliRunner()
 QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
@@ -298,3 +302,97 @@ def test_runs_that_agree_are_counted() -> None:
 def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(NotRunnableError, match="cannot be read"):
         runner.read(tmp_path)
+
+
+# Side by side, distances, tolerances, pages, sharing
+
+
+@pytest.mark.kernel
+def test_how_far_values_are_apart_and_what_is_close(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "d.ipynb",
+        "import numpy, os, time",
+        "x = numpy.ones((2, 2), 'float32')\nx[1, 0] += (time.time_ns() % 999_983) * numpy.float32(2) ** -23",
+        "print('x is', x[1, 0])",
+    )
+    code, verdict, told = verify(path)
+    [part] = [part for part in verdict["cells"][1]["values"] if part["name"] == "x"]
+    distance = part["distance"]
+    assert code == 1
+    assert (distance["dtype"], distance["shape"], distance["size"], distance["differing"]) == ("float32", [2, 2], 4, 1)
+    assert distance["first"] == [1, 0]
+    assert 0 < distance["max_ulp"] < 10**6
+    assert "1 of 4 elements differs, the first at [1, 0]; by at most" in part["why"]
+    assert "x: numpy.ndarray float32" in told
+    code, verdict, told = verify("--rtol", "0.5", "--runs", "3", path)
+    assert (code, verdict["outcome"], verdict["agreed"]) == (0, "close", 3)
+    assert "some numbers are close, within the tolerance" in told
+
+
+@pytest.mark.kernel
+def test_noise_counts_if_bits_are_all_that_counts(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "n.ipynb", "print(object())")
+    assert verify(path)[0] == 0
+    assert verify("--exact", path)[0] == 1
+
+
+@pytest.mark.kernel
+def test_figures_addresses_and_timings_alone_reproduce(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "f.ipynb",
+        "import matplotlib.pyplot as plt\n%config InlineBackend.figure_formats = ['svg']\nplt.plot([1, 2, 3])",
+        "%%time\nprint(object())",
+    )
+    code, verdict, _ = verify(path)
+    assert (code, [cell["outcome"] for cell in verdict["cells"]]) == (0, ["only noise", "only noise"])
+
+
+@pytest.mark.kernel
+def test_notebooks_side_by_side_and_a_page_of_them(tmp_path: Path) -> None:
+    paths = [notebook(tmp_path / f"{number}.ipynb", f"x = {number}", "'<b>'") for number in range(3)]
+    bad = notebook(tmp_path / "bad.ipynb", "import os\n'<script>' + str(os.getpid())")
+    page = tmp_path / "page.html"
+    done = cli.invoke(app, ["verify", "--jobs", "2", "--html", str(page), "--json", "-", *map(str, [*paths, bad])])
+    assert done.exit_code == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert [Path(one["notebook"]).name for one in told] == ["0.ipynb", "1.ipynb", "2.ipynb", "bad.ipynb"]
+    assert [one["reproduces"] for one in told] == [True, True, True, False]
+    assert "3 of 4 notebooks reproduced, 1 differs" in done.stderr
+    assert "3 of 4 notebooks reproduced" in page.read_text()
+    assert "<script>" not in page.read_text()
+
+
+@pytest.mark.kernel
+def test_any_executor_will_do(tmp_path: Path) -> None:
+    jobs = [Job(notebook(tmp_path / f"{number}.ipynb", f"x = {number}")) for number in range(2)]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert [done.verdict.reproduces for done in verify_all(jobs, executor)] == [True, True]
+
+
+@pytest.mark.kernel
+def test_the_function_says_what_the_command_says(tmp_path: Path) -> None:
+    found = repro_magic.verify(notebook(tmp_path / "n.ipynb", "import os\nx = os.urandom(3)"), timeout=60)
+    assert (found.outcome, found.reproduces) == (Outcome.DIFFERS, False)
+    with pytest.raises(ValueError, match="at least 2"):
+        repro_magic.verify(tmp_path / "n.ipynb", runs=1)
+
+
+@pytest.mark.kernel
+def test_what_reproduces_is_shared_and_nothing_else(tmp_path: Path) -> None:
+    good, bad = (
+        notebook(tmp_path / "good.ipynb", "x = 1"),
+        notebook(tmp_path / "bad.ipynb", "import os; x = os.urandom(2)"),
+    )
+    out = tmp_path / "out"
+    done = cli.invoke(app, ["share", str(bad), "-o", str(out)])
+    assert (done.exit_code, out.exists()) == (1, False)
+    assert "share what reproduces" in done.stderr
+    done = cli.invoke(app, ["share", str(good), "-o", str(out)])
+    assert done.exit_code == 0, done.stderr
+    assert "Binder has no GPU" in done.stdout
+    shared = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert shared == {"binder/requirements.txt", "binder/runtime.txt", "binder/start", "good.repro.json"}
+    (out / "binder" / "runtime.txt").write_text("mine")
+    assert cli.invoke(app, ["share", str(good), "-o", str(out)]).exit_code == 2
+    assert (out / "binder" / "runtime.txt").read_text() == "mine"
+    assert cli.invoke(app, ["share", str(good), "-o", str(out), "--force"]).exit_code == 0
