@@ -69,6 +69,7 @@ bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/bench.py
 	$(VENV)/bin/python benchmarks/watching.py
 	$(VENV)/bin/python benchmarks/proof.py
+	$(VENV)/bin/python benchmarks/verifying.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(FLOOR) .mypy_cache .pytest_cache .ruff_cache .hypothesis
