@@ -32,6 +32,7 @@ def run(path: Path, on_cell: Callable[[], object]) -> Any:  # noqa: ANN401 - nbf
         kernel_name="python3",
         timeout=600,
         record_timing=False,
+        coalesce_streams=True,  # how a kernel cuts what is printed into messages is chance
         store_widget_state=False,  # it holds random names; the panel leaves its last state in an output of its own
         extra_arguments=["--log-level=ERROR"],  # a warning about TCP on loopback is nobody's news here
         resources={"metadata": {"path": str(path.parent)}},

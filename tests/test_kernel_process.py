@@ -236,7 +236,7 @@ def test_autoreload_beside_us() -> None:
 
 def test_a_fault_in_our_hook_is_told_once_and_the_cell_goes_on() -> None:
     ran = run_in_kernel(
-        "%load_ext repro_magic\nfrom repro_magic.notebook import session\nsession.describe.reports = None",
+        "%load_ext repro_magic\nfrom repro_magic.views import describe\ndescribe.reports = None",
         "%%deterministic\n'first'",
         "%%deterministic\n'second'",
         "'third'",

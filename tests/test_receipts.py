@@ -105,7 +105,11 @@ def test_the_quickstart_run_twice_is_the_same_file_byte_for_byte(tmp_path: Path)
     for number in (1, 2):
         copy = Path(shutil.copy(QUICKSTART, tmp_path / f"{number}.ipynb"))
         notebook = nbformat.read(copy, as_version=4)
-        NotebookClient(notebook, kernel_name="python3", timeout=240, store_widget_state=False).execute()
+        # As front ends do, what is printed in several messages is put together.
+        client = NotebookClient(
+            notebook, kernel_name="python3", timeout=240, coalesce_streams=True, store_widget_state=False
+        )
+        client.execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
         nbformat.write(notebook, copy)
