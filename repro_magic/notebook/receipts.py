@@ -94,7 +94,7 @@ class Receipts:
         found = reached(self._shell.transform_cell(raw), everything, self._bound)
         facts = Facts(
             source=raw,
-            names={name: names[name] for name in found if name in names},
+            names={name: names[name] for one in found for name in (one, f"{one}.grad") if name in names},
             result=[] if result.result is None else [result.result],
             switches=_switches(reports),
             moved=self._moved(),

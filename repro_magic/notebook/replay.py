@@ -115,10 +115,11 @@ class Replay:
             shown = Document((Line(f"⚠ The cells could not be replayed: {error}", tone=Tone.ALARM),))
         except Exception as error:  # noqa: BLE001 - on a thread nobody else would tell it
             shown = Document((Line(f"⚠ repro_magic: the replay failed ({error!r})", tone=Tone.ALARM),))
+        try:
+            if self._handle is not None:
+                self._handle.update(shown.bundle(), raw=True)
         finally:
-            self._ended.set()
-        if self._handle is not None:
-            self._handle.update(shown.bundle(), raw=True)
+            self._ended.set()  # last: the cell that waits is over then
 
     def _outcome(self) -> Document:
         with runner.stoppable(), runner.scratch_copy(Path.cwd() / "session.ipynb") as copy:

@@ -15,6 +15,8 @@ from repro_magic.proof.verdict import CellVerdict, Distance, NotebookVerdict, Ou
 
 # The parts of a printed text that are numbers.
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
+# Of numbers with fewer digits the last one counts in full.
+_DIGITS = 4
 _EPSILON = 2.0**-23  # a float32's unit in the last place, as a relative difference
 
 
@@ -110,7 +112,7 @@ def different(
         if one[what] != other[what]:
             return Part(name, Outcome.DIFFERS, f"{what} {one[what]} in {sides[0]}, {other[what]} in {sides[1]}")
     described = " ".join(str(part) for part in (one["kind"], one["dtype"], one["shape"]) if part is not None)
-    if "distance" not in other:
+    if other.get("from") != one["hex"]:  # nothing was measured, or against an earlier value
         return Part(
             name, Outcome.DIFFERS, f"{described}: {one['hex'][:8]} in {sides[0]}, {other['hex'][:8]} in {sides[1]}"
         )
@@ -180,10 +182,10 @@ def _is_close(one: str, other: str, tolerance: Tolerance) -> bool:
 
 
 def _last_digit(number: str) -> float:
-    """What the last digit of a printed number counts; nothing for a whole one, which was not rounded."""
+    """What the last digit of a printed number counts; nothing where it is no trifle, or was not rounded."""
     mantissa, _, exponent = number.lower().partition("e")
     _, point, decimals = mantissa.partition(".")
-    if not point and not exponent:
+    if not point or len(re.sub(r"\D", "", mantissa).lstrip("0")) < _DIGITS:
         return 0.0
     return 1.01 * float(f"1e{int(exponent or 0) - len(decimals)}")
 

@@ -31,6 +31,8 @@ _PIECE = 16 << 20
 # From so many bytes on blake3's threads save more than they cost.
 _LARGE = 1 << 20
 _FIGURE_DPI = 100
+# x86's long double has 80 bits, and padding that means nothing.
+_X87_MANTISSA, _X87_BYTES = 63, 10
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,21 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> bytes:
 
 
 def _users_object(walk: _Walk, value: Any, path: str) -> bytes:
-    return _named(walk, kind_of(value), vars(value), path)
+    """An object of a class of the notebook's: its attributes. What a class from elsewhere below it holds is a gap."""
+    held = dict(vars(value))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
+                held.setdefault(name, getattr(value, name))
+    below = [kind for kind in type(value).__mro__ if kind.__module__ not in {"__main__", "abc", "typing"}]
+    if below != [object]:
+        walk.gap(value, path, f"what its base {below[0].__qualname__} holds is not known")
+    return _named(walk, kind_of(value), held, path)
+
+
+def _enum(walk: _Walk, value: Any, path: str) -> bytes:
+    return walk.parts(kind_of(value), [(value.name, path), (value.value, path)])
 
 
 def _datetime(walk: _Walk, value: dt.datetime, path: str) -> bytes:  # noqa: ARG001 - as all of these
@@ -305,7 +321,10 @@ def _array(walk: _Walk, value: Any, path: str) -> bytes:
     numpy = sys.modules["numpy"]
     for piece in _pieces(value, value.nbytes):
         native = numpy.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("="))
-        hasher.update(native.reshape(-1).view(numpy.uint8).data)
+        raw = native.reshape(-1).view(numpy.uint8)
+        if native.dtype.char in "gG" and numpy.finfo(native.dtype).nmant == _X87_MANTISSA:
+            raw = numpy.ascontiguousarray(raw.reshape(-1, numpy.dtype("g").itemsize)[:, :_X87_BYTES])
+        hasher.update(raw.data)
     return bytes(hasher.digest())
 
 
@@ -581,7 +600,7 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is("PIL.Image", "Image"), _image),
     (_is("matplotlib.figure", "Figure"), _figure),
     (_is_instance((dt.datetime,)), _datetime),
-    (lambda value: isinstance(value, enum.Enum), lambda _walk, value, _path: _by_repr(value)),
+    (lambda value: isinstance(value, enum.Enum), _enum),
     (lambda value: dataclasses.is_dataclass(value) and not isinstance(value, type), _dataclass),
     (_is_instance(_SEQUENCES), _sequence),
     (_is_instance(_SETS), _set),

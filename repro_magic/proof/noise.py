@@ -30,13 +30,13 @@ class Noise:
 NOISE: tuple[Noise, ...] = tuple(
     Noise(name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
-        ("address", r"(?P<keep>\b(?:at|object|=|@|<[\w.]+)[ :=]*)0x[0-9a-fA-F]{4,16}\b"),
+        ("address", r"(?P<keep>\b(?:at|object) )0x[0-9a-fA-F]{4,16}\b"),
         # %time and %%time
         ("timing", r"^(?P<keep>CPU times: |Wall time: |Compiler time: |Compiler *: ).*$"),
         # %timeit
         ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
         # tqdm, with a bar and without
-        ("progress bar", r"[^\r\n]*\d+%\|[^|\r\n]*\|[^\r\n]*(?:\r|$)"),
+        ("progress bar", r"[^\r\n]*\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*\|[^\r\n]*(?:\r|$)"),
         ("progress bar", r"[^\r\n]*\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b[^\r\n]*(?:\r|$)"),
         ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
         ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from repro_magic.proof.digest import Digest, digest
+from repro_magic.proof.digest import Digest, Gap, digest
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 
 # A name that is bound to the same object of these still has the same value.
@@ -37,22 +37,58 @@ def described(found: Digest) -> dict[str, Any]:
 
 def is_code(value: object) -> bool:
     """Whether a value is a module, function or class: these are the code, which is compared as text."""
-    return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
+    try:
+        return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
+    except (Exception, SystemExit):  # noqa: BLE001 - a property of somebody else's class
+        return False
 
 
 def users_names() -> list[tuple[str, object]]:
-    """The notebook's names with what they hold, less code, IPython's own, and those that begin with an underscore."""
+    """The notebook's names with what they hold, less code, IPython's own, and those that begin with an underscore.
+
+    Gradients are no part of a tensor's or model's value, but what a backward pass leaves: they have names of their own,
+    such as `model.grad`.
+    """
     shell = sys.modules["IPython"].get_ipython()
-    return [
+    names = [
         (name, value)
         for name, value in list(shell.user_ns.items())
-        if not name.startswith("_") and name not in shell.user_ns_hidden and not is_code(value)
+        if isinstance(name, str)
+        and not name.startswith("_")
+        and name not in shell.user_ns_hidden
+        and not is_code(value)
     ]
+    return [*names, *((f"{name}.grad", found) for name, value in names if (found := gradients(value)))]
+
+
+def gradients(value: object) -> dict[str, object]:
+    """What a backward pass left at a tensor, or at a model's parameters."""
+    torch = sys.modules.get("torch")
+    nn = getattr(torch, "nn", None)
+    if torch is None or nn is None:
+        return {}
+    try:
+        if isinstance(value, torch.Tensor):
+            parts = [("", value)] if value.is_leaf else []
+        else:
+            parts = list(value.named_parameters()) if isinstance(value, nn.Module) else []
+        return {name: part.grad for name, part in parts if part.grad is not None}
+    except (Exception, SystemExit):  # noqa: BLE001 - as above
+        return {}
+
+
+def looked_at(value: object) -> dict[str, Any]:
+    """A value's digest as it is written down; what cannot be looked at is a gap, whatever it does."""
+    try:
+        return described(digest(value))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        kind = type(value).__name__
+        return described(Digest("0" * 64, kind, gaps=(Gap("", kind, f"looking at it failed: {type(error).__name__}"),)))
 
 
 def held() -> dict[str, dict[str, Any]]:
     """Name -> its digest and what it is, of all of the notebook's names."""
-    return {name: described(digest(value)) for name, value in users_names()}
+    return {name: looked_at(value) for name, value in users_names()}
 
 
 def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> str:
@@ -70,7 +106,7 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
     for name, value in present:
         if name in _fixed and _fixed[name] is value:
             continue
-        found = described(digest(value))  # each time: a change through NumPy or .data leaves no trace on a tensor
+        found = looked_at(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
         _fixed.pop(name, None)
         if type(value) in _FIXED:
             _fixed[name] = value
@@ -100,7 +136,7 @@ def _compare_numbers(
                 if expected not in (None, found["hex"]):
                     distance = measure(held[name], spool / f"{expected}.npz", tolerance)
                     if distance is not None:
-                        changed[name] = {**found, "distance": asdict(distance)}
+                        changed[name] = {**found, "distance": asdict(distance), "from": expected}
         else:
             for name, found in changed.items():
                 file = spool / f"{found['hex']}.npz"

@@ -14,8 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from repro_magic.ops.findings import Finding
-from repro_magic.proof.digest import digest
-from repro_magic.proof.probe import described, is_code
+from repro_magic.proof.probe import is_code, looked_at
 from repro_magic.proof.shown import RECEIPT as MIME
 
 __all__ = ["MIME", "SCHEMA", "Facts", "digest_of_source", "fingerprint", "receipt"]
@@ -86,7 +85,7 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
             for key, (before, after) in sorted(facts.moved.items())
         },
         "findings": _findings(facts.findings, facts.is_own),
-        "shown": next((described(digest(value)) for value in facts.result), None),
+        "shown": next((looked_at(value) for value in facts.result), None),
         "values": dict(_values(facts.names, is_stopped)),
         "error": facts.error,
     }
@@ -98,7 +97,7 @@ def _values(names: Mapping[str, object], is_stopped: Callable[[], bool]) -> Iter
             continue
         if is_stopped():
             raise StoppedError
-        yield name, described(digest(value))
+        yield name, looked_at(value)
 
 
 def _findings(findings: Sequence[Finding], is_own: Callable[[str], bool]) -> list[dict[str, Any]]:

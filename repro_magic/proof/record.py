@@ -45,6 +45,8 @@ class RecordedCell:
         generators: those that moved, before and after; None if that is not recorded.
         texts: what it showed, by name; None if only digests are recorded.
         digests: the same as digests of the texts without noise; None if it is not recorded either.
+        gone: the names that it deleted.
+        is_whole: whether `values` are all that it changed; else they are those that it reaches.
     """
 
     source: str
@@ -52,6 +54,8 @@ class RecordedCell:
     generators: Mapping[str, Any] | None = None
     texts: Mapping[str, str] | None = None
     digests: Mapping[str, str] | None = None
+    gone: Sequence[str] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ class Record:
     is_sidecar: bool = False
     against: Against = Against.RECORDED
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the names hold after a cell: in the fresh run, and as far as it is recorded."""
+
+    fresh: Mapping[str, Mapping[str, Any]]
+    recorded: Mapping[str, Mapping[str, Any]]
+
+    def has(self, name: str) -> bool:
+        """Whether one of both has the name."""
+        return name in self.fresh or name in self.recorded
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,7 @@ def sidecar(run: Run) -> str:
         {
             "source": digest_of_source(cell.source),
             "values": {name: _plain(value) for name, value in sorted(cell.changed.items())},
+            "gone": sorted(cell.gone),
             "shown": {name: _digest_of_text(text) for name, text in shown(cell.outputs).items()},
         }
         for cell in run.cells
@@ -105,7 +122,7 @@ def sidecar(run: Run) -> str:
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in value.items() if name != "distance"}
+    return {name: part for name, part in value.items() if name not in {"distance", "from"}}
 
 
 def _digest_of_text(text: str) -> str:
@@ -191,7 +208,10 @@ def _read_sidecar(path: Path) -> Record:
     except (OSError, ValueError, RecursionError) as error:
         raise NotRunnableError(f"{path} cannot be read: {error}") from None
     checked(found, "sidecar.v1", str(path), _LARGEST_SIDECAR)
-    cells = [RecordedCell(cell["source"], cell["values"], digests=cell["shown"]) for cell in found["cells"]]
+    cells = [
+        RecordedCell(cell["source"], cell["values"], digests=cell["shown"], gone=cell["gone"], is_whole=True)
+        for cell in found["cells"]
+    ]
     try:
         return Record(cells, environments.checked(found["environment"]), is_sidecar=True)
     except InvalidEnvironmentError as error:
@@ -245,13 +265,18 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
     """
     twins = _aligned(record.cells, [digest_of_source(cell.source) for cell in fresh.cells])
     held: dict[str, Mapping[str, Any]] = {}
+    known: dict[str, Mapping[str, Any]] = {}
     terms = _Terms(tolerance, _SIDES[record.against])
     cells = []
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
         held.update(cell.changed)
         for name in cell.gone:
             held.pop(name, None)
-        cells.append(_cell(number, cell, recorded, held, terms))
+        if recorded is not None:
+            known.update(recorded.values or {})
+            for name in recorded.gone:
+                known.pop(name, None)
+        cells.append(_cell(number, cell, recorded, _Held(held, known), terms))
     matched = len(twins) - twins.count(None)
     error = fresh.error or ("" if matched else "no cell of the notebook is recorded as it is now")
     differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(error)
@@ -281,31 +306,46 @@ def _cell(
     number: int,
     cell: CellRun,
     recorded: RecordedCell | None,
-    held: Mapping[str, Mapping[str, Any]],
+    held: _Held,
     terms: _Terms,
 ) -> CellVerdict:
     line = first_line(cell.source)
     if cell.error:
         return CellVerdict(number, line, [], [Part("error", Outcome.FAILED, cell.error)], cell.source)
     if recorded is None:
-        why = "nothing is recorded of this cell: it was added or changed"
-        return CellVerdict(number, line, [Part("source", Outcome.NOT_COMPARABLE, why)], [], cell.source)
-    values = [_value(name, value, held.get(name), terms.sides) for name, value in (recorded.values or {}).items()]
+        why = "nothing is recorded of this cell: it was added, or changed since"
+        return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
+    values = [_value(name, held, terms.sides) for name in _names(recorded, cell) if held.has(name)]
     return CellVerdict(
         number, line, [*values, *_generators(recorded, cell, terms.sides)], _outputs(recorded, cell, terms), cell.source
     )
 
 
-def _value(name: str, recorded: Mapping[str, Any], found: Mapping[str, Any] | None, sides: tuple[str, str]) -> Part:
+def _names(recorded: RecordedCell, cell: CellRun) -> list[str]:
+    """The names to be compared: those that are recorded, and those that the fresh run has beside them."""
+    if recorded.values is None:
+        return []
+    more = (*cell.changed, *cell.gone) if recorded.is_whole else (_receipt(cell) or {}).get("values", {})
+    return list(dict.fromkeys((*recorded.values, *recorded.gone, *more)))
+
+
+def _receipt(cell: CellRun) -> dict[str, Any] | None:
+    return next((one["data"][MIME] for one in cell.outputs if MIME in one.get("data", {})), None)
+
+
+def _value(name: str, held: _Held, sides: tuple[str, str]) -> Part:
+    recorded, found = held.recorded.get(name), held.fresh.get(name)
     if found is None:
-        return Part(name, Outcome.DIFFERS, f"it is not there in {_FRESH}")
+        return Part(name, Outcome.DIFFERS, f"it is not there in {sides[1]}")
+    if recorded is None:
+        return Part(name, Outcome.DIFFERS, f"it is not there in {sides[0]}")
     if recorded["hex"] != found["hex"]:
         return different(name, recorded, found, sides)
     return comparable(name, found)
 
 
 def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -> list[Part]:
-    fresh = next((one["data"][MIME] for one in cell.outputs if MIME in one.get("data", {})), None)
+    fresh = _receipt(cell)
     if recorded.generators is None or fresh is None:
         return []
     parts = []

@@ -265,6 +265,8 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
                 found.environment = _ask(client, "environment()")
     except DeadKernelError:
         found.error = _DIED
+    except NotRunnableError:
+        raise
     except NoSuchKernel as error:
         raise NotRunnableError(f"there is no kernel {error.name!r}: choose one with --kernel") from None
     except RuntimeError as error:  # jupyter_client's, of a kernel that did not come up
