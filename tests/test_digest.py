@@ -9,6 +9,7 @@ import enum
 import functools
 import math
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -448,3 +449,38 @@ def test_it_tells_kind_dtype_and_shape() -> None:
     found = digest(BASE)
     assert (found.kind, found.dtype, found.shape) == ("torch.Tensor", "torch.float32", (2, 3, 4))
     assert (digest("a").dtype, digest("a").shape) == (None, None)
+
+
+class Base:
+    """A class with a slot."""
+
+    __slots__ = ("kept",)
+
+
+def users(kind: type) -> type:
+    kind.__module__ = "__main__"
+    return kind
+
+
+def test_a_users_object_holds_its_slots_and_says_what_lies_below_it() -> None:
+    users(Base)
+    kind = users(type("Kind", (Base,), {}))
+    one, other = kind(), kind()
+    one.kept, other.kept = 1, 2
+    assert digest(one).hex != digest(other).hex
+    below = users(type("Random", (random.Random,), {}))()
+    assert [gap.why for gap in digest(below).gaps] == ["what its base Random holds is not known"]
+
+
+def test_an_enums_member_is_its_name_and_value_and_no_address() -> None:
+    def make() -> object:
+        kind: Any = enum.Enum("Kind", {"ONE": functools.partial(print, 1)})
+        return kind.ONE
+
+    assert digest(make()).hex == digest(make()).hex
+
+
+def test_the_padding_of_long_doubles_means_nothing() -> None:
+    found = {digest(np.full(3, 1.0).astype("longdouble") + 0).hex for _ in range(50)}
+    assert len(found) == 1
+    assert digest(np.full(3, 1.5).astype("longdouble")).hex not in found

@@ -61,3 +61,8 @@ RESULTS = [
 @pytest.mark.parametrize(("one", "other"), RESULTS)
 def test_results_are_not(one: str, other: str) -> None:
     assert normalised(one) != normalised(other)
+
+
+@pytest.mark.parametrize("text", ["acc 95%|loss|0.31", "hash=0x1234abcd", "weights 0xdeadbeef"])
+def test_results_are_no_noise(text: str) -> None:
+    assert normalised(text) == text

@@ -47,7 +47,7 @@ def code(notebook: Notebook) -> str:
 def test_the_quickstarts_panel(notebook: Make) -> None:
     opened = notebook(ROOT / "notebooks" / "quickstart.ipynb")
     opened.command("notebook:run-all-cells")
-    panel_of(opened).wait_for()
+    panel_of(opened).wait_for(timeout=200_000)  # twelve cells run before it, three of which train a network
     opened.until(lambda: "index_put_" in text(opened))
     opened.until(lambda: opened.value("1") == 1)
     assert "Seeded 42" in text(opened)

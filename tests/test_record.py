@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import record
-from repro_magic.proof.receipt import MIME, Facts, receipt
+from repro_magic.proof.receipt import MIME, Facts, digest_of_source, receipt
+from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.verdict import Outcome
 
 cli = CliRunner()
 SEEDED = (
@@ -80,11 +82,11 @@ def test_another_value_is_named_with_its_cell(notebook: Path, tmp_path: Path) ->
 
 
 @pytest.mark.kernel
-def test_a_cell_that_was_changed_since_is_not_compared(notebook: Path, tmp_path: Path) -> None:
+def test_a_cell_that_was_changed_since_differs_from_the_record(notebook: Path, tmp_path: Path) -> None:
     path = copied(notebook, tmp_path)
     edited(path, lambda found: found.cells[1].update(source=f"{found.cells[1].source} + 1"))
     code, verdict, _ = recorded(path)
-    assert (code, verdict["cells"][1]["outcome"]) == (0, "not comparable")
+    assert (code, verdict["cells"][1]["outcome"]) == (1, "differs")
     assert "1 recorded cell is not in the notebook any more." in verdict["notes"]
 
 
@@ -195,3 +197,44 @@ def test_cells_are_found_by_their_text_and_order() -> None:
     assert record._aligned(old, ["a", "new", "b", "b"]) == [old[0], None, old[1], old[2]]
     assert record._aligned(old, ["c"]) == [old[3]]
     assert record._aligned(old, ["x"]) == [None]
+
+
+def run_of(*cells: dict[str, str], gone: str = "") -> Run:
+    def told(text: str) -> dict[str, Any]:
+        return {"hex": text, "kind": "k", "dtype": None, "shape": None, "gaps": []}
+
+    return Run(
+        [
+            CellRun(
+                f"cell {number}", [], {name: told(text) for name, text in one.items()}, [*gone] if number == 2 else []
+            )
+            for number, one in enumerate(cells)
+        ]
+    )
+
+
+def whole(run: Run) -> record.Record:
+    """What a sidecar says of a run."""
+    return record.Record(
+        [
+            record.RecordedCell(digest_of_source(cell.source), cell.changed, digests={}, gone=cell.gone, is_whole=True)
+            for cell in run.cells
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded_run", "fresh"),
+    [
+        (run_of({"x": "1"}, {}), run_of({"x": "1"}, {"x": "100"})),
+        (run_of({"x": "1"}, {}), run_of({"x": "1"}, {"y": "5"})),
+        (run_of({"x": "1"}, {"z": "1"}), run_of({"x": "1"}, {})),
+        (run_of({"x": "1"}, {}, {}), run_of({"x": "1"}, {}, {}, gone="x")),
+        (run_of({"x": "1"}, {}, {}, gone="x"), run_of({"x": "1"}, {}, {})),
+    ],
+    ids=["changed", "new", "missing", "deleted", "not deleted"],
+)
+def test_what_only_one_side_did_differs(recorded_run: Run, fresh: Run) -> None:
+    assert record.compare("n", whole(recorded_run), recorded_run).reproduces
+    found = record.compare("n", whole(recorded_run), fresh)
+    assert [cell.outcome for cell in found.cells][-1] is Outcome.DIFFERS

@@ -21,7 +21,8 @@ import repro_magic
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import runner
-from repro_magic.proof.compare import compare
+from repro_magic.proof.compare import compare, output
+from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
 from repro_magic.proof.verification import Job, verify_all
@@ -327,6 +328,47 @@ def test_how_far_values_are_apart_and_what_is_close(tmp_path: Path) -> None:
     code, verdict, told = verify("--rtol", "0.5", "--runs", "3", path)
     assert (code, verdict["outcome"], verdict["agreed"]) == (0, "close", 3)
     assert "some numbers are close, within the tolerance" in told
+
+
+def test_a_distance_from_an_earlier_value_is_none_of_this_one() -> None:
+    """GIVEN one run that goes on to another value WHEN the other keeps its close one THEN they are not close."""
+    near = {"at": "", "dtype": "float", "shape": [], "differing": 1, "size": 1, "first": [], "max_abs": 1e-12}
+    near |= {"max_ulp": 3, "is_close": True}
+    first, second = run({"x": "1"}, {"x": "100"}), run({"x": "2"}, {})
+    second.cells[0] = CellRun("x", [], {"x": {**second.cells[0].changed["x"], "distance": near, "from": "1"}})
+    found = compare("n", [first, second], Tolerance(rtol=1e-6))
+    assert [cell.outcome for cell in found.cells] == [Outcome.CLOSE, Outcome.DIFFERS]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_close"),
+    [
+        ("0.12345", "0.12346", True),
+        ("0.9", "1.0", False),
+        ("1e-03", "2e-03", False),
+        ("3.", "4.", False),
+        ("7", "8", False),
+    ],
+)
+def test_printed_numbers_are_close_but_for_a_last_digit_that_is_a_trifle(
+    one: str, other: str, *, is_close: bool
+) -> None:
+    part = output("stdout", [f"x = {one}", f"x = {other}"], Tolerance(rtol=1e-9))
+    assert (part.outcome is Outcome.CLOSE) is is_close
+
+
+@pytest.mark.kernel
+def test_gradients_and_objects_that_defend_themselves(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "g.ipynb",
+        "import torch, os\nw, model = torch.ones(2, requires_grad=True), torch.nn.Linear(2, 1)",
+        "(w * int.from_bytes(os.urandom(3))).sum().backward()",
+        "class Odd:\n    def __getattr__(self, name):\n        raise ValueError(name)\nodd = Odd()\nglobals()[3] = 4",
+        "class Sys:\n    @property\n    def __class__(self):\n        raise SystemExit\nleaves = Sys()",
+    )
+    code, verdict, _ = verify(path)
+    assert (code, parts(verdict, 2)) == (1, {"w.grad": "differs"})
+    assert len(verdict["cells"]) == 4, "no name stops the others"
 
 
 @pytest.mark.kernel
