@@ -474,7 +474,7 @@ def test_a_users_object_holds_its_slots_and_says_what_lies_below_it() -> None:
 
 def test_an_enums_member_is_its_name_and_value_and_no_address() -> None:
     def make() -> object:
-        kind: Any = enum.Enum("Kind", {"ONE": functools.partial(print, 1)})
+        kind: Any = enum.Enum("kind", {"ONE": functools.partial(print, 1)})
         return kind.ONE
 
     assert digest(make()).hex == digest(make()).hex
