@@ -217,9 +217,10 @@ def whole(run: Run) -> record.Record:
     """What a sidecar says of a run."""
     return record.Record(
         [
-            record.RecordedCell(digest_of_source(cell.source), cell.changed, digests={}, gone=cell.gone, is_whole=True)
+            record.RecordedCell(digest_of_source(cell.source), cell.changed, digests={}, gone=cell.gone)
             for cell in run.cells
-        ]
+        ],
+        is_sidecar=True,
     )
 
 

@@ -33,18 +33,19 @@ def test_the_cell_that_would_not_reproduce_is_named(tmp_path: Path, monkeypatch:
 
 
 def test_a_session_that_reproduces_in_the_background() -> None:
-    ran = run_in_kernel(LOAD, VALUES[0], "%repro_verify", "import time; time.sleep(20)")
+    waits = "from repro_magic.notebook.session import _sessions\nnext(iter(_sessions.values()))._replay.wait()"
+    ran = run_in_kernel(LOAD, VALUES[0], "%repro_verify", waits)
     assert "✓ this session reproduced: a fresh kernel gave what the session holds" in ran.shown(2)
 
 
 def test_it_can_be_stopped_and_runs_but_once() -> None:
     ran = run_in_kernel(
         LOAD,
-        "import time; time.sleep(0.1)",
+        "y = 1",
         "%repro_verify",
         "%repro_verify",
         "%repro_verify --stop",
-        "time.sleep(1)\n%repro_verify --timeout 0",
+        "%repro_verify --timeout 0",
     )
     assert "The replay was stopped." in ran.shown(2)
     assert "a replay is still running; %repro_verify --stop ends it" in ran.stream(3, "stderr")

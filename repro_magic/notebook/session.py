@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from repro_magic.overview import Status
     from repro_magic.scope import Report
 
-RECEIPT = "application/vnd.repro-magic.receipt.v1+json"  # not imported: see above
 # IPython's own magics number the lines below them anew.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
@@ -374,6 +373,8 @@ class Session:
 
         block = describe.reports(reports, label) + active(untold, label)
         if receipt is not None:
+            from repro_magic.proof.shown import RECEIPT  # noqa: PLC0415 - as above
+
             show(block + describe.receipt(receipt), {RECEIPT: receipt})
         elif block.parts:
             show(block)

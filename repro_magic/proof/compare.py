@@ -59,9 +59,7 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
             if number >= len(run.cells):
                 continue
             cell = run.cells[number]
-            names.update(cell.changed)
-            for name in cell.gone:
-                names.pop(name, None)
+            cell.change(names)
             sides.append(_Side(cell, names))
         yield sides
 

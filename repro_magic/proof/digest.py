@@ -79,7 +79,7 @@ def digest(value: object) -> Digest:
 
     Takes numbers, strings and the like, containers (cycles too), NumPy arrays, tensors on any device (views, sparse,
     quantized, nested, subclasses), modules, optimizers, pandas objects, PIL images, matplotlib figures, dataclasses,
-    and objects whose class was defined in the notebook. Device, strides and `requires_grad` do not count.
+    and objects whose class was defined in the notebook. Device, strides, `requires_grad` and gradients do not count.
 
     Example:
         >>> digest([1.0, 2.0]).hex == digest([1.0, 2.0]).hex, digest(0.0).hex == digest(-0.0).hex

@@ -14,7 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from repro_magic.ops.findings import Finding
-from repro_magic.proof.probe import is_code, looked_at
+from repro_magic.proof.probe import looked_at
 from repro_magic.proof.shown import RECEIPT as MIME
 
 __all__ = ["MIME", "SCHEMA", "Facts", "digest_of_source", "fingerprint", "receipt"]
@@ -93,8 +93,6 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
 
 def _values(names: Mapping[str, object], is_stopped: Callable[[], bool]) -> Iterable[tuple[str, dict[str, Any]]]:
     for name, value in sorted(names.items()):
-        if is_code(value):
-            continue
         if is_stopped():
             raise StoppedError
         yield name, looked_at(value)

@@ -46,7 +46,6 @@ class RecordedCell:
         texts: what it showed, by name; None if only digests are recorded.
         digests: the same as digests of the texts without noise; None if it is not recorded either.
         gone: the names that it deleted.
-        is_whole: whether `values` are all that it changed; else they are those that it reaches.
     """
 
     source: str
@@ -55,7 +54,12 @@ class RecordedCell:
     texts: Mapping[str, str] | None = None
     digests: Mapping[str, str] | None = None
     gone: Sequence[str] = ()
-    is_whole: bool = False
+
+    def change(self, known: dict[str, Mapping[str, Any]]) -> None:
+        """Bring what is known of the names from before the cell to after it."""
+        known.update(self.values or {})
+        for name in self.gone:
+            known.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Record:
     Attributes:
         cells: its code cells, in order.
         environment: where it was recorded; None if that is not known.
-        is_sidecar: whether it comes from the file beside the notebook.
+        is_sidecar: whether it comes from the file beside the notebook: then `values` of a cell are all that it changed,
+            and else those that it reaches.
         against: what it is called.
         notes: what has to be said of it.
     """
@@ -91,10 +96,11 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Terms:
-    """On what terms cells are compared: what is close, and what both sides are called."""
+    """On what terms cells are compared: what is close, what both sides are called, whose values are recorded."""
 
     tolerance: Tolerance
     sides: tuple[str, str]
+    is_sidecar: bool
 
 
 def sidecar_of(path: Path) -> Path:
@@ -209,7 +215,7 @@ def _read_sidecar(path: Path) -> Record:
         raise NotRunnableError(f"{path} cannot be read: {error}") from None
     checked(found, "sidecar.v1", str(path), _LARGEST_SIDECAR)
     cells = [
-        RecordedCell(cell["source"], cell["values"], digests=cell["shown"], gone=cell["gone"], is_whole=True)
+        RecordedCell(cell["source"], cell["values"], digests=cell["shown"], gone=cell["gone"])
         for cell in found["cells"]
     ]
     try:
@@ -266,16 +272,12 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
     twins = _aligned(record.cells, [digest_of_source(cell.source) for cell in fresh.cells])
     held: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Mapping[str, Any]] = {}
-    terms = _Terms(tolerance, _SIDES[record.against])
+    terms = _Terms(tolerance, _SIDES[record.against], record.is_sidecar)
     cells = []
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
-        held.update(cell.changed)
-        for name in cell.gone:
-            held.pop(name, None)
+        cell.change(held)
         if recorded is not None:
-            known.update(recorded.values or {})
-            for name in recorded.gone:
-                known.pop(name, None)
+            recorded.change(known)
         cells.append(_cell(number, cell, recorded, _Held(held, known), terms))
     matched = len(twins) - twins.count(None)
     error = fresh.error or ("" if matched else "no cell of the notebook is recorded as it is now")
@@ -315,17 +317,17 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added, or changed since"
         return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
-    values = [_value(name, held, terms.sides) for name in _names(recorded, cell) if held.has(name)]
+    values = [_value(name, held, terms.sides) for name in _names(recorded, cell, terms) if held.has(name)]
     return CellVerdict(
         number, line, [*values, *_generators(recorded, cell, terms.sides)], _outputs(recorded, cell, terms), cell.source
     )
 
 
-def _names(recorded: RecordedCell, cell: CellRun) -> list[str]:
+def _names(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[str]:
     """The names to be compared: those that are recorded, and those that the fresh run has beside them."""
     if recorded.values is None:
         return []
-    more = (*cell.changed, *cell.gone) if recorded.is_whole else (_receipt(cell) or {}).get("values", {})
+    more = (*cell.changed, *cell.gone) if terms.is_sidecar else (_receipt(cell) or {}).get("values", {})
     return list(dict.fromkeys((*recorded.values, *recorded.gone, *more)))
 
 

@@ -72,6 +72,12 @@ class CellRun:
     gone: Sequence[str] = ()
     may_fail: bool = False
 
+    def change(self, held: dict[str, Mapping[str, Any]]) -> None:
+        """Bring what the names hold from before the cell to after it."""
+        held.update(self.changed)
+        for name in self.gone:
+            held.pop(name, None)
+
     @property
     def error(self) -> str:
         """The error that it ended with; empty if there was none, or its author expects one."""
