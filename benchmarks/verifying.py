@@ -78,8 +78,9 @@ def main(count: int) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        pairs = [(timed(lambda: plain(QUICKSTART)), timed(lambda: verified([QUICKSTART]))) for _ in range(3)]
-        beside, ours = min(pairs, key=lambda pair: pair[1] / pair[0])
+        plain(QUICKSTART)  # what is cached by the first run is cached for both
+        pairs = [(timed(lambda: plain(QUICKSTART)), timed(lambda: verified([QUICKSTART]))) for _ in range(5)]
+        beside, ours = sorted(pairs, key=lambda pair: pair[1] / pair[0])[2]
         row("verify the quickstart, beside two runs with nbclient", beside, ours, ours / beside, 1.10)
         small = [notebook(root / f"{number}.ipynb", f"x = {number}", "y = [x] * 3\ny") for number in range(count)]
         one = timed(lambda: verified(small[: count // 2]))
