@@ -53,6 +53,9 @@ lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+# Two kernels that train side by side shall share the cores, not fight for them.
+test check test-browser test-floor: export OMP_WAIT_POLICY = PASSIVE
+
 test: lint  ## Lint, types and all tests on the newest versions
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not browser'
 

@@ -6,6 +6,7 @@ Run it with `make bench`, alone on the machine. `python benchmarks/verifying.py 
 from __future__ import annotations
 
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -85,6 +86,7 @@ def main(count: int) -> None:
         small = [notebook(root / f"{number}.ipynb", f"x = {number}", "y = [x] * 3\ny") for number in range(count)]
         one = timed(lambda: verified(small[: count // 2]))
         before = megabytes()
+        before = megabytes()
         two = timed(lambda: verified(small, jobs=2))
         row(
             f"{count} small notebooks with --jobs 2, beside 1 (half of them)",
@@ -95,6 +97,9 @@ def main(count: int) -> None:
             is_most=False,
         )
         table.add_row("memory after twice as many notebooks", f"{before:.0f} MB", f"{megabytes():.0f} MB", "")
+        nets = [Path(shutil.copy(QUICKSTART, root / f"trains{number}.ipynb")) for number in range(2)]
+        one, two = timed(lambda: verified(nets)), timed(lambda: verified(nets, jobs=2))
+        row("2 notebooks that train, with --jobs 2, beside 1", one, two, one / two, 1.6, is_most=False)
         cells = [notebook(root / f"long{size}.ipynb", *(f"x{n} = {n}" for n in range(size))) for size in (500, 2000)]
         short, long = (timed(lambda path=path: verified([path])) for path in cells)  # type: ignore[misc]
         row("2,000 cells, beside 500: per cell", short, long, long / short / 4, 1.25)

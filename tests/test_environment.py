@@ -27,6 +27,7 @@ cli = CliRunner()
 
 def test_it_names_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_PROC_BIND", "close")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setenv("TORCH_HOME", "/somewhere/of/mine")
     monkeypatch.setenv("MY_TORCH_SECRET", "hush")
     torch.backends.cudnn.benchmark = True
@@ -36,6 +37,7 @@ def test_it_names_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["threads"]["of one op"] == str(torch.get_num_threads())
     assert found["switches"]["torch.backends.cudnn.benchmark"] == "True"
     assert found["variables"]["OMP_PROC_BIND"] == "close"
+    assert "OMP_WAIT_POLICY" not in found["variables"], "how threads wait changes no result"
     assert found["cpu"]["model"]
     assert list(found) == ["schema", *SECTIONS]
     assert checked(json.loads(json.dumps(found))) == found
@@ -43,6 +45,7 @@ def test_it_names_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor where, nor when: it may be published, and a second run of the notebook is to give the same."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setenv("TORCH_HOME", "/somewhere/of/mine")
     monkeypatch.setenv("MY_TORCH_SECRET", "hush")
     told = json.dumps(environment())

@@ -254,9 +254,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_the_quickstart_is_reproduced_and_without_its_seed_it_is_not(tmp_path: Path) -> None:
+def test_the_quickstart_is_reproduced() -> None:
     code, verdict, told = verify(QUICKSTART)
     assert code == 0, told
+    assert (verdict["runs"], verdict["agreed"]) == (2, 2)
+
+
+@pytest.mark.kernel
+def test_the_quickstart_without_its_seed_is_not_reproduced(tmp_path: Path) -> None:
     read = nbformat.read(QUICKSTART, as_version=4)
     for cell in read.cells:
         cell.source = cell.source.replace("%repro_seed 42", "").replace(" --seed 42", "")
@@ -402,6 +407,16 @@ def test_notebooks_side_by_side_and_a_page_of_them(tmp_path: Path) -> None:
     assert "3 of 4 notebooks reproduced, 1 differs" in done.stderr
     assert "3 of 4 notebooks reproduced" in page.read_text()
     assert "<script>" not in page.read_text()
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("own", ["", "ACTIVE"])
+def test_kernels_side_by_side_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    path = notebook(tmp_path / "n.ipynb", f"import os\nassert os.environ['OMP_WAIT_POLICY'] == '{own or 'PASSIVE'}'")
+    assert repro_magic.verify(path).reproduces
 
 
 @pytest.mark.kernel

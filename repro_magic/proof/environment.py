@@ -29,9 +29,10 @@ Environment = dict[str, Any]
 
 # Sections in the order in which a difference in them is likely to change results.
 SECTIONS = ("torch", "accelerators", "cpu", "threads", "switches", "variables", "blas", "python", "packages", "system")
-# What libraries read: thread counts, algorithms, precision. None of these holds a secret; paths are left out below.
+# What libraries read: thread counts, algorithms, precision. None of these holds a secret; paths are left out below, and
+# so is how OpenMP's threads wait, which changes no result.
 _VARIABLES = re.compile(
-    r"(CUBLAS|CUDA|CUDNN|NCCL|NVIDIA_TF32|OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|VECLIB|NUMEXPR|DNNL|ONEDNN|ATEN|TORCH|PYTORCH)"
+    r"(?!OMP_WAIT_POLICY)(CUBLAS|CUDA|CUDNN|NCCL|NVIDIA_TF32|OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|VECLIB|NUMEXPR|DNNL|ONEDNN|ATEN|TORCH|PYTORCH)"
     r"_\w+|PYTHONHASHSEED|PYTHONOPTIMIZE"
 )
 _BUILT_WITH = {

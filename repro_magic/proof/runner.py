@@ -24,6 +24,9 @@ from repro_magic.proof.environment import Environment
 _PROBE = '__import__("repro_magic.proof.probe", None, None, ("_",))'
 _SCRATCH = "repro-magic-"
 _DIED = "the kernel died"
+# Kernels share the cores with each other. By default OpenMP's threads wait for one another at full speed, and two that
+# train side by side then take several times as long as one after the other. How they wait changes no result.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 _LONGEST = 300
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv*", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*_cache", "*.egg-info"
@@ -262,7 +265,7 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
     found = Run()
     _running.add(client)
     try:
-        with _loop_of_this_thread(), client.setup_kernel():
+        with _loop_of_this_thread(), client.setup_kernel(env=_WAITING | os.environ):
             if _is_stopping.is_set():
                 _kill(client)
             _values(client, how, 0)  # before the first cell: whatever is imported for it is
