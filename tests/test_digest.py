@@ -472,6 +472,52 @@ def test_a_users_object_holds_its_slots_and_says_what_lies_below_it() -> None:
     assert [gap.why for gap in digest(below).gaps] == ["what its base Random holds is not known"]
 
 
+def kept_in(kind: type, *arguments: object, **held: object) -> Any:
+    """An object of a class of the notebook's, with attributes."""
+    one = users(type("Kind", (kind,), {}))(*arguments)
+    for name, value in held.items():
+        setattr(one, name, value)
+    return one
+
+
+@dataclasses.dataclass
+class Lone:
+    """A dataclass of its own, as its module is changed."""
+
+    x: int = 1
+
+
+@pytest.mark.parametrize("kind", [list, dict, set, tuple, collections.deque, str, int, float, nn.Identity, Lone])
+def test_attributes_of_subclasses_count(kind: type) -> None:
+    assert digest(kept_in(kind, extra=1)).hex == digest(kept_in(kind, extra=1)).hex
+    assert digest(kept_in(kind, extra=1)).hex != digest(kept_in(kind, extra=2)).hex
+    assert digest(kept_in(kind)).hex != digest(kept_in(kind, extra=1)).hex
+    found = digest(kept_in(kind, extra=iter([1])))
+    assert [gap.path for gap in found.gaps] == [".extra"]
+
+
+def test_attributes_of_tensors_and_arrays_of_the_notebooks_classes_count() -> None:
+    arrays, tensors = [], []
+    for extra in (1, 1, 2):
+        array: Any = np.ones(2).view(users(type("Array", (np.ndarray,), {})))
+        array.extra = extra
+        arrays.append(digest(array).hex)
+        tensor: Any = torch.ones(2).as_subclass(users(type("Own", (torch.Tensor,), {})))
+        tensor.extra = extra
+        tensors.append(digest(tensor).hex)
+    for one, same, other in (arrays, tensors):
+        assert one == same != other
+
+
+def test_attributes_of_modules_below_the_notebooks_count_and_code_among_them_is_code() -> None:
+    def model(steps: int) -> nn.Module:
+        return nn.Sequential(kept_in(nn.Identity, steps=steps, act=nn.functional.relu))
+
+    assert digest(model(1)) == digest(model(1))
+    assert not digest(model(1)).gaps
+    assert digest(model(1)).hex != digest(model(2)).hex
+
+
 def test_an_enums_member_is_its_name_and_value_and_no_address() -> None:
     def make() -> object:
         kind: Any = enum.Enum("kind", {"ONE": functools.partial(print, 1)})

@@ -377,6 +377,31 @@ def test_gradients_and_objects_that_defend_themselves(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_what_code_holds_is_compared(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "c.ipynb",
+        "import os, functools, torch\nfrom enum import Enum\n"
+        "class Kept:\n    rate = 0.1\n    seen = None\n    def method(self): ...\n"
+        "class Colour(Enum):\n    RED = 1\n"
+        "def counter():\n    n = 0\n    def step(k):\n        nonlocal n\n        n += k\n    return step\n"
+        "step = counter()\n"
+        "def remember(x, held=[]):\n    held.append(x)\n"
+        "@functools.wraps(remember)\ndef outer(*a):\n    return remember(*a)\n"
+        "@torch.no_grad()\ndef decorated(): ...\ncompiled = torch.compile(lambda x: x)",
+        "step(int.from_bytes(os.urandom(4)))",
+        "remember(os.urandom(4))",
+        "Kept.seen = os.urandom(4)",
+    )
+    code, verdict, _ = verify(path)
+    assert code == 1
+    held = ("Kept.__dict__", "remember.__defaults__", "step.__closure__")
+    assert parts(verdict, 1) == dict.fromkeys(held, "same")
+    assert parts(verdict, 2) == {"step.__closure__": "differs"}
+    assert parts(verdict, 3) == {"remember.__defaults__": "differs"}
+    assert parts(verdict, 4) == {"Kept.__dict__": "differs"}
+
+
+@pytest.mark.kernel
 def test_noise_counts_if_bits_are_all_that_counts(tmp_path: Path) -> None:
     path = notebook(tmp_path / "n.ipynb", "print(object())")
     assert verify(path)[0] == 0

@@ -89,12 +89,10 @@ class Receipts:
         from repro_magic.proof.probe import users_names  # noqa: PLC0415 - as above
         from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
 
-        names = dict(users_names())
-        everything = self._shell.user_ns
-        found = reached(self._shell.transform_cell(raw), everything, self._bound)
+        found = set(reached(self._shell.transform_cell(raw), self._shell.user_ns, self._bound))
         facts = Facts(
             source=raw,
-            names={name: names[name] for one in found for name in (one, f"{one}.grad") if name in names},
+            names={name: value for name, value in users_names() if name.partition(".")[0] in found},
             result=[] if result.result is None else [result.result],
             switches=_switches(reports),
             moved=self._moved(),

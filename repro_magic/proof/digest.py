@@ -21,6 +21,7 @@ import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -126,6 +127,19 @@ def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
         return b"", (Gap("", kind_of(value), "it is nested too deeply"),)
 
 
+def is_code(value: object) -> bool:
+    """Whether a value is a module, function or class: these are the code, which is compared as text.
+
+    Example:
+        >>> is_code(print), is_code(3)
+        (True, False)
+    """
+    try:
+        return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
+    except (Exception, SystemExit):  # noqa: BLE001 - a property of somebody else's class
+        return False
+
+
 def kind_of(value: object) -> str:
     """A value's type, with its module.
 
@@ -166,6 +180,7 @@ class _Walk:
         look = _look_of.get(type(value))
         if look is None:
             look = next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
+            look = _with_attributes(look) if _adds_attributes(type(value), look) else look
             _look_of[type(value)] = look
         try:
             return look(self, value, path)
@@ -241,6 +256,34 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
 }
 
 
+# Attributes
+
+
+def _attributes(value: Any) -> dict[str, object]:
+    """What an object holds besides what its base does: its own dictionary, and the slots of its classes."""
+    held = dict(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
+                held.setdefault(name, getattr(value, name))
+    return held
+
+
+_Look = Callable[["_Walk", Any, str], bytes]
+
+
+def _with_attributes(look: _Look) -> _Look:
+    """How a subclass is looked at that may hold more than its base: as its base is, and then its attributes."""
+
+    def both(walk: _Walk, value: Any, path: str) -> bytes:
+        found = look(walk, value, path)
+        held = _attributes(value)
+        return _named(walk, f"{found.hex()} with", held, path) if held else found
+
+    return both
+
+
 def _of_subclass(walk: _Walk, value: Any, path: str) -> bytes:
     base = next(kind for kind in type(value).__mro__ if kind in _PLAIN)
     return walk.parts(kind_of(value), [(base.__new__(base, value), path)])  # its own __repr__ and __str__ may say less
@@ -284,16 +327,10 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> bytes:
 
 def _users_object(walk: _Walk, value: Any, path: str) -> bytes:
     """An object of a class of the notebook's: its attributes. What a class from elsewhere below it holds is a gap."""
-    held = dict(vars(value))
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
-                held.setdefault(name, getattr(value, name))
     below = [kind for kind in type(value).__mro__ if kind.__module__ not in {"__main__", "abc", "typing"}]
     if below != [object]:
         walk.gap(value, path, f"what its base {below[0].__qualname__} holds is not known")
-    return _named(walk, kind_of(value), held, path)
+    return _named(walk, kind_of(value), _attributes(value), path)
 
 
 def _enum(walk: _Walk, value: Any, path: str) -> bytes:
@@ -496,7 +533,19 @@ def _is_fake(value: object) -> bool:
 
 
 def _module(walk: _Walk, value: Any, path: str) -> bytes:
-    return _named(walk, kind_of(value), {**dict(value.named_parameters()), **dict(value.named_buffers())}, path)
+    """Its parameters and buffers, and what a class of the notebook's adds in attributes that are no code."""
+    parts = {**dict(value.named_parameters()), **dict(value.named_buffers())}
+    for prefix, part in value.named_modules():
+        if type(part).__module__ == "__main__":
+            held = {name: one for name, one in vars(part).items() if name not in _of_modules() and not is_code(one)}
+            parts |= {f"{prefix}.{name}".removeprefix("."): one for name, one in held.items()}
+    return _named(walk, kind_of(value), parts, path)
+
+
+@functools.cache
+def _of_modules() -> frozenset[str]:
+    """The attributes that every module has for PyTorch's own use."""
+    return frozenset(vars(sys.modules["torch"].nn.Module()))
 
 
 def _optimizer(walk: _Walk, value: Any, path: str) -> bytes:
@@ -609,6 +658,13 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is_instance((str, int, float, complex, bytes)), _of_subclass),
     (_is_users, _users_object),
 )
+
+
+def _adds_attributes(kind: type, look: _Look) -> bool:
+    """Whether a class may hold more than its base. What a library's tensors and arrays keep beside is their affair."""
+    if look in (_sequence, _set, _mapping):
+        return kind not in (*_SEQUENCES, *_SETS, *_MAPPINGS, slice)
+    return look in (_tensor, _array, _dataclass, _of_subclass) and kind.__module__ == "__main__"
 
 
 # By type, found once for each. Weakly: a cell that is run again defines its classes anew.

@@ -5,14 +5,18 @@ Only what changed is told, so that a notebook of a thousand cells and names is n
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType
 from typing import Any
 
-from repro_magic.proof.digest import Digest, Gap, digest
+from repro_magic.proof.digest import Digest, Gap, digest, is_code
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 
 # A name that is bound to the same object of these still has the same value.
@@ -35,30 +39,68 @@ def described(found: Digest) -> dict[str, Any]:
     }
 
 
-def is_code(value: object) -> bool:
-    """Whether a value is a module, function or class: these are the code, which is compared as text."""
-    try:
-        return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
-    except (Exception, SystemExit):  # noqa: BLE001 - a property of somebody else's class
-        return False
-
-
 def users_names() -> list[tuple[str, object]]:
-    """The notebook's names with what they hold, less code, IPython's own, and those that begin with an underscore.
+    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore.
 
-    Gradients are no part of a tensor's or model's value, but what a backward pass leaves: they have names of their own,
-    such as `model.grad`.
+    Code is compared as the text of its cell. What it holds besides has names of its own, such as `counter.__closure__`;
+    and so have gradients, which are no part of a tensor's or model's value, but what a backward pass leaves:
+    `model.grad`.
     """
     shell = sys.modules["IPython"].get_ipython()
     names = [
         (name, value)
         for name, value in list(shell.user_ns.items())
-        if isinstance(name, str)
-        and not name.startswith("_")
-        and name not in shell.user_ns_hidden
-        and not is_code(value)
+        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
     ]
-    return [*names, *((f"{name}.grad", found) for name, value in names if (found := gradients(value)))]
+    beside = [
+        (f"{name}.{part}", found)
+        for name, value in names
+        for part, found in {**held_by_code(value, shell.user_ns), "grad": gradients(value)}.items()
+        if found
+    ]
+    return [*((name, value) for name, value in names if not is_code(value)), *beside]
+
+
+def held_by_code(value: object, notebook: Mapping[str, object]) -> dict[str, dict[Any, object]]:
+    """What a function or class of the notebook's holds that is no code: closure, defaults, attributes.
+
+    Args:
+        value: anything; what is no code of the notebook's holds nothing here.
+        notebook: its names.
+    """
+    if not is_code(value):
+        return {}
+
+    def is_own(one: object) -> bool:  # a decorator may be a library's
+        return getattr(one, "__globals__", None) is notebook
+
+    try:
+        function = inspect.unwrap(value, stop=is_own) if callable(value) else value
+        if isinstance(function, FunctionType) and is_own(function):
+            parts: dict[str, Mapping[Any, object]] = {
+                "__closure__": dict(_closure(function)),
+                "__defaults__": dict(enumerate(function.__defaults__ or ())),
+                "__kwdefaults__": function.__kwdefaults__ or {},
+                "__dict__": vars(function),
+            }
+        elif isinstance(value, type) and value.__module__ == "__main__" and not issubclass(value, Enum):
+            parts = {"__dict__": {name: one for name, one in vars(value).items() if not _is_pythons(name, one)}}
+        else:
+            return {}
+        return {part: {name: one for name, one in held.items() if not is_code(one)} for part, held in parts.items()}
+    except (Exception, SystemExit):  # noqa: BLE001 - a metaclass of somebody else's
+        return {}
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # it is empty
+            yield name, cell.cell_contents
+
+
+def _is_pythons(name: str, attribute: object) -> bool:
+    """Whether a class's attribute is its machinery: methods, properties, slots, and what Python writes there."""
+    return name.startswith("__") or name == "_abc_impl" or hasattr(type(attribute), "__get__")
 
 
 def gradients(value: object) -> dict[str, object]:
