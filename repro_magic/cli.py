@@ -29,6 +29,8 @@ from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views
 from repro_magic.views.page import page
 
+# From so many bytes on it takes a while to copy a folder.
+_LARGE = 1 << 30
 REPRODUCED, DIFFERS, WRONG_USAGE, NOT_RUN, ELSEWHERE = 0, 1, 2, 3, 4
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -117,8 +119,8 @@ def verify(  # noqa: PLR0913 - the command line has as many
 
     With --recorded one fresh run is compared with what the notebook holds: its receipts and outputs, or its sidecar.
 
-    Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end, 4 recorded results differ and the
-    environment does, too. Of several notebooks, the largest. Runs that agree are no proof that all runs do: a race
+    Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end or was interrupted, 4 recorded
+    results differ and the environment does, too. Of several notebooks, the largest. Runs that agree are no proof that all runs do: a race
     shows rarely.
     """
     if exact and (rtol or ulp):
@@ -130,6 +132,7 @@ def verify(  # noqa: PLR0913 - the command line has as many
         _ask_for_shell(read)
     for path in (json_to, html_to):
         _check_folder(path)
+    _tell_of_large_folders(notebooks)
     tolerance = Tolerance(rtol, ulp, exact)
     todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance) for path in notebooks]
     found = _verify(todo, jobs, {path: len(runner.code_cells(notebook)) for path, notebook in read})
@@ -180,6 +183,7 @@ def share(  # noqa: PLR0913 - as above
     read = _read_all([notebook], is_recorded=False)
     if not allow_shell:
         _ask_for_shell(read)
+    _tell_of_large_folders([notebook])
     todo = [Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel)]
     [done] = _verify(todo, 1, {path: len(runner.code_cells(found)) for path, found in read})
     if not done.verdict.reproduces:
@@ -265,6 +269,15 @@ def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
         raise _refused(f"{told}; --allow-shell runs them", WRONG_USAGE)
     if not typer.confirm(f"repro-magic: {told}. Run them?", err=True):
         raise typer.Exit(WRONG_USAGE)
+
+
+def _tell_of_large_folders(notebooks: list[Path]) -> None:
+    """A home folder, say. It is copied all the same: who knows what the notebook reads."""
+    for folder in dict.fromkeys(path.resolve().parent for path in notebooks):
+        size = runner.size_of(folder)
+        if size > _LARGE:
+            told = f"{folder} holds {size / 2**30:.1f} GiB, which are copied for each run"
+            typer.echo(f"repro-magic: {told}; a notebook in a folder of its own is verified sooner", err=True)
 
 
 def _check_folder(path: str | None) -> None:

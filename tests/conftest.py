@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -104,6 +105,21 @@ class Ran:
         """The error output of a cell, None if there is none."""
         found = self.outputs(number, "error")
         return found[0] if found else None
+
+
+def run_and_store(path: Path) -> Any:
+    """Run a notebook in a fresh kernel and save it with its outputs, as front ends do, less what is chance."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=240,
+        record_timing=False,
+        coalesce_streams=True,  # how a kernel cuts what is printed into messages
+        store_widget_state=False,  # it holds random names; the panel leaves its last state in an output of its own
+    ).execute()
+    nbformat.write(notebook, path)
+    return notebook
 
 
 def run_in_kernel(*sources: str, allow_errors: bool = True) -> Ran:

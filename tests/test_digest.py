@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+import repro_magic
 from repro_magic.proof import digest as digests
 from repro_magic.proof.digest import digest
 
@@ -405,6 +406,22 @@ def test_objects_of_the_notebooks_own_classes_are_looked_into() -> None:
     assert digest(one).hex == digest(other).hex
     other.weight = torch.zeros(2)
     assert digest(one).hex != digest(other).hex
+
+
+@pytest.mark.filterwarnings("ignore:put_ does not have a deterministic implementation")
+def test_a_report_of_ours_is_its_scope_and_its_findings() -> None:
+    def report(seed: int, index: list[int]) -> object:
+        with repro_magic.deterministic(seed=seed, warn=False) as found:
+            torch.zeros(7).put_(torch.tensor(index * 20_000), torch.rand(20_000 * len(index)))
+        return found
+
+    one, same = report(1, [0, 0]), report(1, [0, 0])
+    assert digest(one) == digest(same)
+    assert not digest(one).gaps
+    assert digest(one).hex != digest(report(2, [0, 0])).hex
+    with repro_magic.deterministic(seed=1) as quiet:
+        pass
+    assert digest(one).hex != digest(quiet).hex
 
 
 def test_shared_parts_are_looked_at_once() -> None:

@@ -127,6 +127,20 @@ def test_what_was_kept_is_measured_against(tmp_path: Path, value: object) -> Non
     assert measure("another kind", file, SAME_BITS) is None
 
 
+def test_what_else_a_model_holds_counts_beside_its_numbers() -> None:
+    kind: Any = type("Net", (torch.nn.Linear,), {"__module__": "__main__"})
+    one, other = kind(1, 1), kind(1, 1)
+    other.bias.data = one.bias.data
+    other.weight.data = one.weight.data.nextafter(torch.tensor(9.0))
+    assert found(one, other, Tolerance(ulp=1)).is_close
+    other.tag = "another"
+    assert not found(one, other, Tolerance(ulp=1)).is_close
+
+
+def test_a_list_is_no_tuple_however_close_its_numbers() -> None:
+    assert not found({"a": [1.0]}, {"a": (math.nextafter(1.0, 2),)}, Tolerance(ulp=1)).is_close
+
+
 def test_too_large_a_value_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("repro_magic.proof.distance.LARGEST", 100)
     keep(np.zeros(1000), tmp_path / "kept.npz")

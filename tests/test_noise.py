@@ -63,6 +63,19 @@ def test_results_are_not(one: str, other: str) -> None:
     assert normalised(one) != normalised(other)
 
 
+BAR = "\r  0%|          | 0/10 [00:00<?, ?it/s]{}\r100%|██████████| 10/10 [00:01<00:00, {}it/s{}]\n"
+
+
+@pytest.mark.parametrize("bar", [BAR, "\r0it [00:00, ?it/s]{}\r10it [00:01, {}it/s{}]\n"])
+def test_a_progress_bar_is_noise_however_often_it_was_drawn_but_not_what_stands_behind_its_rate(bar: str) -> None:
+    drawn = "\r 50%|█████     | 5/10 [00:00<00:00, 9.1it/s, loss=0.9]"
+    assert normalised(bar.format("", "9.95", "")) == normalised(bar.format(drawn * 3, "1.2", ""))
+    seen = normalised(bar.format(drawn, "9.95", ", loss=0.5"))
+    assert seen == normalised(bar.format("", "8.1", ", loss=0.5"))
+    assert seen != normalised(bar.format("", "8.1", ", loss=0.25"))
+    assert "loss=0.5" in seen
+
+
 @pytest.mark.parametrize("text", ["acc 95%|loss|0.31", "hash=0x1234abcd", "weights 0xdeadbeef"])
 def test_results_are_no_noise(text: str) -> None:
     assert normalised(text) == text

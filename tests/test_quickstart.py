@@ -1,4 +1,4 @@
-"""The shipped notebook, the command that runs it twice, and the Binder folder."""
+"""The shipped notebook, and the Binder folder."""
 
 from __future__ import annotations
 
@@ -6,46 +6,27 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import IPython
 import nbformat
 import pytest
+from conftest import run_and_store
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
-RUN_TWICE = ROOT / "notebooks" / "run_twice.py"
-
-
-def run_twice(path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(RUN_TWICE), *flags, str(path)], capture_output=True, text=True, timeout=240, check=False
-    )
-
-
-def outputs(path: Path) -> list[Any]:
-    return [cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells]
 
 
 @pytest.mark.kernel
-def test_the_quickstart_gives_the_same_bits_and_what_it_shows_is_what_it_gives(tmp_path: Path) -> None:
-    """GIVEN the committed notebook WHEN run twice in fresh kernels THEN both agree, and tell what its text tells."""
-    copy = Path(shutil.copy(QUICKSTART, tmp_path))
-    done = run_twice(copy, "--store")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "showed the same bits in all 13 cells that show something" in done.stdout
-    text = "".join(
-        str(output.get("text", "")) for cell in nbformat.read(copy, 4).cells for output in cell.get("outputs", [])
-    )
+def test_the_quickstart_shows_what_its_text_tells(tmp_path: Path) -> None:
+    cells = run_and_store(Path(shutil.copy(QUICKSTART, tmp_path))).cells
+    text = "".join(str(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
     assert "same bits: True\nsame bits: False\n" in text
     assert "unseeded, same numbers: False\nseeded,   same numbers: True\n" in text
     assert "deterministic algorithms: False\n" in text
     assert "put_ on cpu, line 5, was stopped." in text
     assert "index_add_: latent, may differ on cuda." in text
     shown = "".join(
-        str(output.get("data", {}).get("text/plain", ""))
-        for cell in nbformat.read(copy, 4).cells
-        for output in cell.get("outputs", [])
+        str(output.get("data", {}).get("text/plain", "")) for cell in cells for output in cell.get("outputs", [])
     )
     assert shown.count("⚠") == 2, "under its cell, and in the panel"
     assert "index_put_ on cpu, line 4, 1 call" in shown
@@ -69,39 +50,10 @@ def test_others_tools_find_it_green(tmp_path: Path, tool: str) -> None:
     Cells whose text names cells by their number are tagged for nbval, which runs all of them as number 1.
     """
     copy = Path(shutil.copy(QUICKSTART, tmp_path))
-    assert run_twice(copy, "--store").returncode == 0
+    run_and_store(copy)
     command = [sys.executable, "-m", "pytest", "-p", "no:randomly", tool, QUICKSTART.name, "--rootdir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _notebook(path: Path, *sources: str) -> Path:
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
-    return path
-
-
-@pytest.mark.kernel
-def test_a_notebook_that_differs_is_told_and_not_stored(tmp_path: Path) -> None:
-    path = _notebook(tmp_path / "with space.ipynb", "1", "import random\nrandom.random()")
-    before = path.read_bytes()
-    done = run_twice(path, "--store")
-    assert done.returncode == 1
-    assert "DIFFERS" in done.stdout
-    assert "1 of 2 cells that show something" in done.stdout
-    assert path.read_bytes() == before
-
-
-@pytest.mark.kernel
-def test_a_notebook_that_fails_is_told(tmp_path: Path) -> None:
-    done = run_twice(_notebook(tmp_path / "fails.ipynb", "1 / 0"))
-    assert done.returncode == 3
-    assert "ZeroDivisionError" in done.stdout
-
-
-def test_a_missing_notebook_is_wrong_usage(tmp_path: Path) -> None:
-    done = run_twice(tmp_path / "none.ipynb")
-    assert done.returncode == 2
-    assert "there is no file" in done.stderr
 
 
 def test_repo2docker_accepts_the_binder_folder(tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from conftest import Ran, run_in_kernel
+from conftest import Ran, run_and_store, run_in_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nbclient import NotebookClient
 
 from repro_magic.proof.receipt import MIME, Facts, StoppedError, fingerprint, receipt
 from repro_magic.proof.record import checked
@@ -89,6 +87,20 @@ def test_a_cell_that_is_run_again_has_the_same_receipt() -> None:
 
 
 @pytest.mark.kernel
+def test_what_an_unseeded_generator_held_is_in_no_receipt() -> None:
+    cells = (
+        "%load_ext repro_magic\nimport torch\n%config ReproMagic.receipts = 'all'",
+        "%repro_seed 3",
+        "torch.rand(2)",
+    )
+    one, other = run_in_kernel(*cells), run_in_kernel(*cells)
+    assert receipt_of(one, 1)["generators"]["torch cpu"]["before"] is None
+    assert [receipt_of(one, number) for number in (1, 2)] == [receipt_of(other, number) for number in (1, 2)]
+    seeded = receipt_of(one, 1)["generators"]["torch cpu"]["after"]
+    assert receipt_of(one, 2)["generators"]["torch cpu"]["before"] == seeded
+
+
+@pytest.mark.kernel
 def test_figures_in_a_notebook_are_the_same_bytes() -> None:
     cells = (
         "%load_ext repro_magic\nimport matplotlib.pyplot as plt\n%config InlineBackend.figure_formats = ['svg']",
@@ -104,15 +116,7 @@ def test_the_quickstart_run_twice_is_the_same_file_byte_for_byte(tmp_path: Path)
     texts = []
     for number in (1, 2):
         copy = Path(shutil.copy(QUICKSTART, tmp_path / f"{number}.ipynb"))
-        notebook = nbformat.read(copy, as_version=4)
-        # As front ends do, what is printed in several messages is put together.
-        client = NotebookClient(
-            notebook, kernel_name="python3", timeout=240, coalesce_streams=True, store_widget_state=False
-        )
-        client.execute()
-        for cell in notebook.cells:
-            cell.metadata.pop("execution", None)
-        nbformat.write(notebook, copy)
+        run_and_store(copy)
         texts.append(copy.read_bytes())
     assert MIME.encode() in texts[0]
     assert texts[0] == texts[1]

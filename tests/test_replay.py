@@ -45,12 +45,14 @@ def test_it_can_be_stopped_and_runs_but_once() -> None:
         "%repro_verify",
         "%repro_verify",
         "%repro_verify --stop",
+        "%repro_verify --stop",
         "%repro_verify --timeout 0",
     )
     assert "The replay was stopped." in ran.shown(2)
+    assert "no replay is running" in ran.stream(5, "stderr")
     assert "a replay is still running; %repro_verify --stop ends it" in ran.stream(3, "stderr")
     assert ran.stream(4, "stderr") == ""
-    assert "usage: %repro_verify" in ran.stream(5, "stderr")
+    assert "usage: %repro_verify" in ran.stream(6, "stderr")
 
 
 def test_lines_that_run_programs_need_a_yes() -> None:

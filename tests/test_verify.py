@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -231,6 +234,61 @@ def test_the_verdicts_are_written_where_they_are_wanted(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_what_nobody_here_may_read_and_what_is_not_the_notebooks_stay_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = notebook(tmp_path / "n.ipynb", "from pathlib import Path\nsorted(one.name for one in Path('.').rglob('*'))")
+    for name in ("data/kept.csv", "secret/key", ".git/config", "old_cache/x"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    may = os.access  # as root, for whom there are no locked doors
+    monkeypatch.setattr(os, "access", lambda at, mode: Path(at).name != "secret" and may(at, mode))
+    code, verdict, told = verify("--recorded", record_of(path, "['data', 'kept.csv', 'n.ipynb']"))
+    assert code == 0, told
+    assert verdict["outcome"] == "same"
+
+
+def record_of(path: Path, shown: str) -> Path:
+    """The notebook with what its only cell is said to have shown."""
+    read = nbformat.read(path, as_version=4)
+    read.cells[0].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": shown}, execution_count=1)]
+    nbformat.write(read, path)
+    return path
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_source: str, _to: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    code, _, told = verify(notebook(tmp_path / "n.ipynb", "1"))
+    assert code == 3
+    assert "its folder cannot be copied" in told
+    assert "No space left on device" in told
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.kernel
+def test_a_large_folder_is_told_before_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = notebook(tmp_path / "n.ipynb", "1")
+    assert "GiB" not in verify(path)[2]
+    monkeypatch.setattr("repro_magic.cli._LARGE", 100)
+    code, _, told = verify(path)
+    assert code == 0
+    assert f"{tmp_path} holds 0.0 GiB, which are copied for each run" in told
+
+
+@pytest.mark.kernel
+def test_every_run_has_the_same_working_directory(tmp_path: Path) -> None:
+    code, verdict, _ = verify(
+        notebook(tmp_path / "n.ipynb", "import os\nhere = os.getcwd()\nopen('left', 'x').close()")
+    )
+    assert (code, parts(verdict, 1)) == (0, {"here": "same"})
+
+
+@pytest.mark.kernel
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     path = notebook(tmp_path / "n.ipynb", "import time\ntime.sleep(120)")
     scratch = tmp_path / "scratch"
@@ -242,7 +300,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
         text=True,
     )
     for _ in range(300):
-        if list(scratch.glob("repro-magic-*/*/n.ipynb")):
+        if list(scratch.glob("repro-magic-*/copy/*/n.ipynb")):
             break
         time.sleep(0.1)
     time.sleep(4)  # the kernel starts
@@ -250,6 +308,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in told
+    assert len(told.strip().splitlines()) == 1, told
     assert list(scratch.glob("repro-magic-*")) == []
 
 

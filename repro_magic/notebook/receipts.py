@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
@@ -11,6 +12,7 @@ from repro_magic.determinism.settings import SETTINGS
 from repro_magic.interrupts import is_waiting
 from repro_magic.journal import states, value_in_words
 from repro_magic.proof.reach import bindings, reached
+from repro_magic.rng.seeding import generator_states
 
 if TYPE_CHECKING:
     from repro_magic.ops.findings import Finding
@@ -34,6 +36,7 @@ class Receipts:
         self._mode = OFF
         self._bound: dict[str, int] | None = None
         self._states: Mapping[str, bytes] = {}
+        self._unseeded: AbstractSet[str] = frozenset()
         self._figures: StableFigures | None = None
 
     def begin(self, mode: str) -> None:
@@ -56,6 +59,7 @@ class Receipts:
             return
         try:
             self._bound, self._states = bindings(self._shell.user_ns), states()
+            self._unseeded = {one.key for one in generator_states() if one.seed is None}
         except Exception:  # noqa: BLE001 - a plug-in's generator: the cell has no receipt, and runs
             self._bound = None
 
@@ -107,9 +111,10 @@ class Receipts:
         except StoppedError:
             return None
 
-    def _moved(self) -> dict[str, tuple[bytes, bytes]]:
+    def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
+        """The state of one that nobody seeded came from the operating system, and is of no use to anybody."""
         return {
-            key: (self._states[key], after)
+            key: (None if key in self._unseeded else self._states[key], after)
             for key, after in states().items()
             if key in self._states and self._states[key] != after
         }

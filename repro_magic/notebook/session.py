@@ -390,8 +390,9 @@ class Session:
 
         running = self._replay is not None and self._replay.is_running
         if arguments.stop:
-            if self._replay is not None:
-                self._replay.stop()
+            if self._replay is None or not running:
+                raise NotRunnableError("no replay is running")
+            self._replay.stop()
             return
         if running:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")

@@ -134,6 +134,8 @@ def in_words(distance: Distance) -> str:
         text += f", the first at {list(distance.first)}"
     if distance.max_abs is None:
         return f"{text}; a number stands against NaN or infinity"
+    if distance.max_abs == 0:
+        return f"{text}; equal as numbers, by the sign of a zero or the payload of a NaN"
     ulp = "" if distance.max_ulp is None else f", {distance.max_ulp:,} ULP"
     return f"{text}; by at most {distance.max_abs:.3g}{ulp}"
 

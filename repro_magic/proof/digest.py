@@ -179,7 +179,7 @@ class _Walk:
     def _look(self, value: object, path: str) -> bytes:
         look = _look_of.get(type(value))
         if look is None:
-            look = next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
+            look = _first_look(value)
             look = _with_attributes(look) if _adds_attributes(type(value), look) else look
             _look_of[type(value)] = look
         try:
@@ -533,13 +533,19 @@ def _is_fake(value: object) -> bool:
 
 
 def _module(walk: _Walk, value: Any, path: str) -> bytes:
-    """Its parameters and buffers, and what a class of the notebook's adds in attributes that are no code."""
-    parts = {**dict(value.named_parameters()), **dict(value.named_buffers())}
-    for prefix, part in value.named_modules():
-        if type(part).__module__ == "__main__":
-            held = {name: one for name, one in vars(part).items() if name not in _of_modules() and not is_code(one)}
-            parts |= {f"{prefix}.{name}".removeprefix("."): one for name, one in held.items()}
+    parts = {**dict(value.named_parameters()), **dict(value.named_buffers()), **_of_module(value)}
     return _named(walk, kind_of(value), parts, path)
+
+
+def _of_module(value: Any) -> dict[str, object]:
+    """What classes of the notebook's add in attributes that are no code, in a module and those below it."""
+    return {
+        f"{prefix}.{name}".removeprefix("."): held
+        for prefix, part in value.named_modules()
+        if type(part).__module__ == "__main__"
+        for name, held in vars(part).items()
+        if name not in _of_modules() and not is_code(held)
+    }
 
 
 @functools.cache
@@ -606,6 +612,13 @@ def _figure(walk: _Walk, value: Any, path: str) -> bytes:
         value.set_canvas(canvas)
 
 
+def _report(walk: _Walk, value: Any, path: str) -> bytes:
+    """A report of ours: the scope, and which flagged ops it saw. How often depends on the machine's speed."""
+    findings = sorted({(one.op, one.status.value, one.device, one.direction.value) for one in value.findings})
+    scope = {name: getattr(value, name, None) for name in ("seed", "strict", "name")}
+    return _named(walk, kind_of(value), {**scope, "findings": findings}, path)
+
+
 def _is(module: str, *names: str) -> Callable[[object], bool]:
     """Whether a value is of a class of some module, which may not be imported: then it is not."""
 
@@ -648,6 +661,7 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is_pandas_scalar, lambda _walk, value, _path: _by_repr(value)),
     (_is("PIL.Image", "Image"), _image),
     (_is("matplotlib.figure", "Figure"), _figure),
+    (_is("repro_magic.scope", "WatchReport"), _report),
     (_is_instance((dt.datetime,)), _datetime),
     (lambda value: isinstance(value, enum.Enum), _enum),
     (lambda value: dataclasses.is_dataclass(value) and not isinstance(value, type), _dataclass),
@@ -665,6 +679,23 @@ def _adds_attributes(kind: type, look: _Look) -> bool:
     if look in (_sequence, _set, _mapping):
         return kind not in (*_SEQUENCES, *_SETS, *_MAPPINGS, slice)
     return look in (_tensor, _array, _dataclass, _of_subclass) and kind.__module__ == "__main__"
+
+
+def _first_look(value: object) -> _Look:
+    return next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
+
+
+def beside(value: Any) -> dict[str, object]:
+    """The attributes of a value that count besides its elements, parameters and buffers.
+
+    Example:
+        >>> beside([1, 2])
+        {}
+    """
+    look = _first_look(value)
+    if look is _module:
+        return _of_module(value)
+    return _attributes(value) if _adds_attributes(type(value), look) else {}
 
 
 # By type, found once for each. Weakly: a cell that is run again defines its classes anew.

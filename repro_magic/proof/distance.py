@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from repro_magic.proof.digest import digest
+from repro_magic.proof.digest import beside, digest, kind_of
 from repro_magic.proof.verdict import Distance
 
 # Values with more bytes are not kept, nor more in all: a notebook's folder may hold less.
@@ -103,7 +103,8 @@ def _flat(value: Any, at: str, depth: int) -> Iterator[tuple[str, object]]:  # n
     if named is None:
         yield at, value
         return
-    for name, part in named:
+    yield at, kind_of(value)
+    for name, part in itertools.chain(named, ((f".{name}", part) for name, part in beside(value).items())):
         yield from _flat(part, at + name, depth + 1)
 
 

@@ -13,6 +13,10 @@ _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _UNIT = r"(?:ns|µs|μs|us|ms|s|min|h)"
 _TIME = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
 
+# tqdm's, with a bar and without; and what the user put behind the rate, which may be a loss.
+_BAR = r"(?:\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*\||\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b)"
+_POSTFIX = r"[^\r\n]*?(?:(?<=/s)|(?<=/it))(?P<keep>, [^\]\r\n]*)\][^\r\n]*"
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -35,9 +39,8 @@ NOISE: tuple[Noise, ...] = tuple(
         ("timing", r"^(?P<keep>CPU times: |Wall time: |Compiler time: |Compiler *: ).*$"),
         # %timeit
         ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
-        # tqdm, with a bar and without
-        ("progress bar", r"[^\r\n]*\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*\|[^\r\n]*(?:\r|$)"),
-        ("progress bar", r"[^\r\n]*\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b[^\r\n]*(?:\r|$)"),
+        # Also what it overwrote: how often a bar is drawn depends on the time that it takes.
+        ("progress bar", rf"\r*(?:[^\r\n]*{_BAR}[^\r\n]*\r+)*[^\r\n]*?{_BAR}(?:{_POSTFIX}|[^\r\n]*)(?:\r+|$)"),
         ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
         ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),
         ("process", r"(?P<keep>ipykernel_)\d+"),

@@ -39,7 +39,8 @@ class Facts:
         seed: what it was seeded with on entry, if it was.
         strict: whether nondeterministic ops raised.
         switches: switch -> its value, in words, of those that were set for it.
-        moved: generator (library and device) -> its state before and after, of those that moved.
+        moved: generator (library and device) -> its state before (None: it was not seeded) and after, of those that
+            moved.
         findings: the flagged ops that ran.
         is_own: whether a file of a finding's place is this cell.
         error: the type of the error that it ended with.
@@ -52,7 +53,7 @@ class Facts:
     seed: int | None = None
     strict: bool = False
     switches: Mapping[str, str] = field(default_factory=dict)
-    moved: Mapping[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    moved: Mapping[str, tuple[bytes | None, bytes]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     is_own: Callable[[str], bool] = lambda _file: True
     error: str | None = None
@@ -81,7 +82,7 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
         "strict": facts.strict,
         "switches": dict(sorted(facts.switches.items())),
         "generators": {
-            key: {"before": blake3(before).hexdigest(16), "after": blake3(after).hexdigest(16)}  # bytes
+            key: {"before": None if before is None else _state(before), "after": _state(after)}
             for key, (before, after) in sorted(facts.moved.items())
         },
         "findings": _findings(facts.findings, facts.is_own),
@@ -89,6 +90,10 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
         "values": dict(_values(facts.names, is_stopped)),
         "error": facts.error,
     }
+
+
+def _state(state: bytes) -> str:
+    return blake3(state).hexdigest(16)  # bytes
 
 
 def _values(names: Mapping[str, object], is_stopped: Callable[[], bool]) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -356,6 +356,9 @@ def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -
         if one is None or other is None:
             why = f"it moved in {sides[0 if other is None else 1]} only"
             parts.append(Part(f"generator {key}", Outcome.DIFFERS, why))
+        elif one != other and None in (one["before"], other["before"]):
+            why = "it was not seeded before the cell, so what was drawn cannot be the same"
+            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))
         elif one["before"] != other["before"]:
             why = "it was in another state before the cell, so what was drawn cannot be the same"
             parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
+import logging
 import os
 import re
 import shutil
@@ -12,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,9 @@ class How:
         timeout: seconds that one cell may take; None: as long as it likes.
         kernel: the kernel's name; None: the notebook's own.
         command: how the kernel is started, in the place of its name: for the Python that runs here.
-        spool: a folder for the numbers that runs are measured against; None: only digests are told.
+        room: a folder of ours, gone afterwards: for the copies of the notebook's folder, which then lie at the same
+            place in every run, and for the numbers that runs are measured against; None: a new one for each run, and
+            only digests are told.
         tolerance: what is close, when they are.
         tells_environment: whether the environment is asked for at the end.
     """
@@ -52,7 +56,7 @@ class How:
     timeout: int | None = None
     kernel: str | None = None
     command: tuple[str, ...] = ()
-    spool: Path | None = None
+    room: Path | None = None
     tolerance: Tolerance = SAME_BITS
     tells_environment: bool = False
 
@@ -109,6 +113,10 @@ class StoppedError(Exception):
     """The run was told to stop."""
 
 
+# nbclient logs what we tell in the verdict: that a kernel died, or that it took too long.
+_silent = logging.getLogger("repro_magic.nbclient")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
 # The kernels that run at this moment. Whoever interrupts is on another thread than they.
 _running: set[Any] = set()
 _is_stopping = threading.Event()
@@ -182,8 +190,24 @@ def shell_lines(notebook: Any) -> list[tuple[int, str]]:  # noqa: ANN401 - nbfor
     ]
 
 
-def _nothing(_parent: str, _names: list[str]) -> set[str]:
-    return set()
+def _left_behind(parent: str, names: list[str]) -> set[str]:
+    """What is not the notebook's, or nobody here may read. Folders of ours may lie below the notebook's, too."""
+    is_above_ours = Path(parent).resolve() == Path(tempfile.gettempdir()).resolve()
+    ours = {name for name in names if is_above_ours and name.startswith(_SCRATCH)}
+    locked = {name for name in names if not os.access(Path(parent, name), os.R_OK)}
+    return _LEFT_BEHIND(parent, names) | ours | locked
+
+
+def size_of(folder: Path) -> int:
+    """How many bytes a copy of a notebook's folder takes."""
+    size = 0
+    for parent, folders, files in os.walk(folder):
+        behind = _left_behind(parent, [*folders, *files])
+        folders[:] = [name for name in folders if name not in behind]
+        for name in files:
+            with suppress(OSError):  # it vanished meanwhile
+                size += 0 if name in behind else Path(parent, name).stat().st_size
+    return size
 
 
 def _copy(source: str, to: str) -> str:
@@ -195,26 +219,42 @@ def _copy(source: str, to: str) -> str:
 
 
 @contextmanager
-def scratch_copy(path: Path) -> Iterator[Path]:
-    """A copy of a notebook's folder, gone afterwards; the notebook's path in it."""
+def room() -> Iterator[Path]:
+    """A folder of ours, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
-        copy = Path(folder) / path.resolve().parent.name
-        scratch = Path(folder).resolve()
+        yield Path(folder)
 
-        def left_behind(parent: str, names: list[str]) -> set[str]:
-            """What is not the notebook's; scratch folders, this one and others', may lie below the notebook's."""
-            ours = shutil.ignore_patterns(f"{_SCRATCH}*") if Path(parent).resolve() == scratch.parent else _nothing
-            return _LEFT_BEHIND(parent, names) | ours(parent, names)
 
+@contextmanager
+def scratch_copy(path: Path, below: Path | None = None) -> Iterator[Path]:
+    """A copy of a notebook's folder, gone afterwards; the notebook's path in it.
+
+    Args:
+        path: the notebook.
+        below: the folder that the copy is made in; None: one of its own.
+    """
+    with room() if below is None else nullcontext(below) as folder, _emptied(folder / "copy") as place:
+        copy = place / path.resolve().parent.name
         shutil.copytree(
             path.resolve().parent,
             copy,
-            ignore=left_behind,
+            ignore=_left_behind,
             copy_function=_copy,
             symlinks=True,
             ignore_dangling_symlinks=True,
         )
         yield copy / path.name
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A new folder, gone afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)  # where a process of the last run still wrote, something is left
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: None) -> Run:
@@ -233,12 +273,12 @@ def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: No
     """
     notebook = read(path)
     try:
-        with scratch_copy(path) as copy:
+        with scratch_copy(path, how.room) as copy:
             found = run_in(notebook, copy.parent, how, on_cell)
     except (OSError, shutil.Error) as error:
         raise NotRunnableError(f"{path}: its folder cannot be copied: {_short(error)}") from None
     if found.error.startswith(_DIED) and not _is_stopping.is_set():
-        with scratch_copy(path) as copy:
+        with scratch_copy(path, how.room) as copy:
             found = run_in(read(path), copy.parent, how)
         if found.error.startswith(_DIED):
             found.error = f"{_DIED}, and when it was tried once more it died again"
@@ -289,14 +329,23 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
 
 @contextmanager
 def _loop_of_this_thread() -> Iterator[None]:
-    """Close the event loop that nbclient makes for a thread, and leaves open."""
+    """Close the event loop that nbclient makes for a thread, and leaves open, with what still waits in it."""
     from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415 - as above
 
     try:
         yield
     finally:
         if threading.current_thread() is not threading.main_thread():
-            ensure_event_loop().close()
+            loop = ensure_event_loop()
+            waiting = asyncio.all_tasks(loop)
+            for task in waiting:
+                task.cancel()
+            loop.run_until_complete(_ended(waiting))
+            loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
@@ -304,6 +353,7 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
 
     client = NotebookClient(
         notebook,
+        log=_silent,
         kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
         timeout=how.timeout,
         store_widget_state=False,
@@ -343,7 +393,7 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
 
 
 def _values(client: Any, how: How, number: int) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
-    spool = "" if how.spool is None else str(how.spool)
+    spool = "" if how.room is None else str(how.room)
     return _ask(client, f"values({spool!r}, {number}, {how.tolerance.rtol!r}, {how.tolerance.ulp!r})")
 
 

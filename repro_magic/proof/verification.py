@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -76,8 +75,8 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
 
 
 def _against_each_other(job: Job, progress: Progress) -> Done:
-    with tempfile.TemporaryDirectory(prefix="repro-magic-numbers-") as spool:
-        how = How(job.timeout, job.kernel, spool=Path(spool), tolerance=job.tolerance)
+    with runner.room() as room:
+        how = How(job.timeout, job.kernel, room=room, tolerance=job.tolerance)
         runs = list(_runs(job, how, progress))
     verdict = compare(str(job.path), runs, job.tolerance)
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
