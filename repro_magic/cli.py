@@ -120,8 +120,8 @@ def verify(  # noqa: PLR0913 - the command line has as many
     With --recorded one fresh run is compared with what the notebook holds: its receipts and outputs, or its sidecar.
 
     Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end or was interrupted, 4 recorded
-    results differ and the environment does, too. Of several notebooks, the largest. Runs that agree are no proof that all runs do: a race
-    shows rarely.
+    results differ and the environment does, too. Of several notebooks, the largest. Runs that agree are no proof that
+    all runs do: a race shows rarely.
     """
     if exact and (rtol or ulp):
         raise _refused("give --exact or a tolerance, not both", WRONG_USAGE)
