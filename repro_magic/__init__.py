@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from repro_magic.proof.digest import Digest, Gap, digest
     from repro_magic.proof.verdict import NotebookVerdict
     from repro_magic.proof.verification import verify
+    from repro_magic.rng.checkpoint import rng_state, set_rng_state
     from repro_magic.rng.generators import Generator, Library
     from repro_magic.rng.seeding import GeneratorState, seed_everything
     from repro_magic.scope import Report, WatchReport, deterministic, watch
@@ -56,7 +57,9 @@ __all__ = [
     "digest",
     "load_ipython_extension",
     "panel",
+    "rng_state",
     "seed_everything",
+    "set_rng_state",
     "status",
     "unload_ipython_extension",
     "verify",
@@ -80,7 +83,9 @@ _HOMES = {
     "deterministic": "repro_magic.scope",
     "digest": "repro_magic.proof.digest",
     "panel": "repro_magic.notebook.session",
+    "rng_state": "repro_magic.rng.checkpoint",
     "seed_everything": "repro_magic.rng.seeding",
+    "set_rng_state": "repro_magic.rng.checkpoint",
     "status": "repro_magic.overview",
     "verify": "repro_magic.proof.verification",
     "watch": "repro_magic.scope",

@@ -24,6 +24,10 @@ class InvalidSeedError(ReproError, ValueError):
         return cls(f"a seed is an integer from 0 to 2**64 - 1, not {value!r}")
 
 
+class InvalidStateError(ReproError, ValueError):
+    """A state of the generators cannot be kept or put back; nothing was changed."""
+
+
 class InvalidSettingError(ReproError, ValueError):
     """A setting does not take this value; the message names those that it takes."""
 

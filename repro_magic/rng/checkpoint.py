@@ -1,0 +1,184 @@
+"""Every generator's state as one object that goes into a checkpoint, and back: what is resumed draws the same numbers.
+
+The object holds texts, lists and dictionaries only. So `torch.save` and `torch.load(weights_only=True)` take
+it, JSON does, and reading it back runs no code.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import importlib
+import random
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from repro_magic.exceptions import InvalidStateError
+from repro_magic.importing import is_imported
+from repro_magic.rng.generators import Generator, generators
+
+SCHEMA = "repro-magic.rng-state.v1"
+State = dict[str, Any]
+_MODULES = {"numpy": "numpy.random", "torch": "torch"}
+
+
+def rng_state(**private: object) -> State:
+    """The state of every global generator, and of generators of your own.
+
+    Global are Python's, NumPy's, PyTorch's on each device that was started, and the plug-ins' whose state can be read.
+    Nothing is drawn or started by looking.
+
+    Args:
+        private: generators of your own, by a name of your choice: `numpy.random.Generator`, `numpy.random.RandomState`,
+            `random.Random`, `torch.Generator`.
+
+    Returns:
+        A dictionary for `torch.save`, JSON or pickle.
+
+    Raises:
+        InvalidStateError: one of `private` is no generator of these kinds.
+
+    Example:
+        >>> own = random.Random(1)
+        >>> kept = rng_state(own=own)
+        >>> first = random.random(), own.random()
+        >>> set_rng_state(kept, own=own)
+        []
+        >>> first == (random.random(), own.random())
+        True
+    """
+    held = {one.key: one for one in generators()} | _private(private)
+    return {"schema": SCHEMA, "generators": {key: _written(one.get_state(), key) for key, one in held.items()}}
+
+
+def set_rng_state(state: Mapping[str, Any], *, strict: bool = True, **private: object) -> list[str]:
+    """Put generators back to what `rng_state` returned; all of them, or none.
+
+    Args:
+        state: what `rng_state` returned.
+        strict: whether it is an error that a generator of `state` is not here, as a GPU's on a machine without one.
+        private: generators of your own, by the names under which they were given to `rng_state`.
+
+    Returns:
+        The generators of `state` that are not here and were left out; with `strict` none.
+
+    Raises:
+        InvalidStateError: it is no such object, of a newer release, damaged, or, with `strict`, a generator is missing.
+            Nothing was changed then.
+    """
+    recorded = _checked(state)
+    for library in {key.partition(" ")[0] for key in recorded}:
+        if library in _MODULES:  # what the process that saved it had imported, this one will need
+            importlib.import_module(_MODULES[library])
+    here = {one.key: one for one in generators()} | _private(private)
+    missing = [key for key in recorded if key not in here]
+    if missing and strict:
+        raise InvalidStateError(
+            f"no generator {', '.join(missing)} here; import its library, start its device, or hand it over by name, "
+            "or leave such out with strict=False"
+        )
+    before = {key: here[key].get_state() for key in recorded if key in here}
+    read = {key: _read(recorded[key], key) for key in before}
+    try:
+        for key, value in read.items():
+            here[key].set_state(value)
+    except Exception as error:
+        for key, value in before.items():
+            here[key].set_state(value)
+        raise InvalidStateError(f"the state does not fit its generator: {error}") from error
+    return missing
+
+
+def _checked(state: object) -> Mapping[str, Any]:
+    schema = state.get("schema") if isinstance(state, Mapping) else None
+    if schema != SCHEMA:
+        told = f"is {schema!r}" if isinstance(schema, str) else "has no schema"
+        raise InvalidStateError(f"it {told}, not {SCHEMA!r}: give what rng_state() returned")
+    recorded = state["generators"] if isinstance(state, Mapping) and "generators" in state else None
+    if not isinstance(recorded, Mapping):
+        raise InvalidStateError("it names no generators")
+    return recorded
+
+
+def _private(held: Mapping[str, object]) -> dict[str, Generator]:
+    return {f"private {name}": _of(name, generator) for name, generator in held.items()}
+
+
+def _of(name: str, generator: Any) -> Generator:  # noqa: ANN401 - of any library
+    """A generator of the user's, read and put back as the global ones are."""
+    numpy = sys.modules["numpy.random"] if is_imported("numpy.random") else None
+    torch = sys.modules["torch"] if is_imported("torch") else None
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+    if isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
+        get, put = generator.getstate, generator.setstate
+    elif numpy is not None and isinstance(generator, numpy.Generator):
+        bits = generator.bit_generator
+        get, put = (lambda: bits.state), functools.partial(setattr, bits, "state")
+    elif numpy is not None and isinstance(generator, numpy.RandomState):
+        get, put = (lambda: generator.get_state(legacy=False)), generator.set_state
+    elif torch is not None and isinstance(generator, torch.Generator):
+        get, put = generator.get_state, generator.set_state
+    else:
+        raise InvalidStateError(f"{name} is a {type(generator).__name__}, no generator whose state can be kept")
+    return Generator(library="private", device=name, get_state=get, set_state=put, to_bytes=lambda _state: b"")
+
+
+# What a state is made of
+
+
+def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
+    """A state as texts, lists and dictionaries: readers of JSON may round large numbers."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int | float):
+        return {"float": value.hex()} if isinstance(value, float) else {"int": str(value)}
+    if isinstance(value, tuple | list):
+        return {type(value).__name__: [_written(part, key) for part in value]}
+    if isinstance(value, dict):
+        return {"dict": {str(name): _written(part, key) for name, part in value.items()}}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "iuf":
+        array = numpy.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        return {"array": [array.dtype.str, list(value.shape), base64.b64encode(array.tobytes()).decode()]}
+    if torch is not None and isinstance(value, torch.Tensor) and value.dtype is torch.uint8:
+        return {"tensor": base64.b64encode(value.cpu().numpy().tobytes()).decode()}
+    raise InvalidStateError(f"the state of {key} holds a {type(value).__name__}, which cannot be written down")
+
+
+def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - as above
+    try:
+        return _made(value)
+    except (TypeError, ValueError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
+        raise InvalidStateError(f"the state of {key} is damaged: {error}") from None
+
+
+def _made(value: Any) -> Any:  # noqa: ANN401 - as above
+    if value is None or isinstance(value, str | bool):
+        return value
+    [(kind, held)] = value.items()
+    return _MADE_OF[kind](held)
+
+
+def _array(held: Any) -> Any:  # noqa: ANN401 - NumPy's
+    numpy = sys.modules["numpy"]
+    dtype, shape, text = held
+    return numpy.frombuffer(base64.b64decode(text, validate=True), numpy.dtype(dtype)).reshape(shape).copy()
+
+
+def _tensor(text: str) -> Any:  # noqa: ANN401 - torch's
+    torch = sys.modules["torch"]
+    return torch.frombuffer(bytearray(base64.b64decode(text, validate=True)), dtype=torch.uint8)
+
+
+_MADE_OF: Mapping[str, Any] = {
+    "int": int,
+    "float": float.fromhex,
+    "tuple": lambda parts: tuple(_made(part) for part in parts),
+    "list": lambda parts: [_made(part) for part in parts],
+    "dict": lambda parts: {name: _made(part) for name, part in parts.items()},
+    "array": _array,
+    "tensor": _tensor,
+}
