@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from repro_magic.proof.verdict import NotebookVerdict
     from repro_magic.proof.verification import verify
     from repro_magic.rng.checkpoint import rng_state, set_rng_state
+    from repro_magic.rng.deriving import task_seed
     from repro_magic.rng.generators import Generator, Library
+    from repro_magic.rng.loading import loader_options, worker_init_fn
     from repro_magic.rng.seeding import GeneratorState, seed_everything
     from repro_magic.scope import Report, WatchReport, deterministic, watch
 
@@ -56,14 +58,17 @@ __all__ = [
     "deterministic",
     "digest",
     "load_ipython_extension",
+    "loader_options",
     "panel",
     "rng_state",
     "seed_everything",
     "set_rng_state",
     "status",
+    "task_seed",
     "unload_ipython_extension",
     "verify",
     "watch",
+    "worker_init_fn",
 ]
 
 _HOMES = {
@@ -82,13 +87,16 @@ _HOMES = {
     "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
     "digest": "repro_magic.proof.digest",
+    "loader_options": "repro_magic.rng.loading",
     "panel": "repro_magic.notebook.session",
     "rng_state": "repro_magic.rng.checkpoint",
     "seed_everything": "repro_magic.rng.seeding",
     "set_rng_state": "repro_magic.rng.checkpoint",
     "status": "repro_magic.overview",
+    "task_seed": "repro_magic.rng.deriving",
     "verify": "repro_magic.proof.verification",
     "watch": "repro_magic.scope",
+    "worker_init_fn": "repro_magic.rng.loading",
 }
 
 

@@ -8,39 +8,38 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import importlib
-import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from repro_magic.exceptions import InvalidStateError
-from repro_magic.importing import is_imported
 from repro_magic.rng.generators import Generator, generators
+from repro_magic.rng.private import private
 
 SCHEMA = "repro-magic.rng-state.v1"
 State = dict[str, Any]
 _MODULES = {"numpy": "numpy.random", "torch": "torch"}
 
 
-def rng_state(**private: object) -> State:
+def rng_state(**own: object) -> State:
     """The state of every global generator, and of generators of your own.
 
     Global are Python's, NumPy's, PyTorch's on each device that was started, and the plug-ins' whose state can be read.
     Nothing is drawn or started by looking.
 
     Args:
-        private: generators of your own, by a name of your choice: `numpy.random.Generator`, `numpy.random.RandomState`,
+        own: generators of your own, by a name of your choice: `numpy.random.Generator`, `numpy.random.RandomState`,
             `random.Random`, `torch.Generator`.
 
     Returns:
         A dictionary for `torch.save`, JSON or pickle.
 
     Raises:
-        InvalidStateError: one of `private` is no generator of these kinds.
+        InvalidStateError: one of `own` is no generator of these kinds.
 
     Example:
+        >>> import random
         >>> own = random.Random(1)
         >>> kept = rng_state(own=own)
         >>> first = random.random(), own.random()
@@ -49,17 +48,17 @@ def rng_state(**private: object) -> State:
         >>> first == (random.random(), own.random())
         True
     """
-    held = {one.key: one for one in generators()} | _private(private)
+    held = {one.key: one for one in generators()} | _private(own)
     return {"schema": SCHEMA, "generators": {key: _written(one.get_state(), key) for key, one in held.items()}}
 
 
-def set_rng_state(state: Mapping[str, Any], *, strict: bool = True, **private: object) -> list[str]:
+def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: object) -> list[str]:
     """Put generators back to what `rng_state` returned; all of them, or none.
 
     Args:
         state: what `rng_state` returned.
         strict: whether it is an error that a generator of `state` is not here, as a GPU's on a machine without one.
-        private: generators of your own, by the names under which they were given to `rng_state`.
+        own: generators of your own, by the names under which they were given to `rng_state`.
 
     Returns:
         The generators of `state` that are not here and were left out; with `strict` none.
@@ -72,7 +71,7 @@ def set_rng_state(state: Mapping[str, Any], *, strict: bool = True, **private: o
     for library in {key.partition(" ")[0] for key in recorded}:
         if library in _MODULES:  # what the process that saved it had imported, this one will need
             importlib.import_module(_MODULES[library])
-    here = {one.key: one for one in generators()} | _private(private)
+    here = {one.key: one for one in generators()} | _private(own)
     missing = [key for key in recorded if key not in here]
     if missing and strict:
         raise InvalidStateError(
@@ -103,27 +102,12 @@ def _checked(state: object) -> Mapping[str, Any]:
 
 
 def _private(held: Mapping[str, object]) -> dict[str, Generator]:
-    return {f"private {name}": _of(name, generator) for name, generator in held.items()}
-
-
-def _of(name: str, generator: Any) -> Generator:  # noqa: ANN401 - of any library
-    """A generator of the user's, read and put back as the global ones are."""
-    numpy = sys.modules["numpy.random"] if is_imported("numpy.random") else None
-    torch = sys.modules["torch"] if is_imported("torch") else None
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
-    if isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
-        get, put = generator.getstate, generator.setstate
-    elif numpy is not None and isinstance(generator, numpy.Generator):
-        bits = generator.bit_generator
-        get, put = (lambda: bits.state), functools.partial(setattr, bits, "state")
-    elif numpy is not None and isinstance(generator, numpy.RandomState):
-        get, put = (lambda: generator.get_state(legacy=False)), generator.set_state
-    elif torch is not None and isinstance(generator, torch.Generator):
-        get, put = generator.get_state, generator.set_state
-    else:
-        raise InvalidStateError(f"{name} is a {type(generator).__name__}, no generator whose state can be kept")
-    return Generator(library="private", device=name, get_state=get, set_state=put, to_bytes=lambda _state: b"")
+    found = {name: private(name, value) for name, value in held.items()}
+    for name, one in found.items():
+        if one is None:
+            kind = type(held[name]).__name__
+            raise InvalidStateError(f"{name} is a {kind}, no generator whose state can be kept")
+    return {one.generator.key: one.generator for one in found.values() if one is not None}
 
 
 # What a state is made of
