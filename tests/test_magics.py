@@ -48,9 +48,36 @@ def test_the_state_is_shown_without_arguments(loaded: Shell) -> None:
     assert any(row.startswith("torch cpu 3 untouched since seeding") for row in rows)
 
 
+def test_generators_of_the_notebooks_own_are_adopted_and_named(loaded: Shell) -> None:
+    loaded.run_cell(
+        "import numpy as np, random, torch, types\n"
+        "from sklearn.utils import check_random_state\n"
+        "rng, again = np.random.default_rng(), random.Random()\n"
+        "held = types.SimpleNamespace(rng=rng, legacy=[np.random.RandomState()], everybodys=check_random_state(None))\n"
+        "loader = torch.utils.data.DataLoader(range(4), shuffle=True, generator=torch.Generator())"
+    )
+    draw = "[rng.random(), again.random(), held.legacy[0].rand(), *torch.rand(1, generator=loader.generator).tolist()]"
+    text = shown(loaded, "repro_seed 42 --adopt")
+    assert "Seeded too, each with a seed of its own: rng, again, held.legacy[0], loader.generator\n" in text
+    first = loaded.ev(draw)
+    assert len(set(first)) == 4
+    shown(loaded, "repro_seed 42 --adopt")
+    assert loaded.ev(draw) == first
+    loaded.run_cell("before = random.Random()\nrng, more = np.random.default_rng(), np.random.default_rng()")
+    shown(loaded, "repro_seed 42 --adopt")
+    assert loaded.ev(draw)[:2] == first[:2], "one generator more changes no other's numbers"
+    shown(loaded, "repro_seed 42")
+    assert loaded.ev(draw)[:2] != first[:2], "without the flag they are left alone"
+
+
+def test_nothing_to_adopt_is_told(loaded: Shell) -> None:
+    assert "No name of the notebook holds a generator of its own." in shown(loaded, "repro_seed 1 --adopt")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ("--adopt", "--adopt needs a seed"),
         ("-1", "not -1"),
         ("18446744073709551616", "not 18446744073709551616"),
         ("abc", "not 'abc'"),
@@ -66,7 +93,7 @@ def test_wrong_seed_arguments_change_nothing(loaded: Shell, line: str, reason: s
     with pytest.raises(UsageError) as error:
         loaded.run_line_magic("repro_seed", line)
     assert reason in str(error.value)
-    assert "usage: %repro_seed [SEED | --new]" in str(error.value)
+    assert "usage: %repro_seed [SEED | --new] [--adopt]" in str(error.value)
     assert (random.getstate(), torch.get_rng_state().tolist()) == before
 
 

@@ -152,7 +152,8 @@ class ReproMagic(Magics):
     @magic_arguments()
     @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
     @argument("--new", action="store_true", help="Draw a new seed from the operating system, use it and show it.")
-    @kwds(usage="%(prog)s [SEED | --new]")
+    @argument("--adopt", action="store_true", help="Seed the generators of your own that the notebook holds, too.")
+    @kwds(usage="%(prog)s [SEED | --new] [--adopt]")
     @line_magic
     def repro_seed(self, line: str) -> None:
         """Seed every generator, or show what they are seeded with.
@@ -162,7 +163,8 @@ class ReproMagic(Magics):
         more than 32 bits as two 32-bit words.
 
         Generators you made yourself, such as numpy.random.default_rng(), are not reached: give them a seed of their
-        own.
+        own, or add --adopt. It gives each that a name of the notebook holds, also in attributes, lists and
+        dictionaries, a seed that follows from SEED and from where it is held.
 
         Examples:
         --------
@@ -171,11 +173,16 @@ class ReproMagic(Magics):
           %repro_seed 42       seed everything with 42
           %repro_seed $SEED    the same with a variable
           %repro_seed --new    draw a seed and show it, to be written down
+          %repro_seed 42 --adopt
+                               seed the notebook's own generators, too
           %repro_seed          show each generator: its seed, and whether it was drawn from since
         """
         arguments = parse(self.repro_seed, line)
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
+        if arguments.adopt and arguments.seed is None and not arguments.new:
+            raise UsageError(f"--adopt needs a seed, or --new\n{usage(self.repro_seed)}")
+        from repro_magic.rng.private import adopt  # noqa: PLC0415 - as above
         from repro_magic.views import describe  # noqa: PLC0415
 
         if arguments.seed is None and not arguments.new:
@@ -183,7 +190,17 @@ class ReproMagic(Magics):
             show(describe.generators(found.generators, found.last_draws))
             return
         seed = new_seed() if arguments.new else arguments.seed
-        show(describe.seeding(seed_everything(seed), seed, is_new=arguments.new))
+        states = seed_everything(seed)
+        adopted = adopt(seed, self._own_names()) if arguments.adopt else None
+        show(describe.seeding(states, seed, is_new=arguments.new, adopted=adopted))
+
+    def _own_names(self) -> dict[str, object]:
+        hidden = self._shell.user_ns_hidden
+        return {
+            name: value
+            for name, value in list(self._shell.user_ns.items())
+            if name not in hidden and not name.startswith("_")
+        }
 
     @magic_arguments()
     @kwds(usage="%(prog)s")

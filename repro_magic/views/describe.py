@@ -96,8 +96,17 @@ def _by_other_code(found: Status) -> str:
     return " and ".join(told)
 
 
-def seeding(states: Sequence[GeneratorState], seed: int, *, is_new: bool = False) -> Document:
-    """What `%repro_seed 42` shows: generator, device, seed; for a new seed also how to get it again."""
+def seeding(
+    states: Sequence[GeneratorState], seed: int, *, is_new: bool = False, adopted: Sequence[str] | None = None
+) -> Document:
+    """What `%repro_seed 42` shows: generator, device, seed; for a new seed also how to get it again.
+
+    Args:
+        states: the global generators'.
+        seed: what they were seeded with.
+        is_new: whether it was drawn just now.
+        adopted: where generators are held that were seeded along with them; None: it was not asked for.
+    """
     rows = [
         (state.library, state.device or "all", str(seed) + ("" if _is_seeded(state) else f" ({state.status.value})"))
         for state in states
@@ -105,7 +114,14 @@ def seeding(states: Sequence[GeneratorState], seed: int, *, is_new: bool = False
     rows.append(("string hashes", "child processes", str(hash_seed(seed))))
     pin = [Line(f"New seed. To get the same numbers again, write: %repro_seed {seed}")] if is_new else []
     hashes = f"String hashes of this process stay as they are: {hash_seed_of_this_process()} since Python started."
-    return Document((*pin, Table("", ("generator", "device", "seed"), rows), Line(hashes)))
+    own = [] if adopted is None else [Line(_adopted(adopted))]
+    return Document((*pin, Table("", ("generator", "device", "seed"), rows), *own, Line(hashes)))
+
+
+def _adopted(places: Sequence[str]) -> str:
+    if not places:
+        return "No name of the notebook holds a generator of its own."
+    return f"Seeded too, each with a seed of its own: {', '.join(places)}"
 
 
 def _is_seeded(state: GeneratorState) -> bool:
