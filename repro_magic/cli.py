@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -226,10 +229,28 @@ class _Bars:
         self._progress.console.print(Text(verdict_views.notebook(done.verdict).text()), soft_wrap=True)
 
 
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """SIGTERM, by which CI ends what takes too long, cleans up as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _verify(todo: list[Job], jobs: int, cells: Mapping[Path, int]) -> list[Done]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with (
+            _ended_as_interrupted(),
             runner.stoppable(),
             Progress(*columns, console=Console(stderr=True), transient=True) as progress,
             ThreadPoolExecutor(jobs) as executor,

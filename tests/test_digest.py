@@ -7,12 +7,15 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import logging
 import math
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +28,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import repro_magic
@@ -383,7 +391,7 @@ def test_structures_are_told_apart(first: Any, second: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "path"),
-    [(print, ""), (lambda: None, ""), (int, ""), (os, ""), (torch.zeros(2, device="meta"), ""), (object(), "")],
+    [(iter([1]), ""), (torch.zeros(2, device="meta"), ""), (object(), ""), (random.SystemRandom(), "")],
 )
 def test_what_has_no_bits_is_a_gap(value: Any, path: str) -> None:
     (gap,) = digest(value).gaps
@@ -393,7 +401,7 @@ def test_what_has_no_bits_is_a_gap(value: Any, path: str) -> None:
 
 
 def test_a_gap_inside_is_named_and_the_rest_counts() -> None:
-    one, other = ({"model": linear(1), "loss": [functools.partial(print)], "step": step} for step in (1, 2))
+    one, other = ({"model": linear(1), "loss": [iter([1])], "step": step} for step in (1, 2))
     assert [gap.path for gap in digest(one).gaps] == ["['loss'][0]"]
     assert digest(one).is_comparable
     assert digest(one).hex != digest(other).hex
@@ -406,6 +414,83 @@ def test_objects_of_the_notebooks_own_classes_are_looked_into() -> None:
     assert digest(one).hex == digest(other).hex
     other.weight = torch.zeros(2)
     assert digest(one).hex != digest(other).hex
+
+
+KNOWN: dict[str, Callable[[float], object]] = {
+    "Random": random.Random,
+    "default_rng": lambda x: np.random.default_rng(int(x)),
+    "PCG64": lambda x: np.random.PCG64(int(x)),
+    "RandomState": lambda x: np.random.RandomState(int(x)),
+    "SeedSequence": lambda x: np.random.SeedSequence(int(x)),
+    "scheduler": lambda x: torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.zeros(1)], lr=0.1), int(x)),
+    "TensorDataset": lambda x: torch.utils.data.TensorDataset(torch.full((2,), float(x))),
+    "Subset": lambda x: torch.utils.data.Subset(torch.utils.data.TensorDataset(torch.ones(4)), [int(x)]),
+    "DataLoader": lambda x: torch.utils.data.DataLoader([x]),  # type: ignore[arg-type]
+    "SimpleNamespace": lambda x: types.SimpleNamespace(a=x),
+    "UserDict": lambda x: collections.UserDict(a=x),
+    "error": lambda x: ValueError("a", x),
+    "partial": lambda x: functools.partial(print, x, end=""),
+    "pattern": lambda x: re.compile(f"a{x}"),
+    "logger": lambda x: logging.getLogger(f"a{x}"),
+    "regression": lambda x: LinearRegression().fit([[0.0], [1.0]], [0.0, x]),
+    "forest": lambda x: RandomForestClassifier(3, random_state=0).fit([[0.0], [1.0], [2.0]] * 4, [0, 1, int(x)] * 4),
+    "pipeline": lambda x: make_pipeline(StandardScaler(), Ridge()).fit([[0.0], [x]], [0.0, 1.0]),
+    "search": lambda x: GridSearchCV(Ridge(), {"alpha": [1.0, x]}, cv=2).fit([[0.0], [1.0]] * 4, [0.0, 1.0] * 4),
+    "axes": lambda x: figure(x).gca(),
+    "attrs": lambda x: frame_with(x),
+    "p of dropout": lambda x: nn.Sequential(nn.Dropout(x / 10)),
+    "kernel of a convolution": lambda x: nn.MaxPool2d((int(x), 2)),
+    "method": lambda x: [x].append,
+}
+
+
+def frame_with(x: float) -> pd.DataFrame:
+    frame = pd.DataFrame({"a": [1]})
+    frame.attrs["x"] = x
+    return frame
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_objects_of_well_known_classes_are_compared(kind: str) -> None:
+    one, same, other = (digest(KNOWN[kind](x)) for x in (2.0, 2.0, 3.0))
+    assert one.gaps == ()
+    assert one == same
+    assert one.hex != other.hex
+
+
+def in_notebook(code: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(code, names)
+    return names
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = [lambda a: a + {0}]",
+        "x = [lambda a, k={0}: a]",
+        "def made():\n    kept = {0}\n    return lambda: kept\nx = {{'f': made()}}",
+        "class Kind:\n    __slots__ = ('a',)\nx = Kind()\nx.a = {0}",
+        "import enum\nclass Kind(enum.Enum):\n    A = {0}\nx = [Kind]",
+        "class Kind:\n    @staticmethod\n    def f(a={0}): ...\nx = [Kind]",
+        "class Kind:\n    def f(self): ...\nkind = Kind()\nkind.a = {0}\nx = [kind.f]",
+        "from torch.utils.data import Dataset\nclass Kind(Dataset): ...\nx = Kind()\nx.a = {0}",
+        "from sklearn.base import BaseEstimator\nclass Kind(BaseEstimator): ...\nx = Kind()\nx.a = {0}",
+        "from collections import UserDict\nclass Kind(UserDict): ...\nx = Kind(a={0})",
+    ],
+)
+def test_code_is_its_place_and_what_it_holds(code: str) -> None:
+    one, same, other = (digest(in_notebook(code.format(number))["x"]) for number in (1, 1, 2))
+    assert one.gaps == ()
+    assert one == same
+    assert one.hex != other.hex
+
+
+def test_one_function_is_not_another() -> None:
+    first, second = in_notebook("x = lambda a: a.sin()\ny = lambda a: a.cos()"), in_notebook("x = lambda a: a.cos()")
+    assert digest([first["x"]]).hex != digest([first["y"]]).hex
+    assert digest([first["x"]]).hex != digest([second["x"]]).hex
+    assert len({digest([one]).hex for one in (print, len, int, str, os, torch.sin, np.sin, nn.functional.relu)}) == 8
 
 
 @pytest.mark.filterwarnings("ignore:put_ does not have a deterministic implementation")

@@ -114,17 +114,20 @@ def test_errors_fail_unless_their_author_expects_them(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 def test_a_cell_that_never_ends_and_one_that_asks(tmp_path: Path) -> None:
-    code, _, told = verify("--timeout", "2", notebook(tmp_path / "t.ipynb", "while True: pass"))
+    code, verdict, told = verify("--timeout", "2", notebook(tmp_path / "t.ipynb", "while True: pass"))
     assert code == 3
-    assert "a cell took more than 2 s" in told
-    assert verify(notebook(tmp_path / "i.ipynb", "input()"))[0] == 3
+    assert "cell 1 took more than 2 s" in told
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["failed"]
+    code, _, told = verify(notebook(tmp_path / "i.ipynb", "input()"))
+    assert code == 3
+    assert "it asks for input, and nobody is there to give any" in told
 
 
 @pytest.mark.kernel
 def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
     code, _, told = verify(notebook(tmp_path / "d.ipynb", "import os\nos._exit(1)"))
     assert code == 3
-    assert "the kernel died, and when it was tried once more it died again" in told
+    assert "the kernel died in cell 1, and when it was tried once more it died again" in told
 
 
 @pytest.mark.kernel
@@ -281,6 +284,20 @@ def test_a_large_folder_is_told_before_it_is_copied(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.kernel
+def test_temporary_paths_are_noise_in_values_as_in_texts(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import tempfile, uuid, pathlib\nfolder = tempfile.mkdtemp()\nfile = pathlib.Path(folder) / 'x.csv'",
+        "import pandas as pd\npd.DataFrame({'a': [1, 2]}).style.highlight_max()",
+    )
+    code, verdict, told = verify(path)
+    assert code == 0, told
+    assert parts(verdict, 1) == {"folder": "only noise", "file": "only noise"}
+    assert verify("--exact", path)[0] == 1
+    assert verify(notebook(path, "import uuid\nfolder = f'/tmp/a {uuid.uuid4()}'"))[0] == 1
+
+
+@pytest.mark.kernel
 def test_every_run_has_the_same_working_directory(tmp_path: Path) -> None:
     code, verdict, _ = verify(
         notebook(tmp_path / "n.ipynb", "import os\nhere = os.getcwd()\nopen('left', 'x').close()")
@@ -289,7 +306,8 @@ def test_every_run_has_the_same_working_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     path = notebook(tmp_path / "n.ipynb", "import time\ntime.sleep(120)")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -304,7 +322,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     time.sleep(4)  # the kernel starts
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in told
@@ -365,8 +383,20 @@ def test_runs_that_agree_are_counted() -> None:
 
 
 def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(NotRunnableError, match="cannot be read"):
+    with pytest.raises(NotRunnableError, match="is a folder, not a notebook"):
         runner.read(tmp_path)
+    with pytest.raises(NotRunnableError, match="cannot be read"):
+        runner.read(tmp_path / "none.ipynb")
+    for text in (
+        "[1]",
+        '{"cells": {"a": 1}}',
+        '{"cells": [1, null], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    ):
+        (tmp_path / "x.ipynb").write_text(text)
+        with pytest.raises(
+            NotRunnableError, match=r"x\.ipynb is not a notebook: its JSON does not have the form of one"
+        ):
+            runner.read(tmp_path / "x.ipynb")
 
 
 # Side by side, distances, tolerances, pages, sharing
@@ -453,7 +483,7 @@ def test_what_code_holds_is_compared(tmp_path: Path) -> None:
     )
     code, verdict, _ = verify(path)
     assert code == 1
-    held = ("Kept.__dict__", "remember.__defaults__", "step.__closure__")
+    held = ("Colour.__dict__", "Kept.__dict__", "remember.__defaults__", "step.__closure__")
     assert parts(verdict, 1) == dict.fromkeys(held, "same")
     assert parts(verdict, 2) == {"step.__closure__": "differs"}
     assert parts(verdict, 3) == {"remember.__defaults__": "differs"}

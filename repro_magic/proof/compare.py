@@ -17,6 +17,7 @@ from repro_magic.proof.verdict import CellVerdict, Distance, NotebookVerdict, Ou
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
 # Of numbers with fewer digits the last one counts in full.
 _DIGITS = 4
+_FAR = 1_000_000  # a distance of more units in the last place says nothing that the absolute one does not
 _EPSILON = 2.0**-23  # a float32's unit in the last place, as a relative difference
 
 
@@ -67,7 +68,7 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
 def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> CellVerdict:
     sides = (first, *others)
     names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
-    values = [_value(name, first, others) for name in names if any(name in side.held for side in sides)]
+    values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
     outputs = _outputs(first.cell, [side.cell for side in others], tolerance)
     return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
 
@@ -77,7 +78,7 @@ def first_line(source: str) -> str:
     return next((line for line in source.splitlines() if line.strip()), "")
 
 
-def _value(name: str, first: _Side, others: Sequence[_Side]) -> Part:
+def _value(name: str, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> Part:
     one = first.held.get(name)
     close: Part | None = None
     for side in others:
@@ -85,7 +86,8 @@ def _value(name: str, first: _Side, others: Sequence[_Side]) -> Part:
         if one is None or other is None:
             return Part(name, Outcome.DIFFERS, "it is there in one run only")
         if one["hex"] != other["hex"]:
-            part = different(name, one, other)
+            is_place = not tolerance.exact and one.get("without_places", "") == other.get("without_places", None)
+            part = Part(name, Outcome.NOISE, "a temporary path") if is_place else different(name, one, other)
             if part.outcome is Outcome.DIFFERS:
                 return part
             close = part
@@ -136,7 +138,7 @@ def in_words(distance: Distance) -> str:
         return f"{text}; a number stands against NaN or infinity"
     if distance.max_abs == 0:
         return f"{text}; equal as numbers, by the sign of a zero or the payload of a NaN"
-    ulp = "" if distance.max_ulp is None else f", {distance.max_ulp:,} ULP"
+    ulp = "" if distance.max_ulp is None or distance.max_ulp > _FAR else f", {distance.max_ulp:,} ULP"
     return f"{text}; by at most {distance.max_abs:.3g}{ulp}"
 
 

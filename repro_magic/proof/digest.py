@@ -21,11 +21,13 @@ import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from blake3 import blake3
+
+from repro_magic.proof.held import held_by_code, is_code, parts_of
 
 # Tensors that lie elsewhere, or are not contiguous, are copied in pieces of so many bytes.
 _PIECE = 16 << 20
@@ -85,8 +87,8 @@ def digest(value: object) -> Digest:
     Example:
         >>> digest([1.0, 2.0]).hex == digest([1.0, 2.0]).hex, digest(0.0).hex == digest(-0.0).hex
         (True, False)
-        >>> digest({"f": print}).gaps
-        (Gap(path="['f']", kind='builtins.builtin_function_or_method', why='code has no bits to compare'),)
+        >>> digest({"f": iter([1])}).gaps
+        (Gap(path="['f']", kind='builtins.list_iterator', why='this kind of object is not known'),)
     """
     bits = _at_once(value)
     bits, gaps = _walked(value) if bits is None else (bits, ())
@@ -125,19 +127,6 @@ def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
         return walk.node(value, ""), tuple(walk.gaps)
     except RecursionError:
         return b"", (Gap("", kind_of(value), "it is nested too deeply"),)
-
-
-def is_code(value: object) -> bool:
-    """Whether a value is a module, function or class: these are the code, which is compared as text.
-
-    Example:
-        >>> is_code(print), is_code(3)
-        (True, False)
-    """
-    try:
-        return isinstance(value, ModuleType | type) or (callable(value) and hasattr(value, "__qualname__"))
-    except (Exception, SystemExit):  # noqa: BLE001 - a property of somebody else's class
-        return False
 
 
 def kind_of(value: object) -> str:
@@ -327,10 +316,18 @@ def _dataclass(walk: _Walk, value: Any, path: str) -> bytes:
 
 def _users_object(walk: _Walk, value: Any, path: str) -> bytes:
     """An object of a class of the notebook's: its attributes. What a class from elsewhere below it holds is a gap."""
-    below = [kind for kind in type(value).__mro__ if kind.__module__ not in {"__main__", "abc", "typing"}]
-    if below != [object]:
-        walk.gap(value, path, f"what its base {below[0].__qualname__} holds is not known")
+    if _holds_more(type(value)):
+        below = next(kind for kind in type(value).__mro__ if kind.__module__ != "__main__")
+        walk.gap(value, path, f"what its base {below.__qualname__} holds is not known")
     return _named(walk, kind_of(value), _attributes(value), path)
+
+
+def _holds_more(kind: type) -> bool:
+    """Whether instances hold more than attributes and slots: then a base written in C has room for it."""
+    slots = [vars(one).get("__slots__", ()) for one in kind.__mro__]
+    counted = sum(1 if isinstance(names, str) else len(names) for names in slots)
+    word = struct.calcsize("P")
+    return kind.__basicsize__ > object.__basicsize__ + word * (counted + 2)  # a dictionary and weak references
 
 
 def _enum(walk: _Walk, value: Any, path: str) -> bytes:
@@ -538,14 +535,17 @@ def _module(walk: _Walk, value: Any, path: str) -> bytes:
 
 
 def _of_module(value: Any) -> dict[str, object]:
-    """What classes of the notebook's add in attributes that are no code, in a module and those below it."""
+    """Attributes of a module and those below it that are no code; of libraries' modules, plain ones such as `p`."""
     return {
         f"{prefix}.{name}".removeprefix("."): held
         for prefix, part in value.named_modules()
-        if type(part).__module__ == "__main__"
         for name, held in vars(part).items()
-        if name not in _of_modules() and not is_code(held)
+        if name not in _of_modules() and (_is_plain(held) if type(part).__module__ != "__main__" else not is_code(held))
     }
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) in _PLAIN or (type(value) is tuple and {*map(type, value)} <= _PLAIN.keys())
 
 
 @functools.cache
@@ -579,6 +579,12 @@ def _pandas(walk: _Walk, value: Any, path: str) -> bytes:
     if hasattr(value, "index"):
         described.append((value.index, path))
     return walk.parts(kind_of(value), described)
+
+
+def _frame(walk: _Walk, value: Any, path: str) -> bytes:
+    attrs = getattr(value, "attrs", None)
+    found = _pandas(walk, value, path)
+    return walk.parts(f"{found.hex()} with", [(attrs, f"{path}.attrs")]) if attrs else found
 
 
 def _is_pandas_scalar(value: object) -> bool:
@@ -619,6 +625,17 @@ def _report(walk: _Walk, value: Any, path: str) -> bytes:
     return _named(walk, kind_of(value), {**scope, "findings": findings}, path)
 
 
+def _code(walk: _Walk, value: Any, path: str) -> bytes:
+    """Code, by its name and place, and what it holds: its text is that of a cell, or of a library of some version."""
+    name = getattr(value, "__qualname__", None) or value.__name__
+    parts = {"module": getattr(value, "__module__", None), "name": name, **held_by_code(value)}
+    if isinstance(value, FunctionType) and value.__module__ == "__main__":  # two lambdas have the same name
+        code = value.__code__
+        numbers = sorted(repr(one) for one in code.co_consts if type(one) in (int, float, complex))
+        parts |= {"line": code.co_firstlineno, "names": sorted(code.co_names), "numbers": numbers}
+    return _named(walk, kind_of(value), {part: one for part, one in parts.items() if not is_code(one)}, path)
+
+
 def _is(module: str, *names: str) -> Callable[[object], bool]:
     """Whether a value is of a class of some module, which may not be imported: then it is not."""
 
@@ -644,7 +661,7 @@ def _is_instance(kinds: tuple[type, ...]) -> Callable[[object], bool]:
 
 
 def _is_users(value: object) -> bool:
-    return type(value).__module__ == "__main__" and hasattr(value, "__dict__") and not isinstance(value, type)
+    return type(value).__module__ == "__main__" and not isinstance(value, type)
 
 
 # The first that holds is taken.
@@ -657,7 +674,7 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is("torch", "optim.Optimizer"), _optimizer),
     (_is("torch", "Generator"), _torch_generator),
     (_is("torch", "dtype", "device", "Size", "layout"), lambda _walk, value, _path: _by_repr(value)),
-    (_is("pandas", "DataFrame", "Series", "Index"), _pandas),
+    (_is("pandas", "DataFrame", "Series", "Index"), _frame),
     (_is_pandas_scalar, lambda _walk, value, _path: _by_repr(value)),
     (_is("PIL.Image", "Image"), _image),
     (_is("matplotlib.figure", "Figure"), _figure),
@@ -671,6 +688,11 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is_instance((slice,)), lambda walk, value, path: _sequence(walk, (value.start, value.stop, value.step), path)),
     (_is_instance((str, int, float, complex, bytes)), _of_subclass),
     (_is_users, _users_object),
+    (is_code, _code),
+    (
+        lambda value: parts_of(value) is not None,
+        lambda walk, value, path: _named(walk, kind_of(value), parts_of(value) or {}, path),
+    ),
 )
 
 
@@ -703,10 +725,4 @@ _look_of: WeakKeyDictionary[type, Callable[[_Walk, Any, str], bytes]] = WeakKeyD
 
 
 def _no_look(walk: _Walk, value: object, path: str) -> bytes:
-    return walk.gap(value, path, _why_not(value))
-
-
-def _why_not(value: object) -> str:
-    if isinstance(value, type) or callable(value):
-        return "code has no bits to compare"
-    return "this kind of object is not known"
+    return walk.gap(value, path, "this kind of object is not known")

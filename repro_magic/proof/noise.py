@@ -49,7 +49,7 @@ NOISE: tuple[Noise, ...] = tuple(
         ("date", r"(?P<keep><dc:date>)[^<]*"),
         ("id", r"(?P<keep>\b(?:id|xlink:href|clip-path|href|fill|mask)=\"(?:url\()?#?)[a-z]{0,2}[0-9a-f]{10,}"),
         # pandas' Styler
-        ("id", r"(?P<keep>\b(?:id=\"|#|class=\")T_)[0-9a-f]{5}"),
+        ("id", r"(?P<keep>(?:\bid=\"|#|\bclass=\")T_)[0-9a-f]{5}"),
     )
 )
 
@@ -63,6 +63,18 @@ def normalised(text: str) -> str:
     """
     for noise in NOISE:
         text = noise.pattern.sub(lambda match, name=noise.name: f"{_kept(match)}[{name}]", text)  # type: ignore[misc]
+    return text
+
+
+def without_places(text: str) -> str:
+    """A text with the names of noise in the place of temporary paths only: what a value may hold of noise.
+
+    Example:
+        >>> without_places("/tmp/tmpa1b2/x.csv")
+        '[temporary path]'
+    """
+    for noise in NOISE:
+        text = noise.pattern.sub(f"[{noise.name}]", text) if noise.name == "temporary path" else text
     return text
 
 

@@ -5,22 +5,22 @@ Only what changed is told, so that a notebook of a thousand cells and names is n
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
-from enum import Enum
-from pathlib import Path
-from types import FunctionType
+from pathlib import Path, PurePath
 from typing import Any
 
-from repro_magic.proof.digest import Digest, Gap, digest, is_code
+from repro_magic.proof.digest import Digest, Gap, digest
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
+from repro_magic.proof.held import held_by_code, is_code
+from repro_magic.proof.noise import without_places
 
 # A name that is bound to the same object of these still has the same value.
 _FIXED = (type(None), bool, int, float, complex, str, bytes)
+
+# So many characters of a text are searched for temporary paths.
+_LONGEST = 10_000
 
 _told: dict[str, dict[str, Any]] = {}
 _fixed: dict[str, object] = {}
@@ -55,52 +55,10 @@ def users_names() -> list[tuple[str, object]]:
     beside = [
         (f"{name}.{part}", found)
         for name, value in names
-        for part, found in {**held_by_code(value, shell.user_ns), "grad": gradients(value)}.items()
+        for part, found in {**held_by_code(value), "grad": gradients(value)}.items()
         if found
     ]
     return [*((name, value) for name, value in names if not is_code(value)), *beside]
-
-
-def held_by_code(value: object, notebook: Mapping[str, object]) -> dict[str, dict[Any, object]]:
-    """What a function or class of the notebook's holds that is no code: closure, defaults, attributes.
-
-    Args:
-        value: anything; what is no code of the notebook's holds nothing here.
-        notebook: its names.
-    """
-    if not is_code(value):
-        return {}
-
-    def is_own(one: object) -> bool:  # a decorator may be a library's
-        return getattr(one, "__globals__", None) is notebook
-
-    try:
-        function = inspect.unwrap(value, stop=is_own) if callable(value) else value
-        if isinstance(function, FunctionType) and is_own(function):
-            parts: dict[str, Mapping[Any, object]] = {
-                "__closure__": dict(_closure(function)),
-                "__defaults__": dict(enumerate(function.__defaults__ or ())),
-                "__kwdefaults__": function.__kwdefaults__ or {},
-                "__dict__": vars(function),
-            }
-        elif isinstance(value, type) and value.__module__ == "__main__" and not issubclass(value, Enum):
-            parts = {"__dict__": {name: one for name, one in vars(value).items() if not _is_pythons(name, one)}}
-        else:
-            return {}
-        return {part: {name: one for name, one in held.items() if not is_code(one)} for part, held in parts.items()}
-    except (Exception, SystemExit):  # noqa: BLE001 - a metaclass of somebody else's
-        return {}
-
-
-def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # it is empty
-            yield name, cell.cell_contents
-
-
-def _is_pythons(name: str, attribute: object) -> bool:
-    """Whether a class's attribute is its machinery: methods, properties, slots, and what Python writes there."""
-    return name.startswith("__") or name == "_abc_impl" or hasattr(type(attribute), "__get__")
 
 
 def gradients(value: object) -> dict[str, object]:
@@ -128,6 +86,13 @@ def looked_at(value: object) -> dict[str, Any]:
         return described(Digest("0" * 64, kind, gaps=(Gap("", kind, f"looking at it failed: {type(error).__name__}"),)))
 
 
+def _place(value: object) -> dict[str, str]:
+    """For a text or path that holds a temporary path: its digest without."""
+    text = str(value) if type(value) is str or issubclass(type(value), PurePath) else ""
+    clean = without_places(text[:_LONGEST])
+    return {} if clean == text[:_LONGEST] else {"without_places": digest(clean + text[_LONGEST:]).hex}
+
+
 def held() -> dict[str, dict[str, Any]]:
     """Name -> its digest and what it is, of all of the notebook's names."""
     return {name: looked_at(value) for name, value in users_names()}
@@ -148,7 +113,10 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
     for name, value in present:
         if name in _fixed and _fixed[name] is value:
             continue
-        found = looked_at(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
+        found = {
+            **looked_at(value),
+            **_place(value),
+        }  # each time: a change through NumPy or .data leaves no trace on a tensor
         _fixed.pop(name, None)
         if type(value) in _FIXED:
             _fixed[name] = value

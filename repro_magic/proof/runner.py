@@ -90,6 +90,8 @@ class CellRun:
         """The error that it ended with; empty if there was none, or its author expects one."""
         for output in self.outputs:
             if output["output_type"] == "error" and not self.may_fail:
+                if output["ename"] == "StdinNotImplementedError":
+                    return "it asks for input, and nobody is there to give any"
                 return f"{output['ename']}: {output['evalue']}"
         return ""
 
@@ -162,6 +164,8 @@ def read(path: Path) -> Any:  # noqa: ANN401 - nbformat's node
     """
     import nbformat  # noqa: PLC0415 - only the command line needs it
 
+    if path.is_dir():
+        raise NotRunnableError(f"{path} is a folder, not a notebook")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -169,7 +173,8 @@ def read(path: Path) -> Any:  # noqa: ANN401 - nbformat's node
     try:
         notebook = nbformat.reads(text, as_version=4)
     except Exception as error:  # noqa: BLE001 - nbformat raises of many kinds; each means the same here
-        raise NotRunnableError(f"{path} is not a notebook: {type(error).__name__}: {str(error)[:200]}") from None
+        why = f": {_short(error)}" if isinstance(error, nbformat.reader.NotJSONError) else ""
+        raise NotRunnableError(f"{path} is not a notebook{why or ': its JSON does not have the form of one'}") from None
     if not code_cells(notebook):
         raise NotRunnableError(f"{path} has no code cells")
     return notebook
@@ -281,7 +286,7 @@ def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: No
         with scratch_copy(path, how.room) as copy:
             found = run_in(read(path), copy.parent, how)
         if found.error.startswith(_DIED):
-            found.error = f"{_DIED}, and when it was tried once more it died again"
+            found.error += ", and when it was tried once more it died again"
     if _is_stopping.is_set():
         raise StoppedError
     return found
@@ -313,7 +318,7 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
             if how.tells_environment and not found.error:
                 found.environment = _ask(client, "environment()")
     except DeadKernelError:
-        found.error = _DIED
+        found.error = f"{_DIED} in cell {len(found.cells) + 1}"
     except NotRunnableError:
         raise
     except NoSuchKernel as error:
@@ -379,12 +384,15 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
         try:
             client.execute_cell(cell, index)
         except CellExecutionError:
-            failed = "a cell failed"
+            failed = f"cell {number} failed"
         except CellTimeoutError:
-            failed = f"a cell took more than {how.timeout} s"
+            failed = f"cell {number} took more than {how.timeout} s"
         values = {} if failed else _values(client, how, number)
         may_fail = "raises-exception" in cell.metadata.get("tags", [])
         outputs = [dict(one) for one in cell.outputs]
+        if failed and not any(one["output_type"] == "error" for one in outputs):  # it was stopped, not heard of
+            outputs.append({"output_type": "error", "ename": "TimeoutError", "evalue": failed, "traceback": []})
+            may_fail = False
         found.cells.append(CellRun(cell.source, outputs, values.get("changed", {}), values.get("gone", ()), may_fail))
         on_cell()
         if failed:
