@@ -27,6 +27,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.lines import Line2D
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, Ridge
@@ -456,6 +457,11 @@ def test_objects_of_well_known_classes_are_compared(kind: str) -> None:
     assert one.gaps == ()
     assert one == same
     assert one.hex != other.hex
+
+
+def test_a_line_that_is_in_no_figure_is_a_gap_and_later_ones_are_none() -> None:
+    assert digest(Line2D([0], [1])).gaps
+    assert not digest(figure(1).gca().lines[0]).gaps
 
 
 def in_notebook(code: str) -> dict[str, Any]:

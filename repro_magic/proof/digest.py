@@ -636,6 +636,14 @@ def _code(walk: _Walk, value: Any, path: str) -> bytes:
     return _named(walk, kind_of(value), {part: one for part, one in parts.items() if not is_code(one)}, path)
 
 
+def _known(walk: _Walk, value: Any, path: str) -> bytes:
+    """What is left: an object of a well-known class of a library's, or a gap."""
+    parts = parts_of(value)
+    if parts is None:
+        return walk.gap(value, path, "this kind of object is not known")
+    return _named(walk, kind_of(value), parts, path)
+
+
 def _is(module: str, *names: str) -> Callable[[object], bool]:
     """Whether a value is of a class of some module, which may not be imported: then it is not."""
 
@@ -689,10 +697,7 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is_instance((str, int, float, complex, bytes)), _of_subclass),
     (_is_users, _users_object),
     (is_code, _code),
-    (
-        lambda value: parts_of(value) is not None,
-        lambda walk, value, path: _named(walk, kind_of(value), parts_of(value) or {}, path),
-    ),
+    (lambda _value: True, _known),
 )
 
 
@@ -704,7 +709,7 @@ def _adds_attributes(kind: type, look: _Look) -> bool:
 
 
 def _first_look(value: object) -> _Look:
-    return next((look for is_one, look in _LOOKS if is_one(value)), _no_look)
+    return next(look for is_one, look in _LOOKS if is_one(value))
 
 
 def beside(value: Any) -> dict[str, object]:
@@ -722,7 +727,3 @@ def beside(value: Any) -> dict[str, object]:
 
 # By type, found once for each. Weakly: a cell that is run again defines its classes anew.
 _look_of: WeakKeyDictionary[type, Callable[[_Walk, Any, str], bytes]] = WeakKeyDictionary()
-
-
-def _no_look(walk: _Walk, value: object, path: str) -> bytes:
-    return walk.gap(value, path, "this kind of object is not known")
