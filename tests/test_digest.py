@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import dataclasses
 import datetime as dt
@@ -24,12 +25,14 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.lines import Line2D
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -438,6 +441,14 @@ KNOWN: dict[str, Callable[[float], object]] = {
     "pipeline": lambda x: make_pipeline(StandardScaler(), Ridge()).fit([[0.0], [x]], [0.0, 1.0]),
     "search": lambda x: GridSearchCV(Ridge(), {"alpha": [1.0, x]}, cv=2).fit([[0.0], [1.0]] * 4, [0.0, 1.0] * 4),
     "axes": lambda x: figure(x).gca(),
+    "vectorizer": lambda x: TfidfVectorizer(stop_words=["a"]).fit([f"one w{int(x)}w", "two"]),
+    "sparse": lambda x: scipy.sparse.csr_matrix([[0.0, x]]),
+    "categorical": lambda x: pd.Categorical(["a", str(x)]),
+    "arguments": lambda x: argparse.Namespace(seed=x),
+    "distribution": lambda x: torch.distributions.Normal(x, 1.0),
+    "scaler": lambda x: torch.amp.GradScaler("cpu", init_scale=x),
+    "proxy": lambda x: types.MappingProxyType({"a": x}),
+    "chain": lambda x: collections.ChainMap({"a": x}),
     "attrs": lambda x: frame_with(x),
     "p of dropout": lambda x: nn.Sequential(nn.Dropout(x / 10)),
     "kernel of a convolution": lambda x: nn.MaxPool2d((int(x), 2)),
@@ -482,6 +493,7 @@ def in_notebook(code: str) -> dict[str, Any]:
         "class Kind:\n    def f(self): ...\nkind = Kind()\nkind.a = {0}\nx = [kind.f]",
         "from torch.utils.data import Dataset\nclass Kind(Dataset): ...\nx = Kind()\nx.a = {0}",
         "from sklearn.base import BaseEstimator\nclass Kind(BaseEstimator): ...\nx = Kind()\nx.a = {0}",
+        "import dataclasses as d\n@d.dataclass\nclass Kind:\n    a: int = {0}\n    b: list = d.field(default_factory=list)\nx = [Kind]",
         "from collections import UserDict\nclass Kind(UserDict): ...\nx = Kind(a={0})",
     ],
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from conftest import run_and_store
 from typer.testing import CliRunner
 
 import repro_magic
@@ -87,7 +88,10 @@ def test_changes_behind_a_tensors_back_are_seen(tmp_path: Path) -> None:
 @pytest.mark.kernel
 def test_noise_alone_reproduces(tmp_path: Path) -> None:
     path = notebook(
-        tmp_path / "noise.ipynb", "print(object())", "%%time\n1 + 1", "class Model: pass\nmodel = Model()\nmodel"
+        tmp_path / "noise.ipynb",
+        "print(object())",
+        "%%time\nsum(range(3_000_000))",
+        "class Model: pass\nmodel = Model()\nmodel",
     )
     code, verdict, told = verify(path)
     assert code == 0
@@ -295,6 +299,28 @@ def test_temporary_paths_are_noise_in_values_as_in_texts(tmp_path: Path) -> None
     assert parts(verdict, 1) == {"folder": "only noise", "file": "only noise"}
     assert verify("--exact", path)[0] == 1
     assert verify(notebook(path, "import uuid\nfolder = f'/tmp/a {uuid.uuid4()}'"))[0] == 1
+
+
+@pytest.mark.kernel
+def test_what_the_text_of_a_result_leaves_out_counts(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "%load_ext repro_magic\nimport numpy as np, os, uuid",
+        "%%deterministic --seed 1\nnp.r_[np.zeros(3000), int.from_bytes(os.urandom(4)), np.zeros(3000)]",
+        "np.zeros(3000)",
+        "[uuid.uuid4()]",
+        "from sklearn.linear_model import Ridge\nfrom sklearn.model_selection import GridSearchCV\n"
+        "GridSearchCV(Ridge(), {'alpha': [1, 2]}, cv=2).fit([[1], [2], [3], [4]], [1, 2, 3, 4])",
+    )
+    told = {"result (text/plain)": "same", "the displayed value": "differs"}
+    code, verdict, _ = verify(path)
+    assert code == 1
+    assert parts(verdict, 2) == told
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "differs", "same", "only noise", "only noise"]
+    run_and_store(path)
+    code, verdict, _ = verify("--recorded", path)
+    assert code == 1
+    assert parts(verdict, 2) == told
 
 
 @pytest.mark.kernel

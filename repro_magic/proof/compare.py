@@ -69,8 +69,31 @@ def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Toleran
     sides = (first, *others)
     names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
     values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
-    outputs = _outputs(first.cell, [side.cell for side in others], tolerance)
+    twins = [side.cell for side in others]
+    outputs = _outputs(first.cell, twins, tolerance)
+    values += hidden(outputs, first.cell.displayed, [twin.displayed for twin in twins])
     return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
+
+
+def hidden(
+    outputs: Sequence[Part],
+    first: Mapping[str, Any] | None,
+    others: Sequence[Mapping[str, Any] | None],
+    sides: tuple[str, str] = ("one run", "another"),
+) -> list[Part]:
+    """What a result's text leaves out: the same text of two values, long ones, that differ.
+
+    Args:
+        outputs: what the texts brought.
+        first: the digest of the displayed value, and what it is; None: none is known.
+        others: the same of the other runs.
+        sides: what both are called.
+    """
+    texts = [part.outcome for part in outputs if part.name.startswith("result ")]
+    if first is None or not texts or {*texts} != {Outcome.SAME}:
+        return []
+    other = next((one for one in others if one is not None and one["hex"] != first["hex"]), None)
+    return [] if other is None else [different("the displayed value", first, other, sides)]
 
 
 def first_line(source: str) -> str:
@@ -113,9 +136,9 @@ def different(
             return Part(name, Outcome.DIFFERS, f"{what} {one[what]} in {sides[0]}, {other[what]} in {sides[1]}")
     described = " ".join(str(part) for part in (one["kind"], one["dtype"], one["shape"]) if part is not None)
     if other.get("from") != one["hex"]:  # nothing was measured, or against an earlier value
-        return Part(
-            name, Outcome.DIFFERS, f"{described}: {one['hex'][:8]} in {sides[0]}, {other['hex'][:8]} in {sides[1]}"
-        )
+        digits = 8 if one["hex"][:8] != other["hex"][:8] else 64
+        told = f"{one['hex'][:digits]} in {sides[0]}, {other['hex'][:digits]} in {sides[1]}"
+        return Part(name, Outcome.DIFFERS, f"{described}: {told}")
     given = other["distance"]
     distance = Distance(**{**given, "shape": tuple(given["shape"]), "first": tuple(given["first"])})
     outcome = Outcome.CLOSE if distance.is_close else Outcome.DIFFERS

@@ -93,6 +93,7 @@ def digest(value: object) -> Digest:
     bits = _at_once(value)
     bits, gaps = _walked(value) if bits is None else (bits, ())
     dtype, shape = _told_by(value, "dtype"), _told_by(value, "shape")
+    dtype = None if isinstance(dtype, type) else dtype  # an option of an estimator's
     is_shaped = isinstance(shape, tuple) and {*map(type, shape)} <= {int}  # a nested tensor's has symbols
     return Digest(
         blake3(bits).hexdigest(),

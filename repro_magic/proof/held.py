@@ -13,8 +13,8 @@ from typing import Any
 
 Parts = dict[Any, object]
 
-# How long scikit-learn's fits and searches took is part of what they hold, and no result.
-_TOOK = re.compile(r"(?:^|_)time_?$")
+# What scikit-learn's estimators hold that is no result: how long it took, and an address.
+_NO_RESULT = re.compile(r"(?:^|_)time_?$|^_stop_words_id$")
 
 
 def is_code(value: object) -> bool:
@@ -113,18 +113,18 @@ def _attributes(value: Any) -> Parts:
 
 
 def _reduced(value: Any) -> Parts:
-    """What pickle would keep, less how long it took."""
+    """What pickle would keep, less what is no result."""
     made, arguments, *rest = value.__reduce_ex__(4)
-    return {"made by": made, "of": arguments, "state": [_without_times(part) for part in rest[:1]]}
+    return {"made by": made, "of": arguments, "state": [_results(part) for part in rest[:1]]}
 
 
-def _without_times(value: object) -> object:
+def _results(value: object) -> object:
     if not isinstance(value, dict):
         return value
     return {
-        name: _without_times(one) if isinstance(one, dict) else one
+        name: _results(one) if isinstance(one, dict) else one
         for name, one in value.items()
-        if not (isinstance(name, str) and _TOOK.search(name))
+        if not (isinstance(name, str) and _NO_RESULT.search(name))
     }
 
 
@@ -147,7 +147,15 @@ _KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Parts | None]], ...] =
     ("numpy.random", ("RandomState",), lambda one: {"state": one.get_state(legacy=False)}),
     ("torch.optim.lr_scheduler", ("LRScheduler", "ReduceLROnPlateau"), lambda one: {"state": one.state_dict()}),
     ("torch.utils.data", ("Dataset", "DataLoader", "Sampler"), _attributes),
+    ("torch.amp", ("GradScaler",), lambda one: {"state": one.state_dict()}),
+    ("torch.distributions", ("Distribution",), _attributes),
+    ("scipy.sparse", ("spmatrix", "sparray"), _attributes),
+    ("pandas", ("Categorical",), lambda one: {name: getattr(one, name) for name in ("codes", "categories", "ordered")}),
     ("types", ("SimpleNamespace",), lambda one: dict(vars(one))),
+    ("types", ("MappingProxyType",), lambda one: {"items": dict(one)}),
+    ("argparse", ("Namespace",), lambda one: dict(vars(one))),
+    ("collections", ("ChainMap",), lambda one: {"maps": one.maps}),
+    ("dataclasses", ("_HAS_DEFAULT_FACTORY_CLASS",), lambda _one: {}),
     ("collections", ("UserDict", "UserList", "UserString"), lambda one: dict(vars(one))),
     ("builtins", ("BaseException",), lambda one: {"args": one.args, **vars(one)}),
     ("functools", ("partial",), lambda one: {"func": one.func, "args": one.args, "keywords": one.keywords}),

@@ -48,6 +48,9 @@ NOISE: tuple[Noise, ...] = tuple(
         # Matplotlib's SVG: ids are hashes with a random salt, the date is now.
         ("date", r"(?P<keep><dc:date>)[^<]*"),
         ("id", r"(?P<keep>\b(?:id|xlink:href|clip-path|href|fill|mask)=\"(?:url\()?#?)[a-z]{0,2}[0-9a-f]{10,}"),
+        # scikit-learn's page of a fitted search
+        ("timing", r"(?P<keep>refit_time_: float<br>(?:(?!</tr>)[\s\S]){,2000}?<td>)[^<]*"),
+        ("timing", r"(?P<keep>me(?:&#x27;|'): array\()[^)]*"),
         # pandas' Styler
         ("id", r"(?P<keep>(?:\bid=\"|#|\bclass=\")T_)[0-9a-f]{5}"),
     )

@@ -130,7 +130,14 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
         _fixed.pop(name, None)
     if spool:
         _compare_numbers(dict(present), changed, Path(spool), cell, Tolerance(rtol, ulp))
-    return json.dumps({"changed": changed, "gone": gone})
+    return json.dumps({"changed": changed, "gone": gone, "displayed": _displayed()})
+
+
+def _displayed() -> dict[str, Any] | None:
+    """What the cell displayed as its result, as it is written down; None if it displayed none."""
+    shell = sys.modules["IPython"].get_ipython()
+    results, number = shell.user_ns.get("_oh"), shell.execution_count - 1
+    return looked_at(results[number]) if type(results) is dict and number in results else None
 
 
 def _compare_numbers(

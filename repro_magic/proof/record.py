@@ -17,7 +17,7 @@ from blake3 import blake3
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import runner
-from repro_magic.proof.compare import comparable, different, first_line, output
+from repro_magic.proof.compare import comparable, different, first_line, hidden, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
 from repro_magic.proof.noise import normalised
@@ -46,6 +46,7 @@ class RecordedCell:
         texts: what it showed, by name; None if only digests are recorded.
         digests: the same as digests of the texts without noise; None if it is not recorded either.
         gone: the names that it deleted.
+        displayed: the digest of the value that it displayed, and what it is; None if that is not known.
     """
 
     source: str
@@ -54,6 +55,7 @@ class RecordedCell:
     texts: Mapping[str, str] | None = None
     digests: Mapping[str, str] | None = None
     gone: Sequence[str] = ()
+    displayed: Mapping[str, Any] | None = None
 
     def change(self, known: dict[str, Mapping[str, Any]]) -> None:
         """Bring what is known of the names from before the cell to after it."""
@@ -121,6 +123,7 @@ def sidecar(run: Run) -> str:
             "values": {name: _plain(value) for name, value in sorted(cell.changed.items())},
             "gone": sorted(cell.gone),
             "shown": {name: _digest_of_text(text) for name, text in shown(cell.outputs).items()},
+            "displayed": cell.displayed,
         }
         for cell in run.cells
     ]
@@ -194,6 +197,7 @@ def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nb
         None if found is None else found["values"],
         None if found is None else found["generators"],
         shown(cell.get("outputs", [])),
+        displayed=None if found is None else found["shown"],
     )
 
 
@@ -215,7 +219,13 @@ def _read_sidecar(path: Path) -> Record:
         raise NotRunnableError(f"{path} cannot be read: {error}") from None
     checked(found, "sidecar.v1", str(path), _LARGEST_SIDECAR)
     cells = [
-        RecordedCell(cell["source"], cell["values"], digests=cell["shown"], gone=cell["gone"])
+        RecordedCell(
+            cell["source"],
+            cell["values"],
+            digests=cell["shown"],
+            gone=cell["gone"],
+            displayed=cell.get("displayed"),
+        )
         for cell in found["cells"]
     ]
     try:
@@ -318,9 +328,14 @@ def _cell(
         why = "nothing is recorded of this cell: it was added, or changed since"
         return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
     values = [_value(name, held, terms.sides) for name in _names(recorded, cell, terms) if held.has(name)]
-    return CellVerdict(
-        number, line, [*values, *_generators(recorded, cell, terms.sides)], _outputs(recorded, cell, terms), cell.source
-    )
+    outputs = _outputs(recorded, cell, terms)
+    if recorded.texts is not None or not _is_noisy(cell):  # of texts that are not recorded, noise was put aside
+        values += hidden(outputs, recorded.displayed, [cell.displayed], terms.sides)
+    return CellVerdict(number, line, [*values, *_generators(recorded, cell, terms.sides)], outputs, cell.source)
+
+
+def _is_noisy(cell: CellRun) -> bool:
+    return any(normalised(text) != text for text in shown(cell.outputs).values())
 
 
 def _names(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[str]:

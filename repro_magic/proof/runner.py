@@ -70,6 +70,7 @@ class CellRun:
         outputs: as the notebook format has them.
         changed: name -> its digest and what it is, of the names that it changed; see `proof.probe`.
         gone: the names that it deleted.
+        displayed: the digest of the value that it displayed as its result, and what it is; None if there was none.
         may_fail: whether its author tagged it "raises-exception".
     """
 
@@ -78,6 +79,7 @@ class CellRun:
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gone: Sequence[str] = ()
     may_fail: bool = False
+    displayed: Mapping[str, Any] | None = None
 
     def change(self, held: dict[str, Mapping[str, Any]]) -> None:
         """Bring what the names hold from before the cell to after it."""
@@ -393,7 +395,8 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
         if failed and not any(one["output_type"] == "error" for one in outputs):  # it was stopped, not heard of
             outputs.append({"output_type": "error", "ename": "TimeoutError", "evalue": failed, "traceback": []})
             may_fail = False
-        found.cells.append(CellRun(cell.source, outputs, values.get("changed", {}), values.get("gone", ()), may_fail))
+        told = values.get("changed", {}), values.get("gone", ()), may_fail, values.get("displayed")
+        found.cells.append(CellRun(cell.source, outputs, *told))
         on_cell()
         if failed:
             found.error = failed
