@@ -493,7 +493,7 @@ def in_notebook(code: str) -> dict[str, Any]:
         "class Kind:\n    def f(self): ...\nkind = Kind()\nkind.a = {0}\nx = [kind.f]",
         "from torch.utils.data import Dataset\nclass Kind(Dataset): ...\nx = Kind()\nx.a = {0}",
         "from sklearn.base import BaseEstimator\nclass Kind(BaseEstimator): ...\nx = Kind()\nx.a = {0}",
-        "import dataclasses as d\n@d.dataclass\nclass K:\n  a: int = {0}\n  b: list = d.field(default_factory=list)\nx = K",
+        "from dataclasses import *\n@dataclass\nclass K:\n a: int = {0}\n b: list = field(default_factory=list)\nx = K",
         "from collections import UserDict\nclass Kind(UserDict): ...\nx = Kind(a={0})",
     ],
 )
