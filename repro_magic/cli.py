@@ -194,7 +194,7 @@ def share(  # noqa: PLR0913 - as above
     folder = output or sharing.root_of(notebook)
     try:
         environment = environments.checked(json.loads(done.sidecar)["environment"])
-        plan = sharing.plan(notebook, environment, done.sidecar, repository=repository, ref=ref)
+        plan = sharing.plan(notebook, environment, done.sidecar, repository=repository, ref=ref, output=output)
         written = sharing.write(plan, folder, force=force)
     except ReproError as error:
         raise _refused(str(error), WRONG_USAGE) from None

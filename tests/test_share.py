@@ -339,6 +339,8 @@ def test_a_name_of_several_lines_adds_no_requirement(tmp_path: Path) -> None:
 def test_the_root_is_that_of_the_repository_also_of_a_worktree(tmp_path: Path) -> None:
     path = notebook_in(tmp_path / "a" / "b")
     assert share.root_of(path) == tmp_path / "a" / "b"
+    assert share.root_of(path, tmp_path) == tmp_path, "what is written there finds the notebook below it"
+    assert share.root_of(path, tmp_path / "elsewhere") == tmp_path / "a" / "b"
     (tmp_path / "a" / ".git").write_text("gitdir: elsewhere")
     assert share.root_of(path) == tmp_path / "a"
 

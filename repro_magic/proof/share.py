@@ -89,8 +89,10 @@ class _Pin:
     note: str = ""
 
 
-def root_of(notebook: Path) -> Path:
-    """The root of the git repository that holds a notebook; its folder if there is none.
+def root_of(notebook: Path, output: Path | None = None) -> Path:
+    """The root of the git repository that holds a notebook.
+
+    If there is none, the folder that is written to, when the notebook lies below it; else the notebook's own.
 
     Example:
         >>> import tempfile
@@ -101,11 +103,19 @@ def root_of(notebook: Path) -> Path:
         True
     """
     folder = notebook.parent.resolve()
-    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    above = (folder, *folder.parents)
+    otherwise = output.resolve() if output is not None and output.resolve() in above else folder
+    return next((one for one in above if (one / ".git").exists()), otherwise)
 
 
-def plan(
-    notebook: Path, environment: Environment, sidecar: str, *, repository: str | None = None, ref: str = "HEAD"
+def plan(  # noqa: PLR0913 - as the command has
+    notebook: Path,
+    environment: Environment,
+    sidecar: str,
+    *,
+    repository: str | None = None,
+    ref: str = "HEAD",
+    output: Path | None = None,
 ) -> Plan:
     """What others need to run a notebook. Nothing is written, and no private address is told.
 
@@ -115,12 +125,13 @@ def plan(
         sidecar: the text of the file that goes beside it.
         repository: where others find it: an address on GitHub or GitLab; None asks git for that of `origin`.
         ref: the branch, tag or commit that Binder is to open.
+        output: where the files are to go, if that is not the repository's root or the notebook's folder.
 
     Raises:
         ShareError: the environment names what cannot be pinned.
         NotRunnableError: the notebook cannot be read.
     """
-    root = root_of(notebook)
+    root = root_of(notebook, output)
     path = notebook.parent.resolve().relative_to(root) / notebook.name
     pins = [_pin(name, version, root) for name, version in _needed(notebook, environment, root)]
     place = _on_binder(repository if repository is not None else _origin(root))
