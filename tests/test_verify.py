@@ -352,7 +352,8 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, how: signal.Signals)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in told
-    assert len(told.strip().splitlines()) == 1, told
+    for logged in ("Traceback", "Kernel died", "was destroyed"):
+        assert logged not in told
     assert list(scratch.glob("repro-magic-*")) == []
 
 
