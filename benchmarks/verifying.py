@@ -43,7 +43,7 @@ def notebook(path: Path, *sources: str) -> Path:
 def verified(paths: list[Path], jobs: int = 1) -> None:
     """Verify, and be sure that it was done."""
     with stoppable(), ThreadPoolExecutor(jobs) as executor:
-        done = verify_all([Job(path) for path in paths], executor)
+        done = verify_all([Job(path, shares=jobs > 1) for path in paths], executor)
     assert all(one.verdict.reproduces for one in done), [one.verdict for one in done]  # noqa: S101
 
 

@@ -137,7 +137,7 @@ def verify(  # noqa: PLR0913 - the command line has as many
         _check_folder(path)
     _tell_of_large_folders(notebooks)
     tolerance = Tolerance(rtol, ulp, exact)
-    todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance) for path in notebooks]
+    todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance, jobs > 1) for path in notebooks]
     found = _verify(todo, jobs, {path: len(runner.code_cells(notebook)) for path, notebook in read})
     if sidecar:
         _write_sidecars(found)

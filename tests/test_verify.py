@@ -29,7 +29,7 @@ from repro_magic.proof.compare import compare, output
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
-from repro_magic.proof.verification import Job, verify_all
+from repro_magic.proof.verification import Job, verify_all, verify_one
 
 cli = CliRunner()
 QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
@@ -557,7 +557,8 @@ def test_kernels_side_by_side_share_the_cores(tmp_path: Path, monkeypatch: pytes
     if own:
         monkeypatch.setenv("OMP_WAIT_POLICY", own)
     path = notebook(tmp_path / "n.ipynb", f"import os\nassert os.environ['OMP_WAIT_POLICY'] == '{own or 'PASSIVE'}'")
-    assert repro_magic.verify(path).reproduces
+    assert verify_one(Job(path, shares=True)).verdict.reproduces
+    assert verify_one(Job(path)).verdict.reproduces is bool(own), "alone, nothing is set"
 
 
 @pytest.mark.kernel

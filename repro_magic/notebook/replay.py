@@ -126,7 +126,9 @@ class Replay:
             if self._is_stopped.is_set():  # before `stoppable` began
                 raise runner.StoppedError
             notebook = self.notebook()
-            fresh = runner.run_in(notebook, copy.parent, How(self._timeout, command=_COMMAND), self._advance)
+            fresh = runner.run_in(
+                notebook, copy.parent, How(self._timeout, command=_COMMAND, shares=True), self._advance
+            )
             if runner.is_stopping():
                 raise runner.StoppedError
         recorded = record.of_session([(one.source, one.receipt) for one in self._cells], self._held, fresh)

@@ -50,6 +50,7 @@ class How:
             place in every run, and for the numbers that runs are measured against; None: a new one for each run, and
             only digests are told.
         tolerance: what is close, when they are.
+        shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
         tells_environment: whether the environment is asked for at the end.
     """
 
@@ -58,6 +59,7 @@ class How:
     command: tuple[str, ...] = ()
     room: Path | None = None
     tolerance: Tolerance = SAME_BITS
+    shares: bool = False
     tells_environment: bool = False
 
 
@@ -312,7 +314,7 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
     found = Run()
     _running.add(client)
     try:
-        with _loop_of_this_thread(), client.setup_kernel(env=_WAITING | os.environ):
+        with _loop_of_this_thread(), client.setup_kernel(env=(_WAITING if how.shares else {}) | os.environ):
             if _is_stopping.is_set():
                 _kill(client)
             _values(client, how, 0)  # before the first cell: whatever is imported for it is

@@ -27,6 +27,7 @@ class Job:
         timeout: seconds that one cell may take; None: as long as it likes.
         kernel: the kernel's name; None: the notebook's own.
         tolerance: what counts as close.
+        shares: whether others run beside it: then its kernels wait for their threads without keeping a core busy.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Job:
     timeout: int | None = None
     kernel: str | None = None
     tolerance: Tolerance = SAME_BITS
+    shares: bool = False
 
     @property
     def kernels(self) -> int:
@@ -76,7 +78,7 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
 
 def _against_each_other(job: Job, progress: Progress) -> Done:
     with runner.room() as room:
-        how = How(job.timeout, job.kernel, room=room, tolerance=job.tolerance)
+        how = How(job.timeout, job.kernel, room=room, tolerance=job.tolerance, shares=job.shares)
         runs = list(_runs(job, how, progress))
     verdict = compare(str(job.path), runs, job.tolerance)
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
@@ -90,7 +92,7 @@ def _runs(job: Job, how: How, progress: Progress) -> Iterator[Run]:
 
 def _against_the_record(job: Job, progress: Progress) -> Done:
     recorded = record.of(job.path)
-    how = How(job.timeout, job.kernel, tells_environment=recorded.is_sidecar)
+    how = How(job.timeout, job.kernel, shares=job.shares, tells_environment=recorded.is_sidecar)
     fresh = runner.run(job.path, how, lambda: progress(1))
     return Done(job, record.compare(str(job.path), recorded, fresh, job.tolerance))
 
