@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import repro_magic
 from repro_magic.exceptions import InvalidSeedError
-from repro_magic.rng.private import held_by
+from repro_magic.rng.private import adopt, held_by
 
 KINDS: dict[str, Callable[[], Any]] = {
     "default_rng": lambda: np.random.default_rng(7),
@@ -55,6 +55,11 @@ def test_workers_draw_duplicates_and_what_cures_it(kind: str, start: str) -> Non
     assert len(set(cured)) == len(cured)
     assert cured == drawn(kind, start, **repro_magic.loader_options(1))
     assert cured != drawn(kind, start, **repro_magic.loader_options(2))
+
+
+def test_a_large_name_hides_no_generator_of_another() -> None:
+    large = [[number] for number in range(20_000)]
+    assert adopt(1, {"large": large, "rng": random.Random(1)}) == ["rng"]
 
 
 def test_outside_a_worker_nothing_is_done() -> None:

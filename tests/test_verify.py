@@ -298,6 +298,10 @@ def test_temporary_paths_are_noise_in_values_as_in_texts(tmp_path: Path) -> None
     assert code == 0, told
     assert parts(verdict, 1) == {"folder": "only noise", "file": "only noise"}
     assert verify("--exact", path)[0] == 1
+    assert verify("--sidecar", path)[0] == 0
+    code, verdict, told = verify("--recorded", path)
+    assert code == 0, told
+    assert parts(verdict, 1) == {"folder": "only noise", "file": "only noise"}
     assert verify(notebook(path, "import uuid\nfolder = f'/tmp/a {uuid.uuid4()}'"))[0] == 1
 
 

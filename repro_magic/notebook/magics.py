@@ -182,7 +182,6 @@ class ReproMagic(Magics):
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
         if arguments.adopt and arguments.seed is None and not arguments.new:
             raise UsageError(f"--adopt needs a seed, or --new\n{usage(self.repro_seed)}")
-        from repro_magic.rng.private import adopt  # noqa: PLC0415 - as above
         from repro_magic.views import describe  # noqa: PLC0415
 
         if arguments.seed is None and not arguments.new:
@@ -191,16 +190,14 @@ class ReproMagic(Magics):
             return
         seed = new_seed() if arguments.new else arguments.seed
         states = seed_everything(seed)
-        adopted = adopt(seed, self._own_names()) if arguments.adopt else None
+        adopted = self._adopt(seed) if arguments.adopt else None
         show(describe.seeding(states, seed, is_new=arguments.new, adopted=adopted))
 
-    def _own_names(self) -> dict[str, object]:
-        hidden = self._shell.user_ns_hidden
-        return {
-            name: value
-            for name, value in list(self._shell.user_ns.items())
-            if name not in hidden and not name.startswith("_")
-        }
+    def _adopt(self, seed: int) -> list[str]:
+        from repro_magic.proof.probe import own_names  # noqa: PLC0415 - as above
+        from repro_magic.rng.private import adopt  # noqa: PLC0415
+
+        return adopt(seed, own_names(self._shell))
 
     @magic_arguments()
     @kwds(usage="%(prog)s")

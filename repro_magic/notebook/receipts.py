@@ -12,7 +12,7 @@ from repro_magic.determinism.settings import SETTINGS
 from repro_magic.interrupts import is_waiting
 from repro_magic.journal import states, value_in_words
 from repro_magic.proof.reach import bindings, reached
-from repro_magic.rng.seeding import generator_states
+from repro_magic.rng.seeding import unseeded
 
 if TYPE_CHECKING:
     from repro_magic.ops.findings import Finding
@@ -59,7 +59,7 @@ class Receipts:
             return
         try:
             self._bound, self._states = bindings(self._shell.user_ns), states()
-            self._unseeded = {one.key for one in generator_states() if one.seed is None}
+            self._unseeded = unseeded()
         except Exception:  # noqa: BLE001 - a plug-in's generator: the cell has no receipt, and runs
             self._bound = None
 

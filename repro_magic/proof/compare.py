@@ -109,8 +109,7 @@ def _value(name: str, first: _Side, others: Sequence[_Side], tolerance: Toleranc
         if one is None or other is None:
             return Part(name, Outcome.DIFFERS, "it is there in one run only")
         if one["hex"] != other["hex"]:
-            is_place = not tolerance.exact and one.get("without_places", "") == other.get("without_places", None)
-            part = Part(name, Outcome.NOISE, "a temporary path") if is_place else different(name, one, other)
+            part = different(name, one, other, exact=tolerance.exact)
             if part.outcome is Outcome.DIFFERS:
                 return part
             close = part
@@ -128,9 +127,16 @@ def comparable(name: str, value: Mapping[str, Any]) -> Part:
 
 
 def different(
-    name: str, one: Mapping[str, Any], other: Mapping[str, Any], sides: tuple[str, str] = ("one run", "another")
+    name: str,
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    sides: tuple[str, str] = ("one run", "another"),
+    *,
+    exact: bool = False,
 ) -> Part:
     """The part for a value whose digest differs."""
+    if not exact and "without_places" in one and one["without_places"] == other.get("without_places"):
+        return Part(name, Outcome.NOISE, "a temporary path")
     for what in ("kind", "dtype", "shape"):
         if one[what] != other[what]:
             return Part(name, Outcome.DIFFERS, f"{what} {one[what]} in {sides[0]}, {other[what]} in {sides[1]}")

@@ -11,6 +11,8 @@ from enum import Enum
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from repro_magic.rng.private import private
+
 Parts = dict[Any, object]
 
 # What scikit-learn's estimators hold that is no result: how long it took, and an address.
@@ -101,6 +103,9 @@ def parts_of(value: Any) -> Parts | None:
         >>> parts_of(ValueError("no")), parts_of(iter([1]))
         ({'args': ('no',)}, None)
     """
+    generator = private("", value)
+    if generator is not None:
+        return {"state": generator.generator.get_state()}
     for module, names, parts in _KNOWN:
         kinds = tuple(kind for name in names if isinstance(kind := getattr(sys.modules.get(module), name, None), type))
         if kinds and isinstance(value, kinds):
@@ -132,19 +137,9 @@ def _artist(value: Any) -> Parts | None:
     return None if value.figure is None else {"figure": value.figure}
 
 
-def _random(value: Any) -> Parts | None:
-    try:
-        return {"state": value.getstate()}
-    except NotImplementedError:  # SystemRandom
-        return None
-
-
 # Module, classes, parts. The first that a value is an instance of is taken.
 _KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Parts | None]], ...] = (
-    ("random", ("Random",), _random),
-    ("numpy.random", ("Generator",), lambda one: {"state": one.bit_generator.state}),
     ("numpy.random", ("BitGenerator", "SeedSequence"), lambda one: {"state": one.state}),
-    ("numpy.random", ("RandomState",), lambda one: {"state": one.get_state(legacy=False)}),
     ("torch.optim.lr_scheduler", ("LRScheduler", "ReduceLROnPlateau"), lambda one: {"state": one.state_dict()}),
     ("torch.utils.data", ("Dataset", "DataLoader", "Sampler"), _attributes),
     ("torch.amp", ("GradScaler",), lambda one: {"state": one.state_dict()}),

@@ -7,6 +7,7 @@ two texts that differ by noise only become equal, and one can say that it was no
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -57,27 +58,19 @@ NOISE: tuple[Noise, ...] = tuple(
 )
 
 
-def normalised(text: str) -> str:
-    """The text with the names of noise in the place of noise.
+# What of it a value may hold that is a text or a path.
+PLACES = tuple(noise for noise in NOISE if noise.name == "temporary path")
+
+
+def normalised(text: str, kinds: Sequence[Noise] = NOISE) -> str:
+    """The text with the names of noise in the place of noise, of some kinds.
 
     Example:
         >>> normalised("<Model object at 0x7f3a52c0d3d0>")
         '<Model object at [address]>'
     """
-    for noise in NOISE:
+    for noise in kinds:
         text = noise.pattern.sub(lambda match, name=noise.name: f"{_kept(match)}[{name}]", text)  # type: ignore[misc]
-    return text
-
-
-def without_places(text: str) -> str:
-    """A text with the names of noise in the place of temporary paths only: what a value may hold of noise.
-
-    Example:
-        >>> without_places("/tmp/tmpa1b2/x.csv")
-        '[temporary path]'
-    """
-    for noise in NOISE:
-        text = noise.pattern.sub(f"[{noise.name}]", text) if noise.name == "temporary path" else text
     return text
 
 

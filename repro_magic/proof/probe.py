@@ -14,7 +14,7 @@ from typing import Any
 from repro_magic.proof.digest import Digest, Gap, digest
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 from repro_magic.proof.held import held_by_code, is_code
-from repro_magic.proof.noise import without_places
+from repro_magic.proof.noise import PLACES, normalised
 
 # A name that is bound to the same object of these still has the same value.
 _FIXED = (type(None), bool, int, float, complex, str, bytes)
@@ -39,19 +39,23 @@ def described(found: Digest) -> dict[str, Any]:
     }
 
 
+def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
+    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore."""
+    return {
+        name: value
+        for name, value in list(shell.user_ns.items())
+        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
+    }
+
+
 def users_names() -> list[tuple[str, object]]:
-    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore.
+    """What is compared: the notebook's names with what they hold.
 
     Code is compared as the text of its cell. What it holds besides has names of its own, such as `counter.__closure__`;
     and so have gradients, which are no part of a tensor's or model's value, but what a backward pass leaves:
     `model.grad`.
     """
-    shell = sys.modules["IPython"].get_ipython()
-    names = [
-        (name, value)
-        for name, value in list(shell.user_ns.items())
-        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
-    ]
+    names = list(own_names(sys.modules["IPython"].get_ipython()).items())
     beside = [
         (f"{name}.{part}", found)
         for name, value in names
@@ -80,16 +84,16 @@ def gradients(value: object) -> dict[str, object]:
 def looked_at(value: object) -> dict[str, Any]:
     """A value's digest as it is written down; what cannot be looked at is a gap, whatever it does."""
     try:
-        return described(digest(value))
+        return {**described(digest(value)), **_without_places(value)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
         kind = type(value).__name__
         return described(Digest("0" * 64, kind, gaps=(Gap("", kind, f"looking at it failed: {type(error).__name__}"),)))
 
 
-def _place(value: object) -> dict[str, str]:
+def _without_places(value: object) -> dict[str, str]:
     """For a text or path that holds a temporary path: its digest without."""
     text = str(value) if type(value) is str or issubclass(type(value), PurePath) else ""
-    clean = without_places(text[:_LONGEST])
+    clean = normalised(text[:_LONGEST], PLACES)
     return {} if clean == text[:_LONGEST] else {"without_places": digest(clean + text[_LONGEST:]).hex}
 
 
@@ -113,10 +117,7 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
     for name, value in present:
         if name in _fixed and _fixed[name] is value:
             continue
-        found = {
-            **looked_at(value),
-            **_place(value),
-        }  # each time: a change through NumPy or .data leaves no trace on a tensor
+        found = looked_at(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
         _fixed.pop(name, None)
         if type(value) in _FIXED:
             _fixed[name] = value

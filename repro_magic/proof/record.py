@@ -327,7 +327,7 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added, or changed since"
         return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
-    values = [_value(name, held, terms.sides) for name in _names(recorded, cell, terms) if held.has(name)]
+    values = [_value(name, held, terms) for name in _names(recorded, cell, terms) if held.has(name)]
     outputs = _outputs(recorded, cell, terms)
     if recorded.texts is not None or not _is_noisy(cell):  # of texts that are not recorded, noise was put aside
         values += hidden(outputs, recorded.displayed, [cell.displayed], terms.sides)
@@ -350,14 +350,14 @@ def _receipt(cell: CellRun) -> dict[str, Any] | None:
     return next((one["data"][MIME] for one in cell.outputs if MIME in one.get("data", {})), None)
 
 
-def _value(name: str, held: _Held, sides: tuple[str, str]) -> Part:
+def _value(name: str, held: _Held, terms: _Terms) -> Part:
     recorded, found = held.recorded.get(name), held.fresh.get(name)
     if found is None:
-        return Part(name, Outcome.DIFFERS, f"it is not there in {sides[1]}")
+        return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[1]}")
     if recorded is None:
-        return Part(name, Outcome.DIFFERS, f"it is not there in {sides[0]}")
+        return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
     if recorded["hex"] != found["hex"]:
-        return different(name, recorded, found, sides)
+        return different(name, recorded, found, terms.sides, exact=terms.tolerance.exact)
     return comparable(name, found)
 
 

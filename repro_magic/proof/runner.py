@@ -73,6 +73,7 @@ class CellRun:
         changed: name -> its digest and what it is, of the names that it changed; see `proof.probe`.
         gone: the names that it deleted.
         displayed: the digest of the value that it displayed as its result, and what it is; None if there was none.
+        stopped: why it was stopped from outside; empty if it was not.
         may_fail: whether its author tagged it "raises-exception".
     """
 
@@ -82,6 +83,7 @@ class CellRun:
     gone: Sequence[str] = ()
     may_fail: bool = False
     displayed: Mapping[str, Any] | None = None
+    stopped: str = ""
 
     def change(self, held: dict[str, Mapping[str, Any]]) -> None:
         """Bring what the names hold from before the cell to after it."""
@@ -92,6 +94,8 @@ class CellRun:
     @property
     def error(self) -> str:
         """The error that it ended with; empty if there was none, or its author expects one."""
+        if self.stopped:
+            return self.stopped
         for output in self.outputs:
             if output["output_type"] == "error" and not self.may_fail:
                 if output["ename"] == "StdinNotImplementedError":
@@ -384,21 +388,27 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         number += 1
-        failed = ""
+        failed = stopped = ""
         try:
             client.execute_cell(cell, index)
         except CellExecutionError:
             failed = f"cell {number} failed"
         except CellTimeoutError:
             failed = f"cell {number} took more than {how.timeout} s"
+            stopped = f"it took more than {how.timeout} s"
         values = {} if failed else _values(client, how, number)
         may_fail = "raises-exception" in cell.metadata.get("tags", [])
-        outputs = [dict(one) for one in cell.outputs]
-        if failed and not any(one["output_type"] == "error" for one in outputs):  # it was stopped, not heard of
-            outputs.append({"output_type": "error", "ename": "TimeoutError", "evalue": failed, "traceback": []})
-            may_fail = False
-        told = values.get("changed", {}), values.get("gone", ()), may_fail, values.get("displayed")
-        found.cells.append(CellRun(cell.source, outputs, *told))
+        found.cells.append(
+            CellRun(
+                cell.source,
+                [dict(one) for one in cell.outputs],
+                changed=values.get("changed", {}),
+                gone=values.get("gone", ()),
+                may_fail=may_fail,
+                displayed=values.get("displayed"),
+                stopped=stopped,
+            )
+        )
         on_cell()
         if failed:
             found.error = failed

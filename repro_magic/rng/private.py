@@ -116,10 +116,12 @@ def adopt(seed: int, names: Mapping[str, object]) -> list[str]:
 def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
     """Level by level, so that a loader's generator is found as `loader.generator` and not in its sampler."""
     waiting = deque([(value, name, 0)])
-    while waiting and len(seen) < _MOST:
+    looked = 0  # at each name so many: a large one before must not hide what another holds
+    while waiting and looked < _MOST:
         one, at, depth = waiting.popleft()
         if id(one) in seen or type(one) in _PLAIN:
             continue
+        looked += 1
         seen.add(id(one))
         found = private(at, one)
         if found is not None:
