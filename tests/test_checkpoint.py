@@ -136,7 +136,7 @@ def test_what_is_missing_is_named_if_it_may_be() -> None:
 
 @pytest.mark.parametrize("what", [3, random.SystemRandom(), "seed"])
 def test_what_is_no_generator_is_refused(what: object) -> None:
-    with pytest.raises(InvalidStateError, match="own is a"):
+    with pytest.raises(InvalidStateError, match="own is of type"):
         repro_magic.rng_state(own=what)
 
 

@@ -106,7 +106,7 @@ def _private(held: Mapping[str, object]) -> dict[str, Generator]:
     for name, one in found.items():
         if one is None:
             kind = type(held[name]).__name__
-            raise InvalidStateError(f"{name} is a {kind}, no generator whose state can be kept")
+            raise InvalidStateError(f"{name} is of type {kind}, no generator whose state can be kept")
     return {one.generator.key: one.generator for one in found.values() if one is not None}
 
 

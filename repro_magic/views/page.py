@@ -41,7 +41,7 @@ class _Look:
 
 _LOOKS: Mapping[Outcome, _Look] = {
     Outcome.SAME: _Look("✓", "Every bit that can be compared is equal."),
-    Outcome.NOISE: _Look("~", "Addresses, timings or generated names differ; all values are equal."),
+    Outcome.NOISE: _Look("~", "Addresses, timings, temporary paths or generated names differ; nothing else does."),
     Outcome.CLOSE: _Look("≈", "Numbers differ, all within the tolerance that was given."),
     Outcome.NOT_COMPARABLE: _Look("?", "All that can be compared is the same, but not all can be."),
     Outcome.DIFFERS: _Look("≠", "A value or an output differs."),
