@@ -373,9 +373,9 @@ class Session:
 
         block = describe.reports(reports, label) + active(untold, label)
         if receipt is not None:
-            from repro_magic.proof.shown import RECEIPT  # noqa: PLC0415 - as above
+            from repro_magic.proof.receipt import MIME  # noqa: PLC0415 - as above
 
-            show(block + describe.receipt(receipt), {RECEIPT: receipt})
+            show(block + describe.receipt(receipt), {MIME: receipt})
         elif block.parts:
             show(block)
 

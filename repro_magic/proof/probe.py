@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
 from repro_magic.proof.digest import Digest, Gap, digest
-from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
 
@@ -24,8 +22,6 @@ _LONGEST = 10_000
 
 _told: dict[str, dict[str, Any]] = {}
 _fixed: dict[str, object] = {}
-_expected: dict[str, str] = {}
-_kept: list[int] = []
 
 
 def described(found: Digest) -> dict[str, Any]:
@@ -130,7 +126,9 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
         del _told[name]
         _fixed.pop(name, None)
     if spool:
-        _compare_numbers(dict(present), changed, Path(spool), cell, Tolerance(rtol, ulp))
+        from repro_magic.proof.spool import compare_numbers  # noqa: PLC0415 - a receipt measures nothing
+
+        compare_numbers(dict(present), changed, Path(spool), cell, rtol=rtol, ulp=ulp)
     return json.dumps({"changed": changed, "gone": gone, "displayed": _displayed()})
 
 
@@ -139,32 +137,6 @@ def _displayed() -> dict[str, Any] | None:
     shell = sys.modules["IPython"].get_ipython()
     results, number = shell.user_ns.get("_oh"), shell.execution_count - 1
     return looked_at(results[number]) if type(results) is dict and number in results else None
-
-
-def _compare_numbers(
-    held: dict[str, object], changed: dict[str, dict[str, Any]], spool: Path, cell: int, tolerance: Tolerance
-) -> None:
-    """The first run says what each name's digest was, and keeps its numbers; a later one measures its own."""
-    said = spool / f"cell-{cell}.json"
-    try:
-        if said.exists():
-            _expected.update(json.loads(said.read_text(encoding="utf-8")))
-            for name, found in list(changed.items()):
-                expected = _expected.get(name)
-                if expected not in (None, found["hex"]):
-                    distance = measure(held[name], spool / f"{expected}.npz", tolerance)
-                    if distance is not None:
-                        changed[name] = {**found, "distance": asdict(distance), "from": expected}
-        else:
-            for name, found in changed.items():
-                file = spool / f"{found['hex']}.npz"
-                if not file.exists() and sum(_kept) < IN_ALL:
-                    keep(held[name], file)
-                    _kept.append(file.stat().st_size if file.exists() else 0)
-            hexes = {name: found["hex"] for name, found in changed.items()}
-            said.write_text(json.dumps(hexes), encoding="utf-8")
-    except (Exception, SystemExit):  # noqa: BLE001 - a full disk, or somebody else's class: then there are digests only
-        return
 
 
 def environment() -> str:

@@ -15,11 +15,11 @@ from blake3 import blake3
 
 from repro_magic.ops.findings import Finding
 from repro_magic.proof.probe import looked_at
-from repro_magic.proof.shown import RECEIPT as MIME
 
 __all__ = ["MIME", "SCHEMA", "Facts", "digest_of_source", "fingerprint", "receipt"]
 
 SCHEMA = "repro-magic.receipt.v1"
+MIME = f"application/vnd.{SCHEMA}+json"
 Receipt = dict[str, Any]
 
 

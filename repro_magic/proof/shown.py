@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from repro_magic.proof.environment import MIME as ENVIRONMENT
+from repro_magic.proof.receipt import MIME as RECEIPT
 
 # What is named anew in each run by whoever makes it, and says nothing of the result.
 _RANDOM_TYPES = ("application/vnd.jupyter.widget-view+json",)
-RECEIPT = "application/vnd.repro-magic.receipt.v1+json"
 # What tells of the run and the machine, and is no result. Receipts are compared by what is in them.
 _ABOUT_THE_RUN = (RECEIPT, ENVIRONMENT)
 
