@@ -31,7 +31,7 @@ from repro_magic.views.describe import generators_table, headline
 from repro_magic.views.document import Document, Line, Tone
 from repro_magic.views.style import PANEL_CSS
 
-# While a cell runs the panel follows at most so often, and never for more than a fiftieth of the time.
+# While a cell runs the panel follows at most so often, and never computes for more than a fiftieth of the time.
 _PAUSE, _SHARE = 0.5, 50
 _numbers = itertools.count(1)
 # So many of the places where it was shown last are kept up to date.
@@ -411,13 +411,13 @@ class Panel:
             time.sleep(pause)
             if not self._host.is_running:
                 continue
-            began = time.perf_counter()
+            began = time.thread_time()  # not the clock: to wait for a cell that holds the interpreter costs it nothing
             try:
                 self._refresh()
             except Exception as error:  # noqa: BLE001 - as above
                 self._show_fault(error)
                 return
-            pause = max(_PAUSE, _SHARE * (time.perf_counter() - began))
+            pause = max(_PAUSE, _SHARE * (time.thread_time() - began))
 
     # Its end
 
