@@ -65,6 +65,21 @@ class UnwrappedCellError(ReproError, RuntimeError):
     """The body of a `%%deterministic` cell could not be put under its switches, so it was not run."""
 
 
+class UnseededGeneratorError(ReproError, RuntimeError):
+    """`%repro_seed N --strict` is in force, and the cell made a generator that would differ in every run.
+
+    Attributes:
+        op: what made it, e.g. `"numpy.random.default_rng"`.
+        line: the line that did.
+        remedy: what to do.
+    """
+
+    def __init__(self, message: str, *, op: str, line: int | None, remedy: str) -> None:
+        """Take the whole sentence, and its parts."""
+        super().__init__(message)
+        self.op, self.line, self.remedy = op, line, remedy
+
+
 class ReproWarning(UserWarning):
     """Base of all warnings of the package."""
 

@@ -7,6 +7,7 @@ its switches) therefore waits until the user imports it, be it in the middle of 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import threading
 import warnings
@@ -54,6 +55,10 @@ class _Finder(MetaPathFinder):
             if not self._waiting and self in sys.meta_path:
                 sys.meta_path.remove(self)
 
+    def renew_lock(self) -> None:
+        """In a child process: the thread that may have held the lock does not exist there."""
+        self._lock = threading.RLock()
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -97,6 +102,8 @@ class _Finder(MetaPathFinder):
 # Modules whose code has run, as their callbacks find them: Python calls them whole only a moment later.
 _made: WeakSet[ModuleType] = WeakSet()
 _finder = _Finder()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_finder.renew_lock)
 
 
 def is_imported(module: str) -> bool:

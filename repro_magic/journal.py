@@ -6,18 +6,23 @@ It knows nothing of IPython: somebody tells it when a cell begins and when it en
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from repro_magic.determinism.settings import SETTINGS, Setting
-from repro_magic.rng.generators import generators
+from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.rng.generators import LIBRARIES, generators
+from repro_magic.rng.moves import Move, settle
+from repro_magic.rng.seeding import seeded
+from repro_magic.rng.tracking import Tracker
 
 if TYPE_CHECKING:
-    from repro_magic.ops.findings import Finding
+    from repro_magic.ops.findings import Draw, Finding
 
-# The findings of so many cells are kept.
-_CELLS = 500
+# The findings of so many cells are kept, and what so many of them drew.
+_CELLS, _DRAWING_CELLS = 500, 200
+BETWEEN = "between cells"
 # From a file name to what the user calls it: "" for the cell that is shown, "In[2]" for another.
 Label = Callable[[str], str]
 
@@ -36,6 +41,25 @@ class Cell:
     name: str
     id: str | None
     findings: Sequence[Finding]
+    label: Label
+
+
+@dataclass(frozen=True)
+class CellDraws:
+    """One cell that drew random numbers, or seeded a generator. A cell that is run again has another one.
+
+    Attributes:
+        name: e.g. `"In[3]"`; `BETWEEN` for what moved the global generators between two cells, such as a widget.
+        id: as in `Cell`.
+        moves: the generators whose state it changed.
+        draws: the random ops of PyTorch that drew, with their lines.
+        label: as in `Cell`.
+    """
+
+    name: str
+    id: str | None
+    moves: Sequence[Move]
+    draws: Sequence[Draw]
     label: Label
 
 
@@ -82,6 +106,9 @@ def value_in_words(value: object) -> str:
 class Journal:
     """What the cells of one session did.
 
+    Args:
+        names: gives the notebook's names with what they hold, in which its own generators are looked for.
+
     Attributes:
         last_draws: generator (library and device) -> the cell that drew from it last, or seeded it.
         drifts: the settings that code changed.
@@ -97,9 +124,10 @@ class Journal:
         'In[1]'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Callable[[], Iterable[tuple[str, object]]] = tuple) -> None:
         """Nothing has run yet."""
         self._cells: deque[Cell] = deque(maxlen=_CELLS)
+        self._ledger = Ledger(names)
         self.last_draws: dict[str, str] = {}
         self.drifts: dict[Setting, Drift] = {}
         self._states: dict[str, bytes] = {}
@@ -129,8 +157,17 @@ class Journal:
         """Begin a cell."""
         self.look("code that ran between cells")
         self._states = states()
+        self._ledger.begin(self._states)
 
-    def end(self, name: str, id: str | None = None, findings: Sequence[Finding] = (), label: Label = str) -> None:  # noqa: A002
+    def end(
+        self,
+        name: str,
+        id: str | None = None,  # noqa: A002 - its name everywhere
+        findings: Sequence[Finding] = (),
+        label: Label = str,
+        *,
+        draws: Sequence[Draw] = (),
+    ) -> None:
         """End a cell: see what it did.
 
         Args:
@@ -138,9 +175,11 @@ class Journal:
             id: the front end's name for it, if it gives one.
             findings: the flagged ops that ran in it.
             label: what the user calls the files of their places.
+            draws: the random ops that drew in it.
         """
         self.look(name)
         after = states()
+        self._ledger.end(CellDraws(name, id, (), draws, label), after)
         self.last_draws.update({key: name for key, state in after.items() if self._states.get(key, state) != state})
         self._states = after
         if id is not None:
@@ -164,9 +203,104 @@ class Journal:
         else:
             self.drifts[setting] = Drift(setting, before, value, name)
 
+    def ledger(self) -> list[CellDraws]:
+        """The cells that drew, or seeded a generator, in the order in which they ran; the last 200 of them."""
+        return self._ledger.told()
+
     def clear(self) -> None:
         """Forget the findings."""
         self._cells.clear()
+
+    def close(self) -> None:
+        """Wait for no import any longer."""
+        self._ledger.close()
+
+
+class Ledger:
+    """Which generators moved in each cell.
+
+    In a cell states are only read and compared; what they mean is found out when somebody asks.
+
+    Args:
+        names: as for `Journal`.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[tuple[str, object]]] = tuple) -> None:
+        """No cell has begun."""
+        self._names = names
+        self._tracker: Tracker | None = None
+        self._told: deque[CellDraws] = deque(maxlen=2 * _DRAWING_CELLS)  # and what moved between them
+        self._states: dict[str, bytes] = {}
+        self._seeded: Mapping[str, bool | None] = {}
+        self._waiting: list[Waiting] = []
+
+    def begin(self, states: Mapping[str, bytes]) -> None:
+        """Begin a cell; the global generators are in these states."""
+        if self._tracker is None:
+            self._tracker = Tracker()
+            self._tracker.look(self._names())
+            self._wait()
+        else:
+            self._note(CellDraws(BETWEEN, None, self._moves(states), (), str))
+        self._take(states)
+
+    def end(self, cell: CellDraws, states: Mapping[str, bytes]) -> None:
+        """End a cell, whose moves are to be found."""
+        if self._tracker is not None:
+            moves = [*self._moves(states), *self._tracker.look(self._names())]
+            self._note(CellDraws(cell.name, cell.id, moves, cell.draws, cell.label))
+            self._take(states)
+
+    def told(self) -> list[CellDraws]:
+        """All that is known, with what each move means."""
+        settle(move for cell in self._told for move in cell.moves)
+        found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in self._told]
+        return [cell for cell in found if cell.moves or cell.draws][-_DRAWING_CELLS:]
+
+    def close(self) -> None:
+        """Wait for no import any longer."""
+        while self._waiting:
+            self._waiting.pop().cancel()
+
+    def _wait(self) -> None:
+        """See generators before anybody draws from them: right after their library was imported."""
+        absent = [library.module for library in LIBRARIES if not is_imported(library.module)]
+        self._waiting = [when_imported(module, self._add) for module in absent]
+
+    def _add(self) -> None:
+        self._states, self._seeded = {**states(), **self._states}, {**seeded(), **self._seeded}
+
+    def _take(self, states: Mapping[str, bytes]) -> None:
+        self._states, self._seeded = dict(states), seeded()
+
+    def _moves(self, states: Mapping[str, bytes]) -> list[Move]:
+        changed = [key for key, state in states.items() if self._states.get(key) != state]
+        if not changed:
+            return []
+        now, by_key = seeded(), {generator.key: generator for generator in generators()}
+        return [
+            Move(
+                key,
+                by_key[key].device.partition(":")[0] if by_key[key].library == "torch" else "",
+                self._states.get(key),
+                states[key],
+                by_key[key].distance,
+                is_made=key not in self._states,
+                was_seeded=self._seeded.get(key),
+                is_seeded=now.get(key),
+            )
+            for key in changed
+        ]
+
+    def _note(self, cell: CellDraws) -> None:
+        if cell.moves or cell.draws:
+            self._told.append(cell)
+
+
+def _counts(cell: CellDraws, move: Move) -> bool:
+    """Whether a move is worth a row: that one was seeded between two cells, the next one of its rows says as well."""
+    is_seeding = cell.name == BETWEEN and move.is_anew and move.distance is not None and move.distance.count == 0
+    return move.drew and not is_seeding
 
 
 def _read() -> Iterator[tuple[Setting, Any]]:

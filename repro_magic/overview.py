@@ -61,6 +61,7 @@ class Status:
         cells: in a notebook, the cells in which flagged ops ran.
         last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
         is_watched: in a notebook, whether its cells are watched; else None.
+        per_cell: in a notebook, the seed from which each cell's own follows; None where they have none.
     """
 
     seed: int | None
@@ -73,14 +74,16 @@ class Status:
     cells: list[Cell] = field(default_factory=list)
     last_draws: Mapping[str, str] = field(default_factory=dict)
     is_watched: bool | None = None
+    per_cell: int | None = None
 
 
-def status(journal: Journal | None = None, *, is_watched: bool | None = None) -> Status:
+def status(journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None) -> Status:
     """Look at everything; change and start nothing (no import of torch, no start of CUDA).
 
     Args:
         journal: what is known of a notebook's cells.
         is_watched: whether they are watched.
+        per_cell: the seed from which each cell's own follows.
 
     Example:
         >>> import repro_magic
@@ -104,6 +107,7 @@ def status(journal: Journal | None = None, *, is_watched: bool | None = None) ->
         cells=[] if journal is None else journal.cells,
         last_draws={} if journal is None else dict(journal.last_draws),
         is_watched=is_watched,
+        per_cell=per_cell,
     )
 
 

@@ -23,8 +23,9 @@ from repro_magic.determinism.switches import (
 )
 from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
 from repro_magic.interrupts import Guard, uninterrupted
-from repro_magic.ops.findings import Direction, Draw, Finding
+from repro_magic.ops.findings import Direction, Draw, Finding, Status
 from repro_magic.ops.source import drop_own_frames
+from repro_magic.ops.sources import Sources
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 
@@ -43,10 +44,21 @@ def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:
     return Recorder(strict=strict, attention=attention)
 
 
-def _recording(recorder: Recorder) -> Recording:
-    from repro_magic.ops.recording import Recording  # noqa: PLC0415 - as above
+class _Watching:
+    """All that watches for one report."""
 
-    return Recording(recorder)
+    def __init__(self, report: WatchReport) -> None:
+        from repro_magic.ops.recording import Recording  # noqa: PLC0415 - as above
+
+        self._parts: list[Recording | Sources] = [Recording(report._recorder), report._sources]  # noqa: SLF001 - it is made of them
+
+    def open(self) -> None:
+        for part in self._parts:
+            part.open()
+
+    def close(self) -> None:
+        for part in reversed(self._parts):
+            part.close()
 
 
 @dataclass
@@ -54,16 +66,19 @@ class WatchReport:
     """What ran in a watched scope. It fills while the scope runs.
 
     Attributes:
-        findings: the flagged ops that ran, active ones first.
+        findings: the flagged ops that ran and the unseeded sources that were used, active ones first.
         draws: the random ops that drew.
     """
 
     _recorder: Recorder = field(default_factory=lambda: _recorder(), repr=False)
+    _sources: Sources = field(default_factory=Sources, repr=False)
 
     @property
     def findings(self) -> list[Finding]:
-        """The flagged ops that ran so far, active ones first."""
-        return self._recorder.findings()
+        """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
+        order = list(Status)
+        found = [*self._recorder.findings(), *self._sources.findings()]
+        return sorted(found, key=lambda finding: order.index(finding.status))
 
     @property
     def draws(self) -> list[Draw]:
@@ -76,7 +91,7 @@ class Report(WatchReport):
     """What a deterministic scope did. It fills while the scope runs.
 
     Attributes:
-        findings: the flagged ops that ran, active ones first.
+        findings: the flagged ops that ran and the unseeded sources that were used, active ones first.
         draws: the random ops that drew.
         seed: the seed given at the start, None when the generators were left alone.
         strict: whether an op without a deterministic path raises.
@@ -113,7 +128,7 @@ class _Entry:
     applied: Applied
     snapshot: Snapshot | None
     guard: Guard
-    recording: Recording
+    recording: _Watching
 
 
 # A cell block has as many; the rest is in the report.
@@ -138,6 +153,7 @@ def _in_a_line(finding: Finding) -> str:
     direction = " in the backward pass" if finding.direction is Direction.BACKWARD else ""
     where = "no line of yours" if finding.place is None else f"{finding.place.file} line {finding.line}"
     calls = "in a compiled graph" if finding.graph else f"{finding.count} call{'s' * (finding.count != 1)}"
+    calls += " in DataLoader workers" * finding.worker
     remedy = _in_a_script(finding.remedy)
     return f"{finding.op}{direction} on {finding.device}, {where}, {calls}: {finding.why} {remedy}"
 
@@ -170,7 +186,7 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
     def __init__(self, *, warn: bool = True) -> None:
         """Nothing is watched before the scope is entered."""
         self._should_warn = warn
-        self._open: list[tuple[WatchReport, Recording, Guard]] = []
+        self._open: list[tuple[WatchReport, _Watching, Guard]] = []
 
     @uninterrupted
     def __enter__(self) -> WatchReport:
@@ -178,7 +194,7 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
         guard = Guard()
         guard.up()
         report = WatchReport()
-        recording = _recording(report._recorder)  # noqa: SLF001 - the report is made of it
+        recording = _Watching(report)
         try:
             recording.open()
         except BaseException:
@@ -295,7 +311,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         snapshot = Snapshot.take() if self._restore_rng else None
         applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
         report.changes = applied.changes
-        recording = _recording(recorder)
+        recording = _Watching(report)
         try:
             if self._seed is not None:
                 seed_quietly(self._seed)
@@ -320,7 +336,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
             entry.recording.close()
         finally:
             self._put_back(entry)
-        refused = entry.recording.recorder.refused
+        refused = entry.report.stopped
         if error is not None:
             drop_own_frames(error.__traceback__)
         if refused is not None and isinstance(error, RuntimeError) and error is not refused:

@@ -76,7 +76,7 @@ def test_it_survives_being_saved_and_loading_it_runs_no_code(way: str, tmp_path:
         torch.save({"rng": kept}, tmp_path / "a.pt")
         loaded = torch.load(tmp_path / "a.pt", weights_only=True)["rng"]
     else:
-        loaded = json.loads(json.dumps(kept)) if way == "json" else pickle.loads(pickle.dumps(kept))  # noqa: S301
+        loaded = json.loads(json.dumps(kept)) if way == "json" else pickle.loads(pickle.dumps(kept))
     repro_magic.set_rng_state(loaded, own=own)
     assert [draw(), draw(own)] == first
 

@@ -52,6 +52,8 @@ class Finding:
         traced: whether it was called on tensors without values, while a graph was made or a model tried out.
         accepted: whether a comment `# repro: accept OP` stands on its line.
         link: where the facts come from.
+        worker: whether it ran in a worker process of a `DataLoader`.
+        is_source: whether it is no op of PyTorch but a source of numbers that no seed fixes.
     """
 
     op: str
@@ -73,6 +75,8 @@ class Finding:
     traced: bool
     accepted: bool
     link: str
+    worker: bool = False
+    is_source: bool = False
 
     @property
     def line(self) -> int | None:
@@ -110,6 +114,7 @@ class Draw:
         place: the line of the user's code that called it; None if none did.
         count: calls.
         at_least: whether there may have been more: hot ops are counted until they are known.
+        worker: whether it drew in a worker process of a `DataLoader`.
     """
 
     op: str
@@ -117,3 +122,4 @@ class Draw:
     place: Place | None
     count: int
     at_least: bool
+    worker: bool = False

@@ -12,7 +12,7 @@ import itertools
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ from repro_magic.ops.catalogue import Call, Entry
 from repro_magic.ops.findings import Direction, Draw, Finding, Status
 from repro_magic.ops.forms import KnownForm, form_of
 from repro_magic.ops.judging import Judgement, Switches, judge
-from repro_magic.ops.source import NOBODY, Caller, Place, Site, caller_of, site_of
+from repro_magic.ops.source import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
 
 # Values are looked at in so many calls of one form of one op at one place, and in so many of all forms together.
 LOOKS, ALL_LOOKS = 3, 60
@@ -194,6 +194,7 @@ class Recorder:
         refused: the error that stopped an op, since other code may have caught or wrapped it.
         fault: a fault of ours that ended the watching; told once at the end.
         worn: whether hot ops went on uncounted.
+        elsewhere: what other processes, a loader's workers, found and drew so far.
     """
 
     def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
@@ -203,6 +204,7 @@ class Recorder:
         self.refused: NondeterministicOpError | None = None
         self.fault: BaseException | None = None
         self.worn = False
+        self.elsewhere: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
         self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[Finding], Site]] = {}
@@ -398,6 +400,15 @@ class Recorder:
         """Whether a flagged op was seen at all."""
         return bool(self._sites)
 
+    @property
+    def news(self) -> object:
+        """Another value when there is something new to tell; more calls of a known form are not."""
+        with self._lock:
+            sites = list(self._sites.values())
+        judgements = sum(len(seen.calls) for site in sites for seen in site.seen)
+        drawing = sum(1 for site in sites if site.draws)
+        return len(sites), judgements, drawing, len(self.alerts), len(self._graphs), self.refused, self.fault
+
     def traced_findings(self) -> list[Finding]:
         """What was seen on tensors without values so far."""
         return [finding for finding in self._calls() if finding.traced]
@@ -410,7 +421,7 @@ class Recorder:
         graphs = [one for one in self._in_graphs() if (one.op, one.device, one.outermost) not in eager]
         known = eager | {(one.op, one.device, one.outermost) for one in graphs}
         told = [one for one in ran if not one.traced or (one.op, one.device, one.outermost) not in known]
-        merged = _merged([*told, *graphs, *self._from_alerts(ran)])
+        merged = _merged([*told, *graphs, *self._from_alerts(ran), *self.elsewhere()[0]])
         order = list(Status)
         return sorted(merged, key=lambda finding: order.index(finding.status))
 
@@ -418,10 +429,15 @@ class Recorder:
         """The random ops that drew, in the order they came."""
         with self._lock:
             sites = [site for site in self._sites.values() if site.draws]
-        merged: Counter[tuple[str, str, Place | None]] = Counter()
+        merged: Counter[tuple[str, str, Place | None, bool]] = Counter()
         for site in sites:
-            merged[site.op.name, site.device, site.site.place] += site.draws
-        return [Draw(*key, count=count, at_least=self.worn) for key, count in merged.items()]
+            merged[site.op.name, site.device, site.site.place, False] += site.draws
+        for draw in self.elsewhere()[1]:
+            merged[draw.op, draw.device, draw.place, True] += draw.count
+        return [
+            Draw(op, device, place, count, at_least=self.worn or worker, worker=worker)
+            for (op, device, place, worker), count in merged.items()
+        ]
 
     def _calls(self) -> Iterator[Finding]:
         with self._lock:
@@ -436,7 +452,7 @@ class Recorder:
     def _in_graphs(self) -> Iterator[Finding]:
         for findings, site in self._graphs.values():
             for one in findings:
-                accepted = one.accepted or _accepts(site, one.op, one.public)
+                accepted = one.accepted or accepts(site, one.op, one.public)
                 yield replace(
                     one, place=site.place, called_from=site.called_from, graph=True, count=0, accepted=accepted
                 )
@@ -469,7 +485,7 @@ class Recorder:
                 alerts=True,
                 graph=False,
                 traced=False,
-                accepted=_accepts(alert.site, alert.name, alert.name),
+                accepted=accepts(alert.site, alert.name, alert.name),
                 link="https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html",
             )
 
@@ -477,12 +493,6 @@ class Recorder:
 def _plain(name: str) -> str:
     """An op's name as the autograd graph spells it: `"index_select"` is IndexSelect there."""
     return name.replace("_", "").lower()
-
-
-def _accepts(site: Site, *names: str) -> bool:
-    """Whether the line, or the cell's line that led to it, accepts the op under one of its names."""
-    accepted = frozenset().union(*(place.accepted for place in (site.place, site.called_from) if place is not None))
-    return any(name in accepted or name.rpartition(".")[2] in accepted for name in names)
 
 
 def _finding(seen: _Seen, judgement: Judgement, count: int, *, at_least: bool) -> Finding:
@@ -505,7 +515,7 @@ def _finding(seen: _Seen, judgement: Judgement, count: int, *, at_least: bool) -
         alerts=judgement.alerts,
         graph=False,
         traced=seen.traced,
-        accepted=_accepts(site, entry.op, entry.public, *entry.names),
+        accepted=accepts(site, entry.op, entry.public, *entry.names),
         link=entry.link,
     )
 
@@ -514,7 +524,7 @@ def _merged(findings: list[Finding]) -> list[Finding]:
     """Calls of one line, seen at several instructions of it or in several forms, told as one."""
     merged: dict[object, Finding] = {}
     for one in findings:
-        key = (one.where, one.status, one.elsewhere, one.why, one.traced, one.graph)
+        key = (one.where, one.status, one.elsewhere, one.why, one.traced, one.graph, one.worker)
         first = merged.get(key)
         merged[key] = (
             one

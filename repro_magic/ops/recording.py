@@ -16,6 +16,7 @@ from repro_magic.ops.graphs import Graphs
 from repro_magic.ops.recorder import Alert, Recorder
 from repro_magic.ops.source import site_of
 from repro_magic.ops.threads import ThreadStarts
+from repro_magic.ops.workers import Workers
 
 
 class _Process:
@@ -24,6 +25,7 @@ class _Process:
     def __init__(self) -> None:
         self.watcher = _best_watcher()
         self.graphs = Graphs(compiling=self._compiling, traced=self._traced, ran=self._ran)
+        self.workers = Workers()
 
     def _compiling(self) -> None:
         # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
@@ -41,11 +43,14 @@ class _Process:
 
     def close(self) -> None:
         self.graphs.close()
+        self.workers.close()
         self.watcher.close()
 
 
 _process: _Process | None = None
 _lock = threading.RLock()
+# What records in this process, in the order in which it began.
+_open: list[Recording] = []
 
 
 def _best_watcher() -> watchers.Watcher:
@@ -86,6 +91,15 @@ def release() -> None:
             watchers.wear.never = False
 
 
+def leave_inherited() -> None:
+    """In a process that was forked: what is recorded in the one before is not told by this one."""
+    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist here
+    _lock = threading.RLock()
+    for recording in reversed(_open.copy()):
+        recording.recorder.fault = None
+        recording.close()
+
+
 def is_recording() -> bool:
     """Whether somebody watches this thread."""
     return watchers.is_watched()
@@ -103,6 +117,7 @@ class Recording:
     def open(self) -> None:
         """Begin, at once or as soon as torch is imported."""
         self._is_open = True
+        _open.append(self)
         fold = AlertFold(self._keep)
         fold.up()
         waiting: Waiting = when_imported("torch", self._begin)
@@ -117,7 +132,7 @@ class Recording:
         starts = ThreadStarts(lambda run: self._watched(process.watcher, run))
         starts.up()
         stop = watchers.open_watch(process.watcher, self.recorder)
-        self._undo += [starts.down, process.graphs.settle, stop]
+        self._undo += [starts.down, process.graphs.settle, process.workers.open(self.recorder), stop]
 
     def _watched(self, watcher: watchers.Watcher, run: Callable[[], Any]) -> Callable[[], Any]:
         if not watchers.is_watched(self.recorder):  # started by somebody else's thread meanwhile
@@ -137,6 +152,8 @@ class Recording:
     def close(self) -> None:
         """End; a second time does nothing."""
         self._is_open = False
+        if self in _open:
+            _open.remove(self)
         while self._undo:
             self._undo.pop()()
         fault, self.recorder.fault = self.recorder.fault, None

@@ -16,7 +16,7 @@ from types import CodeType, FrameType, TracebackType
 _ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE)
 # Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
 _TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
-_OURS = "repro_magic.ops."
+_OURS = ("repro_magic.ops.", "repro_magic.rng.entropy")
 # IPython 8 names a cell's code "<cell line: 1>".
 _TOP_LEVEL = ("<module>", "<cell line")
 
@@ -155,6 +155,12 @@ def caller_of(frame: FrameType | None) -> Caller:
     if inner is None or outer is None:
         return NOBODY
     return inner.f_code, inner.f_lasti, outer.f_code, outer.f_lasti
+
+
+def accepts(site: Site, *names: str) -> bool:
+    """Whether the line, or the cell's line that led to it, accepts the op under one of its names."""
+    accepted = frozenset().union(*(place.accepted for place in (site.place, site.called_from) if place is not None))
+    return any(name in accepted or name.rpartition(".")[2] in accepted for name in names)
 
 
 def site_of(frame: FrameType | None) -> Site:

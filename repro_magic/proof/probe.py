@@ -13,6 +13,7 @@ from typing import Any
 from repro_magic.proof.digest import Digest, Gap, digest
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
+from repro_magic.proof.reach import own_names
 
 # A name that is bound to the same object of these still has the same value.
 _FIXED = (type(None), bool, int, float, complex, str, bytes)
@@ -32,15 +33,6 @@ def described(found: Digest) -> dict[str, Any]:
         "dtype": found.dtype,
         "shape": None if found.shape is None else list(found.shape),
         "gaps": [[gap.path, gap.kind, gap.why] for gap in found.gaps],
-    }
-
-
-def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
-    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore."""
-    return {
-        name: value
-        for name, value in list(shell.user_ns.items())
-        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
     }
 
 

@@ -11,8 +11,18 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
+from typing import Any
 
 _NAME = re.compile(r"[^\W\d]\w*")
+
+
+def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
+    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore."""
+    return {
+        name: value
+        for name, value in list(shell.user_ns.items())
+        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
+    }
 
 
 def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] | None = None) -> list[str]:

@@ -44,6 +44,7 @@ class Facts:
         findings: the flagged ops that ran.
         is_own: whether a file of a finding's place is this cell.
         error: the type of the error that it ended with.
+        key: where each cell has a seed of its own, what it follows from: the kind of key, and the occurrence.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Facts:
     findings: Sequence[Finding] = ()
     is_own: Callable[[str], bool] = lambda _file: True
     error: str | None = None
+    key: Mapping[str, Any] | None = None
 
 
 def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Receipt:
@@ -89,6 +91,7 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
         "shown": next((looked_at(value) for value in facts.result), None),
         "values": dict(_values(facts.names, is_stopped)),
         "error": facts.error,
+        **({} if facts.key is None else {"key": dict(facts.key)}),
     }
 
 

@@ -38,6 +38,10 @@ _SHELL = re.compile(
 )
 
 
+# Where a cell's metadata holds the front end's id, if that is not the cell's own.
+CELL_ID = "repro_magic_cell_id"
+
+
 @dataclass(frozen=True)
 class How:
     """How a notebook is run.
@@ -389,6 +393,8 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
             continue
         number += 1
         failed = stopped = ""
+        # As front ends do; a cell that a session ran twice is two cells here, with one id.
+        client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
         try:
             client.execute_cell(cell, index)
         except CellExecutionError:

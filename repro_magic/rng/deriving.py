@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 from repro_magic.exceptions import InvalidSeedError
 from repro_magic.rng.generators import checked_seed
@@ -31,6 +32,42 @@ def task_seed(seed: int, task_index: int) -> int:
         (16138347438539916964, 134183728835869882)
     """
     return derived(checked_seed(seed), _checked_index(task_index))
+
+
+# First numbers of paths, so that no cell's seed is a rank's; places (`adopt`) begin with a byte, tasks with an index.
+_RANK, _CELL = (int.from_bytes(word, "big") for word in (b"rank", b"cell"))
+# What launchers tell each process of its number among all: torchrun and Accelerate, Open MPI, PMI (MPICH), Slurm.
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+
+def rank() -> int | None:
+    """This process's number among those of a distributed run, as its launcher tells; None in a single process.
+
+    Example:
+        >>> import os
+        >>> os.environ["RANK"] = "3"
+        >>> rank()
+        3
+        >>> del os.environ["RANK"]
+    """
+    told = (os.environ.get(variable, "") for variable in _RANKS)
+    return next((int(number) for number in told if number.isdecimal()), None)
+
+
+def rank_seed(seed: int, rank: int) -> int:
+    """The seed of one process among many, from the seed of all."""
+    return derived(seed, _RANK, rank)
+
+
+def cell_seed(seed: int, key: bytes, occurrence: int) -> int:
+    """The seed of one cell, from the seed of the notebook.
+
+    Args:
+        seed: of the notebook.
+        key: what the cell is known by.
+        occurrence: the how manieth cell of that key it is, from 0.
+    """
+    return derived(seed, _CELL, occurrence, *key)
 
 
 def derived(seed: int, *path: int) -> int:

@@ -19,6 +19,8 @@ from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
 from repro_magic.importing import is_imported
+from repro_magic.rng import distance
+from repro_magic.rng.entropy import is_unseeded
 
 SEED_LIMIT = 2**64
 ENTRY_POINTS = "repro_magic.seeders"
@@ -41,6 +43,8 @@ class Generator:
         seed_in_force: the seed that the library itself reports, where it does.
         is_fresh: whether nothing was drawn since the generator was seeded, judged from a state; None: cannot tell.
         follows: whether a state is one that drawing after seeding with a seed leads to; None: cannot tell.
+        is_unseeded: whether its state is known to come from the operating system's entropy; None: cannot tell.
+        distance: how far it moved between two states, as `to_bytes` gives them.
     """
 
     library: str
@@ -51,6 +55,8 @@ class Generator:
     seed_in_force: Callable[[], int | None] = lambda: None
     is_fresh: Callable[[Any], bool | None] = lambda _state: None
     follows: Callable[[int, Any], bool | None] = lambda _seed, _state: None
+    is_unseeded: Callable[[], bool | None] = lambda: None
+    distance: distance.Measure = distance.unknown
 
     @property
     def key(self) -> str:
@@ -164,6 +170,8 @@ def _python_generators() -> Iterable[Generator]:
         to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
         is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
         follows=_python_follows,
+        is_unseeded=lambda: is_unseeded(random._inst),  # noqa: SLF001 - the module's functions are its methods
+        distance=distance.python,
     )
 
 
@@ -193,6 +201,13 @@ def _numpy_is_fresh(state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tu
     return bool((_numpy_random().RandomState(int(words[0])).get_state()[1] == words).all())
 
 
+def _numpy_is_unseeded() -> bool | None:
+    generator = _numpy_random().mtrand._rand  # noqa: SLF001 - there is no public way
+    if generator._bit_generator._seed_seq is not None:  # noqa: SLF001 - as above
+        return True  # as NumPy made it when it was imported, maybe before anybody could see that
+    return is_unseeded(generator)
+
+
 def _numpy_generators() -> Iterable[Generator]:
     if not is_imported("numpy.random"):
         return
@@ -214,6 +229,8 @@ def _numpy_generators() -> Iterable[Generator]:
         to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
         is_fresh=_numpy_is_fresh,
         follows=_numpy_follows,
+        is_unseeded=_numpy_is_unseeded,
+        distance=distance.numpy_mt19937,
     )
 
 
@@ -260,6 +277,7 @@ def _torch_generators() -> Iterable[Generator]:
         to_bytes=_tensor_bytes,
         seed_in_force=torch.default_generator.initial_seed,
         is_fresh=_torch_cpu_is_fresh,
+        distance=distance.torch_cpu,
     )
     for kind, module in _torch_accelerators():
         if kind == "mps":  # pragma: no cover - Apple hardware
@@ -283,6 +301,7 @@ def _torch_generators() -> Iterable[Generator]:
                 is_fresh=functools.partial(lambda generator, _state: generator.get_offset() == 0, generator)
                 if kind == "cuda"
                 else lambda _state: None,
+                distance=distance.cuda if kind == "cuda" else distance.unknown,
             )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import functools
+import itertools
 import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from repro_magic.importing import is_imported
+from repro_magic.rng import distance
 from repro_magic.rng.deriving import derived
+from repro_magic.rng.entropy import note_seeded
 from repro_magic.rng.generators import Generator, seed_words
 
 LIBRARY = "private"
@@ -28,11 +32,17 @@ class Private:
         value: the object itself.
         generator: how it is read and put back.
         seed: seeds it, 0 <= seed < 2**64. A holder keeps the object, and the numbers are new.
+        holder: the innermost object that has it, or the list or dictionary with it, in an attribute; None if none does.
+        attribute: the name of that attribute.
+        source: what the numbers really come from: two of NumPy's generators may share one.
     """
 
     value: object
     generator: Generator
     seed: Callable[[int], object]
+    holder: object = None
+    attribute: str = ""
+    source: object = None
 
 
 def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any library
@@ -48,23 +58,46 @@ def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any l
     get: Callable[[], Any]
     put: Callable[[Any], object]
     seed: Callable[[int], object]
+    bits = value
+    measure: distance.Measure = distance.python
+    to_bytes = _python_bytes
     if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
         get, put, seed = value.getstate, value.setstate, value.seed
+        if type(value).getstate is not random.Random.getstate:  # a class of somebody's, with a state of its own
+            measure = distance.unknown
     elif numpy is not None and isinstance(value, numpy.Generator):
         bits = value.bit_generator
         get, put = (lambda: bits.state), functools.partial(setattr, bits, "state")
         seed = lambda number: put(type(bits)(number).state)  # noqa: E731 - beside its siblings
+        measure, to_bytes = distance.of_numpys(bits), distance.numpy_state
     elif numpy is not None and isinstance(value, numpy.RandomState):
         get, put = (lambda: value.get_state(legacy=False)), value.set_state
         seed = lambda number: value.seed(seed_words(number))  # noqa: E731 - as above
+        bits = value._bit_generator  # noqa: SLF001 - there is no public way
+        measure, to_bytes = distance.of_numpys(bits), distance.numpy_state
     elif torch is not None and isinstance(value, torch.Generator):
         get, put, seed = value.get_state, value.set_state, value.manual_seed
+        measure, to_bytes = _OF_TORCHS.get(value.device.type, distance.unknown), _tensor_bytes
     else:
         return None
-    return Private(value, Generator(LIBRARY, name, get, put, to_bytes=lambda state: repr(state).encode()), seed)
+    return Private(value, Generator(LIBRARY, name, get, put, to_bytes=to_bytes, distance=measure), seed, source=bits)
 
 
-def _globals() -> set[int]:
+def _python_bytes(state: Any) -> bytes:  # noqa: ANN401 - Python's own tuple, or that of a class made from Random
+    if isinstance(state, tuple) and len(state) == _PYTHON_PARTS and isinstance(state[1], tuple):
+        return array.array("Q", state[1]).tobytes() + repr(state[2]).encode()
+    return repr(state).encode()
+
+
+def _tensor_bytes(state: Any) -> bytes:  # noqa: ANN401 - a tensor; torch may not be imported here
+    return bytes(state.numpy().tobytes())
+
+
+_PYTHON_PARTS = 3
+_OF_TORCHS: Mapping[str, distance.Measure] = {"cpu": distance.torch_cpu, "cuda": distance.cuda}
+
+
+def global_ones() -> list[object]:
     """The global generators, which objects hold, too: scikit-learn's `check_random_state(None)` returns NumPy's."""
     numpy, torch = (sys.modules[name] if is_imported(name) else None for name in ("numpy.random", "torch"))
     found: list[object] = [random._inst]  # noqa: SLF001 - the functions are its methods
@@ -72,7 +105,11 @@ def _globals() -> set[int]:
         found.append(numpy.mtrand._rand)  # noqa: SLF001 - as above
     if torch is not None:
         found += [torch.default_generator, *torch.cuda.default_generators]
-    return {id(one) for one in found}
+    return found
+
+
+def _globals() -> set[int]:
+    return {id(one) for one in global_ones()}
 
 
 def held_by(value: object, name: str) -> Iterator[Private]:
@@ -109,31 +146,37 @@ def adopt(seed: int, names: Mapping[str, object]) -> list[str]:
         for found in _held_by(value, name, seen):
             place = found.generator.device
             found.seed(derived(seed, *place.encode("utf-8", "surrogatepass")))
+            note_seeded(found.value)
             adopted.append(place)
     return adopted
 
 
 def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
     """Level by level, so that a loader's generator is found as `loader.generator` and not in its sampler."""
-    waiting = deque([(value, name, 0)])
+    waiting: deque[tuple[object, str, int, object, str]] = deque([(value, name, 0, None, "")])
     looked = 0  # at each name so many: a large one before must not hide what another holds
     while waiting and looked < _MOST:
-        one, at, depth = waiting.popleft()
+        one, at, depth, holder, attribute = waiting.popleft()
         if id(one) in seen or type(one) in _PLAIN:
             continue
         looked += 1
         seen.add(id(one))
         found = private(at, one)
         if found is not None:
-            yield found
+            yield replace(found, holder=holder, attribute=attribute)
         elif depth < _DEEPEST:
-            waiting += [(part, at + name, depth + 1) for name, part in _parts(one)]
+            parts = itertools.islice(_parts(one), max(_MOST - looked - len(waiting), 0))  # more are not looked at
+            waiting += [
+                (part, at + name, depth + 1, *((one, name[1:]) if name[0] == "." else (holder, attribute)))
+                for name, part in parts
+            ]
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
-        yield from ((f"[{key!r}]", part) for key, part in list(value.items()))
+        yield from ((f"[{key!r}]", part) for key, part in list(value.items()) if type(part) not in _PLAIN)
     elif isinstance(value, list | tuple):
-        yield from ((f"[{place}]", part) for place, part in enumerate(value))
+        yield from ((f"[{place}]", part) for place, part in enumerate(value) if type(part) not in _PLAIN)
     if not isinstance(value, type) and type(value).__module__ != "builtins":
-        yield from ((f".{key}", part) for key, part in list(getattr(value, "__dict__", {}).items()))
+        found = list(getattr(value, "__dict__", {}).items())
+        yield from ((f".{key}", part) for key, part in found if type(part) not in _PLAIN)

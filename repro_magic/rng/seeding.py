@@ -17,6 +17,7 @@ from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.rng.deriving import rank, rank_seed
 from repro_magic.rng.generators import (
     LIBRARIES,
     Generator,
@@ -30,7 +31,11 @@ from repro_magic.rng.generators import (
 )
 
 HASH_SEED_VARIABLE = "PYTHONHASHSEED"
+_SMALL_SEED = 2**32
 HASH_SEED_AT_START = os.environ.get(HASH_SEED_VARIABLE)
+
+
+RANKS = SAME, DERIVED = ("same", "derived")
 
 
 class Status(Enum):
@@ -174,7 +179,7 @@ def _seed_on_import() -> None:
     _waiting.extend(when_imported(module, _seed_later(module, _ledger.seed)) for module in absent)
 
 
-def seed_everything(seed: int) -> list[GeneratorState]:
+def seed_everything(seed: int, *, ranks: str = SAME) -> list[GeneratorState]:
     """Seed Python, NumPy's global generator, PyTorch on every device, and each library that has a plug-in.
 
     A library that is not imported yet is seeded right after it is: nothing is imported for it. The same holds for an
@@ -187,12 +192,17 @@ def seed_everything(seed: int) -> list[GeneratorState]:
 
     Args:
         seed: an integer, 0 <= seed < 2**64.
+        ranks: in a distributed run, `"same"` gives every process the seed itself, as the initialisation of a model
+            needs it; `"derived"` gives each one of its own, from the seed and its rank, as data and dropout need it.
+            The rank is what the launcher tells in RANK (torchrun), OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID;
+            a single process gets the seed itself.
 
     Returns:
         The generators as they are now, one row for each, those that wait for an import included.
 
     Raises:
         InvalidSeedError: `seed` is no such integer; then nothing was changed.
+        ValueError: `ranks` is neither of the two.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -203,8 +213,26 @@ def seed_everything(seed: int) -> list[GeneratorState]:
         >>> random.random()
         0.6394267984578837
     """
-    seed_quietly(checked_seed(seed))
+    seed_quietly(seed_of_this_rank(seed, ranks))
     return generator_states()
+
+
+def seed_of_this_rank(seed: object, ranks: str) -> int:
+    """What a seed means in this process.
+
+    Raises:
+        InvalidSeedError: it is no seed.
+        ValueError: `ranks` is neither `"same"` nor `"derived"`.
+
+    Example:
+        >>> seed_of_this_rank(42, "same")
+        42
+    """
+    checked = checked_seed(seed)
+    if ranks not in RANKS:
+        raise ValueError(f"ranks is 'same' or 'derived', not {ranks!r}")
+    own = rank()
+    return checked if ranks == SAME or own is None else rank_seed(checked, own)
 
 
 def seed_quietly(seed: int) -> None:
@@ -271,6 +299,33 @@ def unseeded() -> set[str]:
         for generator in library.generators()
         if _unseeded_status(_Reading(generator), _ledger.at_load.get(generator.key)) is not Status.RESEEDED
     }
+
+
+def seeded() -> dict[str, bool | None]:
+    """Of each global generator, by library and device, whether its state comes from a seed; None: cannot be told.
+
+    Quick: the states themselves are not looked at. A seed that PyTorch drew itself has more bits than people write
+    down; another large one may be either.
+
+    Example:
+        >>> _ = seed_everything(1)
+        >>> seeded()["python cpu"]
+        True
+    """
+    return {
+        generator.key: library.name in _ledger.seeded or _is_seeded_by_others(generator)
+        for library in libraries()
+        for generator in library.generators()
+    }
+
+
+def _is_seeded_by_others(generator: Generator) -> bool | None:
+    unseeded = generator.is_unseeded()
+    seed = generator.seed_in_force()
+    if seed is None or unseeded is not None:
+        return None if unseeded is None else not unseeded
+    first = _ledger.at_load.get(generator.key)
+    return True if seed < _SMALL_SEED else False if first is None or first.seed_in_force == seed else None
 
 
 def generator_states() -> list[GeneratorState]:

@@ -16,7 +16,7 @@ from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this
 from repro_magic.rng.seeding import Status as GeneratorStatus
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
-from repro_magic.views.document import Document, Line, Table, Tone
+from repro_magic.views.document import Document, Line, Part, Table, Tone
 
 
 def _seed_in_words(state: GeneratorState) -> str:
@@ -71,21 +71,20 @@ class Headline:
 
 def headline(found: Status) -> Headline:
     """What matters most, first: ops that can differ, then a missing seed, then what other code did."""
-    active = {(one.op, one.device) for cell in found.cells for one in cell.findings if one.warns}
-    devices = ", ".join(sorted({device for _, device in active}))
-    differ = f"{_count(len(active), 'op', 'ops')} can differ on {devices}"
+    differ = in_words.can_differ(one for cell in found.cells for one in cell.findings)
+    seeded = f"Seeded {found.seed}" if found.per_cell is None else f"Seeded {found.per_cell} for each cell"
     other = _by_other_code(found)
     if found.seed is None:
-        sentence = f"Unseeded, and {differ}" if active else "Unseeded: numbers will change on re-run"
-        return Headline("⚠" if active else "○", sentence, Tone.ALARM if active else Tone.CAUTION)
-    if active:
-        return Headline("⚠", f"Seeded {found.seed}, but {differ}", Tone.ALARM)
+        sentence = f"Unseeded, and {differ}" if differ else "Unseeded: numbers will change on re-run"
+        return Headline("⚠" if differ else "○", sentence, Tone.ALARM if differ else Tone.CAUTION)
+    if differ:
+        return Headline("⚠", f"{seeded}, but {differ}", Tone.ALARM)
     if other:
-        return Headline("○", f"Seeded {found.seed}, but {other}", Tone.CAUTION)
+        return Headline("○", f"{seeded}, but {other}", Tone.CAUTION)
     if found.is_watched is False:
-        return Headline("○", f"Seeded {found.seed}; cells are not watched", Tone.CAUTION)
+        return Headline("○", f"{seeded}; cells are not watched", Tone.CAUTION)
     flagged = "" if found.is_watched is None else ", nothing flagged"
-    return Headline("✓", f"Seeded {found.seed}{flagged}", Tone.GOOD)
+    return Headline("✓", f"{seeded}{flagged}", Tone.GOOD)
 
 
 def _by_other_code(found: Status) -> str:
@@ -97,25 +96,44 @@ def _by_other_code(found: Status) -> str:
 
 
 def seeding(
-    states: Sequence[GeneratorState], seed: int, *, is_new: bool = False, adopted: Sequence[str] | None = None
+    states: Sequence[GeneratorState],
+    seed: int,
+    *,
+    new: int | None = None,
+    adopted: Sequence[str] | None = None,
+    rank: int | None = None,
 ) -> Document:
     """What `%repro_seed 42` shows: generator, device, seed; for a new seed also how to get it again.
 
     Args:
         states: the global generators'.
         seed: what they were seeded with.
-        is_new: whether it was drawn just now.
+        new: the seed to write down, if one was drawn just now.
         adopted: where generators are held that were seeded along with them; None: it was not asked for.
+        rank: this process's, where the seed follows from it.
     """
     rows = [
         (state.library, state.device or "all", str(seed) + ("" if _is_seeded(state) else f" ({state.status.value})"))
         for state in states
     ]
     rows.append(("string hashes", "child processes", str(hash_seed(seed))))
-    pin = [Line(f"New seed. To get the same numbers again, write: %repro_seed {seed}")] if is_new else []
+    pin = [] if new is None else [Line(f"New seed. To get the same numbers again, write: %repro_seed {new}")]
+    pin += [] if rank is None else [Line(f"This is rank {rank}: its seed follows from the given one and the rank.")]
     hashes = f"String hashes of this process stay as they are: {hash_seed_of_this_process()} since Python started."
     own = [] if adopted is None else [Line(_adopted(adopted))]
     return Document((*pin, Table("", ("generator", "device", "seed"), rows), *own, Line(hashes)))
+
+
+def from_here_on(seed: int, *, per_cell: bool, strict: bool) -> Document:
+    """What a seeding changes for the cells to come."""
+    lines = []
+    if per_cell:
+        lines.append(
+            Line(f"Each later cell starts from a seed of its own, which follows from {seed} and its name or source.")
+        )
+    if strict:
+        lines.append(Line("To make a generator without a seed is an error from here on, until the next %repro_seed."))
+    return Document(tuple(lines))
 
 
 def _adopted(places: Sequence[str]) -> str:
@@ -196,7 +214,7 @@ def report(done: Report, label: Label = in_words.plain_label) -> Document:
         f" (otherwise {change.switch.value_in_words(change.before)})"
         for change in done.changes
     )
-    lines: list[Line | Table] = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
+    lines: list[Part] = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
     lines += [
         Line(f"The cell set {reading.switch.name} to {reading.in_words}; it was put back as well.")
         for reading in done.overridden

@@ -1,4 +1,4 @@
-"""A small document of lines and tables, and its two forms: plain text and self-contained HTML.
+"""A small document of lines, tables and pictures, and its two forms: plain text and self-contained HTML.
 
 The HTML brings no script and names no colour but one for alarms: it takes the page's own, light or dark, and works
 where styles of ours would be stripped (GitHub, nbviewer).
@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import random
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
+from typing import Any
 
 _TEXT_WIDTH, _LONGEST_NAME = 110, 60
+_LONGEST_LABEL = 26
 
 
 class Tone(Enum):
@@ -49,10 +51,39 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Document:
-    """Lines and tables in order."""
+class Mark:
+    """A sign in a picture: what it means is in the symbol, `size` (in em) says it once more, `detail` says it all."""
 
-    parts: Sequence[Line | Table] = field(default=())
+    symbol: str
+    detail: str = ""
+    size: float = 1.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture made of signs: a line of them for each name, under columns with short names. Wide ones are scrolled.
+
+    Attributes:
+        title: stands above.
+        columns: their names; text has room for 40 columns.
+        rows: name -> a sign or nothing for each column.
+        legend: symbol -> what it means.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Mark | None]]
+    legend: Mapping[str, str]
+
+
+Part = Line | Table | Grid
+
+
+@dataclass(frozen=True)
+class Document:
+    """Lines, tables and pictures in order."""
+
+    parts: Sequence[Part] = field(default=())
 
     def __add__(self, other: Document) -> Document:
         """One after the other."""
@@ -60,11 +91,11 @@ class Document:
 
     def text(self) -> str:
         """Plain text, at most 110 columns wide."""
-        return "\n".join(_line_text(part) if isinstance(part, Line) else _table_text(part) for part in self.parts)
+        return "\n".join(_FORMS[type(part)][0](part) for part in self.parts)
 
     def html(self) -> str:
         """A self-contained HTML fragment."""
-        return "".join(_line_html(part) if isinstance(part, Line) else _table_html(part) for part in self.parts)
+        return "".join(_FORMS[type(part)][1](part) for part in self.parts)
 
     def bundle(self) -> dict[str, str]:
         """Both, as a MIME bundle."""
@@ -122,3 +153,58 @@ def _table_html(table: Table) -> str:
     )
     title = f'<caption style="text-align: left; caption-side: top">{escape(table.title)}</caption>'
     return f"<table>{title if table.title else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _grid_text(grid: Grid) -> str:
+    """Names of columns stand upright, a letter to a line, so that 40 columns have room."""
+    labels = [_short(name) for name in grid.rows]
+    margin = max(map(len, labels), default=0) + 1
+    height = max(map(len, grid.columns), default=0)
+    upright = [column.rjust(height) for column in grid.columns]
+    head = [" " * margin + "".join(f" {column[line]}" for column in upright) for line in range(height)]
+    body = [
+        label.ljust(margin) + "".join(f" {mark.symbol if mark else ' '}" for mark in marks)
+        for label, marks in zip(labels, grid.rows.values(), strict=True)
+    ]
+    return "\n".join(line.rstrip() for line in (grid.title, *head, *body, *_legend(grid)) if line)
+
+
+def _legend(grid: Grid) -> list[str]:
+    return [f"{symbol} {meaning}" for symbol, meaning in grid.legend.items()]
+
+
+def _short(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+
+
+def _grid_html(grid: Grid) -> str:
+    style = "text-align: center; padding: 1px 4px"
+    head = "".join(f'<th scope="col" style="{style}; font-weight: normal">{escape(name)}</th>' for name in grid.columns)
+    body = "".join(
+        f'<tr><th scope="row" style="text-align: left; font-weight: normal; white-space: nowrap">{escape(name)}</th>'
+        + "".join(f'<td style="{style}">{_mark_html(mark) if mark else ""}</td>' for mark in marks)
+        + "</tr>"
+        for name, marks in grid.rows.items()
+    )
+    caption = f'<caption style="text-align: left; caption-side: top">{escape(grid.title)}</caption>'
+    legend = "".join(_line_html(Line(one)) for one in _legend(grid))
+    return (
+        f'<div style="overflow-x: auto"><table>{caption if grid.title else ""}<thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>{legend}"
+    )
+
+
+def _mark_html(mark: Mark) -> str:
+    detail = escape(mark.detail)
+    return (
+        f'<span role="img" aria-label="{detail}" title="{detail}" style="font-size: {mark.size:.2f}em; line-height: 1">'
+        f"{escape(mark.symbol)}</span>"
+    )
+
+
+_FORMS: Mapping[type, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
+    Line: (_line_text, _line_html),
+    Table: (_table_text, _table_html),
+    Grid: (_grid_text, _grid_html),
+}

@@ -39,6 +39,8 @@ def calls(finding: Finding) -> str:
     """How often, e.g. `"12 calls"`."""
     if finding.graph:
         return "in a compiled graph"
+    if finding.worker:  # how far workers get before a loop is left depends on the machine's speed
+        return "in a DataLoader worker"
     if finding.hot and finding.count > SURE_CALLS:
         return f"more than {SURE_CALLS} calls"
     more = "at least " if finding.at_least else ""
@@ -47,6 +49,8 @@ def calls(finding: Finding) -> str:
 
 def name(finding: Finding) -> str:
     """The op, with what users write if that is another name."""
+    if finding.is_source and finding.public == finding.op:
+        return finding.op
     public = (
         finding.public.removeprefix("torch.").removeprefix("Tensor.").removeprefix("nn.").removeprefix("functional.")
     )
@@ -60,12 +64,11 @@ def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> D
     told = [finding for finding in findings if finding.warns]
     if not told:
         return Document()
-    ops = len({(finding.op, finding.device) for finding in told})
-    title = heading or f"{ops} {'op' if ops == 1 else 'ops'} here can give another result in another run"
+    title = heading or f"{_count_of(told)} here can give another result in another run"
     lines = [Line(f"⚠ {title}", tone=Tone.ALARM)]
     for one in told[:_MOST]:
         lines += [
-            Line(f"{name(one)} on {one.device}, {where(one, label)}, {calls(one)}", indent=1, tone=Tone.STRONG),
+            Line(_headed(one, label), indent=1, tone=Tone.STRONG),
             *([Line(one.place.text, indent=2, tone=Tone.CODE)] if one.place is not None and one.place.text else []),
             Line(one.why, indent=2),
             Line(f"→ {one.remedy}", indent=2),
@@ -73,6 +76,30 @@ def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> D
     if len(told) > _MOST:
         lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status shows more of them", indent=1))
     return Document(tuple(lines))
+
+
+def _headed(finding: Finding, label: Label) -> str:
+    if not finding.is_source:
+        return f"{name(finding)} on {finding.device}, {where(finding, label)}, {calls(finding)}"
+    often = f", {calls(finding)}" if finding.count > 1 else ""
+    return f"{name(finding)}, {where(finding, label)}{often}"
+
+
+def _count_of(findings: Iterable[Finding]) -> str:
+    """How many ops and sources, e.g. `"2 ops and 1 source of randomness"`."""
+    found = {(one.op, one.device, one.is_source) for one in findings}
+    sources = sum(is_source for *_, is_source in found)
+    ops = len(found) - sources
+    told = [f"{ops} {'op' if ops == 1 else 'ops'}"] if ops else []
+    told += [f"{sources} {'source' if sources == 1 else 'sources'} of randomness"] if sources else []
+    return " and ".join(told)
+
+
+def can_differ(findings: Iterable[Finding]) -> str:
+    """What can differ and where, e.g. `"2 ops can differ on cuda"`; empty if nothing can."""
+    told = [one for one in findings if one.warns]
+    devices = ", ".join(sorted({one.device for one in told if not one.is_source}))
+    return f"{_count_of(told)} can differ{f' on {devices}' if devices else ''}" if told else ""
 
 
 def counted(findings: Iterable[Finding]) -> list[str]:

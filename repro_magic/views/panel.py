@@ -28,7 +28,9 @@ def as_code(found: Status) -> str:
         '%load_ext repro_magic'
     """
     lines = ["%load_ext repro_magic"]
-    if found.seed is not None:
+    if found.per_cell is not None:
+        lines.append(f"%repro_seed {found.per_cell} --per-cell")
+    elif found.seed is not None:
         lines.append(f"%repro_seed {found.seed}")
     for one in found.settings:
         if isinstance(one.value, Unreadable):

@@ -1,0 +1,237 @@
+"""Sets of strings whose order a cell uses: Python's string hashes are random, so it is another in every process.
+
+Nothing sees a set being iterated, so the cell's source is read, and the values that its names hold after it ran. What
+only runs in a function or under a condition is left out: whether it ran cannot be told.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.ops.source import Place
+
+_ORDER_MATTERS = {"list", "tuple", "enumerate", "iter", "zip", "map", "filter", "print"}
+_ORDER_DOES_NOT = {"sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all", "Counter"}
+_STILL_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
+_MAKE_TEXT = {"split", "rsplit", "splitlines"}
+_NOT_ENTERED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.While)
+_SETS = {set, frozenset}
+_ARRAYS = {"Series", "Index", "ndarray"}
+# So many elements of a value are looked at.
+_LOOKED_AT = 100
+
+
+def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
+    """Whether a cell can use one at all. Reading its tree takes 16 µs a line, this a tenth of a millisecond.
+
+    Example:
+        >>> may_use_sets("x = y + 1", {"y": 2}), may_use_sets("x = [*y]", {"y": {1, 2}})
+        (False, True)
+    """
+    if "set(" in source or "{" in source:
+        return True
+    return any(type(value) in _SETS and name in source for name, value in list(names.items()))
+
+
+def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[Finding]:
+    r"""A finding for each place where the order of a set of strings is used.
+
+    Args:
+        tree: a cell that has run to its end.
+        names: what its names hold now.
+        file: the cell's file name.
+
+    Example:
+        >>> source = "words = ['a', 'b']\nfirst = list(set(words))\nfine = sorted(set(words))"
+        >>> found = unordered(ast.parse(source), {"words": ["a", "b"]}, "cell")
+        >>> [(one.op, one.line) for one in found]
+        [('set', 2)]
+    """
+    reader = _Reader(names)
+    places = {}
+    for node in reader.uses(tree):
+        places[node.lineno] = Place(file, node.lineno, node.end_lineno or node.lineno)
+    return [_finding(place) for place in places.values()]
+
+
+def _finding(place: Place) -> Finding:
+    return Finding(
+        op="set",
+        public="the order of a set of strings",
+        status=Status.ACTIVE,
+        device="cpu",
+        direction=Direction.FORWARD,
+        place=place,
+        called_from=None,
+        made_by=None,
+        count=1,
+        at_least=True,
+        hot=False,
+        why="The hashes of strings are random in this process, so a set of them has another order in every process.",
+        remedy="Go through sorted(...) of it, or keep a list or a dict; or start Python with PYTHONHASHSEED set.",
+        elsewhere=None,
+        alerts=False,
+        graph=False,
+        traced=False,
+        accepted="set" in place.accepted,
+        link="https://docs.python.org/3/using/cmdline.html#envvar-PYTHONHASHSEED",
+        is_source=True,
+    )
+
+
+class _Reader:
+    """Reads one cell.
+
+    Args:
+        names: what the notebook's names hold.
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+
+    def uses(self, node: ast.AST) -> Iterator[ast.expr]:
+        """The expressions below a node whose order is used and is another in every process."""
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from self._in(node.value, self._of_names(targets))
+            return
+        if isinstance(node, ast.For):
+            if self._is_set(node.iter) and self._is_text(node.iter, self._of_names([node.target])):
+                yield node.iter
+            else:
+                yield from self._in(node.iter, [])
+            for statement in [*node.body, *node.orelse]:
+                yield from self.uses(statement)
+            return
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                yield from self._in(child, [])
+            elif not isinstance(child, _NOT_ENTERED):
+                yield from self.uses(child)
+
+    def _of_names(self, targets: Iterable[ast.expr]) -> list[Any]:
+        """What names that the order went into hold: it says what the set held."""
+        return [self._names.get(one.id) for one in targets if isinstance(one, ast.Name)]
+
+    def _in(self, node: ast.expr, results: list[Any]) -> Iterator[ast.expr]:
+        if isinstance(node, _NOT_ENTERED):
+            return
+        if isinstance(node, ast.Call) and _name(node) in _ORDER_DOES_NOT:
+            # sorted(list(set(words))): whatever is made of the set in between
+            yield from (found for one in node.args for part in _inner(one) for found in self._in(part, []))
+            return
+        used = list(_ordered(node))
+        if any(self._is_set(one) and self._is_text(one, results) for one in used):
+            yield node
+            return
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                yield from self._in(child, results if isinstance(node, ast.Call | ast.Starred) else [])
+            elif isinstance(child, ast.comprehension | ast.keyword):
+                yield from (found for one in _expressions(child) for found in self._in(one, []))
+
+    def _is_set(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Name(id=name):
+                return type(self._names.get(name)) in _SETS
+            case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
+                return self._is_set(left) or self._is_set(right)
+            case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
+                return self._is_set(value)
+            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[_]):
+                return True
+        return False
+
+    def _is_text(self, node: ast.expr, results: list[Any]) -> bool:
+        """Whether a set holds strings, as far as its source, what it was made of, or what it went into tells."""
+        return any(map(_holds_text, results)) or self._says_text(node)
+
+    def _says_text(self, node: ast.expr) -> bool:  # noqa: PLR0911 - one for each form
+        match node:
+            case ast.Set(elts=parts):
+                return len(parts) > 1 and any(
+                    isinstance(one, ast.Constant) and isinstance(one.value, str) for one in parts
+                )
+            case ast.SetComp(elt=part):
+                return isinstance(part, ast.JoinedStr) or _name(part) in {"str", "lower", "upper", "strip", "format"}
+            case ast.Name(id=name):
+                return _holds_text(self._names.get(name))
+            case ast.BinOp(left=left, right=right):
+                return self._says_text(left) or self._says_text(right)
+            case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
+                return self._says_text(value)
+            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[made_of]):
+                return self._made_of_text(made_of)
+        return False
+
+    def _made_of_text(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Name(id=name):
+                return _holds_text(self._names.get(name))
+            case ast.Constant(value=str(text)):
+                return len(set(text)) > 1
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return self._says_text(ast.Set(parts))
+        return _name(node) in _MAKE_TEXT or self._says_text(node)
+
+
+def _ordered(node: ast.expr) -> Iterator[ast.expr]:
+    """The expressions whose order a node uses."""
+    match node:
+        case ast.ListComp(generators=[first, *_]) | ast.DictComp(generators=[first, *_]):
+            yield first.iter
+        case ast.GeneratorExp(generators=[first, *_]):
+            yield first.iter
+        case ast.Starred(value=value):
+            yield value
+        case ast.Call(func=ast.Attribute(attr="join" | "fromkeys"), args=[only, *_]):
+            yield only
+        case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]):
+            yield value
+        case ast.Call(func=ast.Name(id=name), args=parts) if name in _ORDER_MATTERS:
+            yield from parts
+
+
+def _inner(node: ast.expr) -> Iterator[ast.expr]:
+    """What a value without order is made of, past all that only passes it on."""
+    if isinstance(node, ast.ListComp | ast.GeneratorExp | ast.SetComp):
+        yield node.elt
+    elif isinstance(node, ast.Call) and _name(node) in _ORDER_MATTERS:
+        for one in node.args:
+            yield from _inner(one)
+    else:
+        yield from (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+
+
+def _expressions(node: ast.AST) -> Iterator[ast.expr]:
+    return (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+
+
+def _name(node: ast.AST) -> str | None:
+    func = getattr(node, "func", None)
+    return getattr(func, "attr", getattr(func, "id", None))
+
+
+def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
+    """Whether a value is a text, or holds at least two that are different; one-shot iterators are let alone."""
+    if isinstance(value, str):
+        return len(value) > 0
+    found: Iterable[Any]
+    if type(value) in {list, tuple, set, frozenset, dict}:
+        found = value
+    elif type(value).__name__ in _ARRAYS and getattr(value.dtype, "kind", "") in {"O", "U"} and value.ndim == 1:
+        found = value[:_LOOKED_AT]
+    else:
+        return False
+    texts = {one for one in itertools.islice(found, _LOOKED_AT) if isinstance(one, str) or _is_tuple_of_text(one)}
+    return len(texts) > 1
+
+
+def _is_tuple_of_text(value: object) -> bool:
+    return type(value) is tuple and any(isinstance(one, str) for one in value)

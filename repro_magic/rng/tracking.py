@@ -1,0 +1,238 @@
+"""Which generators the notebook's names hold, looked at after every cell, so in tenths of a millisecond.
+
+What a name holds directly is seen each time. What it holds in attributes, lists and dictionaries is searched when the
+name is bound to another object; of the others some are searched again each time, in turn, and where a generator was
+found it is looked for each time. No object of the user's is kept, not even weakly: NumPy's generators allow neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import FunctionType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from repro_magic.importing import is_imported
+from repro_magic.rng.entropy import is_unseeded
+from repro_magic.rng.moves import Move
+from repro_magic.rng.private import Private, global_ones, private
+
+# How deep a name is searched, through how many objects, of each how many parts; through how many in one look where
+# names are new, and where none are.
+_DEEPEST, _OBJECTS, _PARTS = 4, 80, 100
+_LOOK, _LOOK_AGAIN = 240, 60
+# So many generators are followed.
+_MOST = 100
+_KINDS = 2000
+
+# The way from a name to what it holds: attributes by their name, items by their key.
+Step = tuple[Callable[[Any, Any], Any], Any]
+Path = tuple[Step, ...]
+_ITSELF: tuple[Path, ...] = ((),)
+
+
+def _attribute(value: object, name: str) -> object:
+    return _attributes(value)[name]
+
+
+def _item(value: Any, key: Any) -> object:  # noqa: ANN401 - a list, tuple or dictionary
+    kind = next(kind for kind in (dict, list, tuple) if isinstance(value, kind))
+    return kind.__getitem__(value, key)
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    """What an object holds; none of its own code is run."""
+    found = object.__getattribute__(value, "__dict__")
+    return found if isinstance(found, dict) else {}
+
+
+def _in_words(name: str, path: Path) -> str:
+    return name + "".join(f".{key}" if step is _attribute else f"[{key!r}]" for step, key in path)
+
+
+class _Kinds(dict[type, str]):
+    """Type -> what there is to do with its objects: "" nothing, "own" is a generator, "holds" may hold some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_notebook: WeakKeyDictionary[type, str] = WeakKeyDictionary()  # such a class is made anew with its cell
+
+    def __missing__(self, kind: type) -> str:
+        found = self._of_notebook.get(kind)
+        if found is None:
+            found = _kind(kind)
+            if kind.__module__ == "__main__":
+                self._of_notebook[kind] = found
+            elif len(self) < _KINDS:
+                self[kind] = found
+        return found
+
+
+def _kind(kind: type) -> str:
+    generators, opaque = _types()
+    if issubclass(kind, generators):
+        return "" if issubclass(kind, random.SystemRandom) else "own"
+    if issubclass(kind, opaque):
+        return ""
+    return "holds" if issubclass(kind, list | tuple | dict) or kind.__dictoffset__ else ""
+
+
+def _types() -> tuple[tuple[type, ...], tuple[type, ...]]:
+    """Generators; and what holds none, or only so that it cannot be looked at cheaply."""
+    generators: list[type] = [random.Random]
+    opaque: list[type] = [type, ModuleType, FunctionType]
+    numpy, torch = (sys.modules[name] if is_imported(name) else None for name in ("numpy.random", "torch"))
+    if numpy is not None:
+        generators += [numpy.Generator, numpy.RandomState]
+        opaque.append(sys.modules["numpy"].ndarray)
+    if torch is not None:
+        generators.append(torch.Generator)
+        opaque.append(torch.Tensor)
+    return tuple(generators), tuple(opaque)
+
+
+_kinds = _Kinds()
+
+
+def _parts(value: object) -> Iterator[tuple[Step, object]]:
+    if isinstance(value, dict):
+        parts = list(islice(dict.items(value), _PARTS))
+        yield from (((_item, key), part) for key, part in parts if type(key) in {str, int})
+    elif isinstance(value, list | tuple):
+        yield from (((_item, place), part) for place, part in enumerate(value[:_PARTS]))
+    if type(value).__dictoffset__:
+        yield from (((_attribute, name), part) for name, part in list(islice(_attributes(value).items(), _PARTS)))
+
+
+def _search(value: object) -> tuple[list[Path], int]:
+    """Where an object holds generators, level by level, and how many objects were looked at."""
+    waiting: deque[tuple[object, Path]] = deque([(value, ())])
+    seen, found, looked = {id(value)}, [], 0
+    while waiting and looked < _OBJECTS:
+        one, path = waiting.popleft()
+        looked += 1
+        with contextlib.suppress(Exception):  # it changes while it is looked at, or its class is a strange one
+            for step, part in _parts(one):
+                kind = _kinds[type(part)]
+                if not kind or id(part) in seen:
+                    continue
+                seen.add(id(part))
+                if kind == "own":
+                    found.append((*path, step))
+                elif len(path) < _DEEPEST - 1:
+                    waiting.append((part, (*path, step)))
+    return found, looked
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A generator as it was at the last look."""
+
+    state: bytes
+    is_seeded: bool | None
+
+
+class Tracker:
+    """Sees which of the notebook's own generators moved.
+
+    Example:
+        >>> tracker = Tracker()
+        >>> own = random.Random(1)
+        >>> _ = tracker.look([("own", own)])
+        >>> _ = own.random()
+        >>> [(move.generator, move.distance.count) for move in tracker.look([("own", own)])]
+        [('private own', 2)]
+    """
+
+    def __init__(self) -> None:
+        """Nothing was seen."""
+        self._seen: dict[int, _Seen] = {}
+        self._paths: dict[str, tuple[int, Sequence[Path]]] = {}  # name -> which object it was, where it holds some
+        self._turn = 0
+
+    def look(self, names: Iterable[tuple[str, object]]) -> list[Move]:
+        """See which generators moved since the last look, and which are new."""
+        seen, moves = {}, []
+        for one in islice(self._held(names), _MOST):
+            before = self._seen.get(id(one.source))
+            try:
+                now, move = _compared(before, one)
+            except Exception:  # noqa: BLE001, S112 - a class of somebody's made from random.Random, say
+                continue
+            seen[id(one.source)] = now
+            if move is not None:
+                moves.append(move)
+        self._seen = seen
+        return moves
+
+    def _held(self, names: Iterable[tuple[str, object]]) -> Iterator[Private]:
+        """Each generator once, under the first name that holds it. The global ones are none of them."""
+        present = [(name, value, kind) for name, value in names if (kind := _kinds[type(value)])]
+        self._find({name: value for name, value, kind in present if kind == "holds"})
+        told = {id(one) for one in global_ones()}
+        for name, value, kind in present:
+            for path in _ITSELF if kind == "own" else self._paths[name][1]:
+                one = _at(value, path)
+                found = None if id(one) in told else private(_in_words(name, path), one)
+                if found is not None and id(found.source) not in told:
+                    told |= {id(one), id(found.source)}
+                    yield found
+
+    def _find(self, holders: dict[str, object]) -> None:
+        """Search what names were bound to anew, then some of the others, in turn."""
+        known = {name: self._paths[name] for name in holders if name in self._paths}
+        new = {name: _LOOK for name, value in holders.items() if name not in known or known[name][0] != id(value)}
+        old = [name for name in known if name not in new]
+        start = self._turn % max(1, len(old))
+        looked = 0
+        for name, most in (*new.items(), *((name, _LOOK_AGAIN) for name in (*old[start:], *old[:start]))):
+            if looked >= most:
+                break
+            paths, more = _search(holders[name])
+            known[name] = id(holders[name]), paths
+            looked += more
+            self._turn += name not in new
+        self._paths = {name: known.get(name, (0, ())) for name in holders}
+
+
+def _at(value: object, path: Path) -> object:
+    """What a path leads to; None where it leads nowhere any more."""
+    try:
+        for step, key in path:
+            value = step(value, key)
+    except Exception:  # noqa: BLE001 - as the one above
+        return None
+    return value
+
+
+def _compared(before: _Seen | None, one: Private) -> tuple[_Seen, Move | None]:
+    state = one.generator.to_bytes(one.generator.get_state())
+    if before is not None and before.state == state:
+        return before, None
+    unseeded = is_unseeded(one.value)
+    now = _Seen(state, None if unseeded is None else not unseeded)
+    return now, Move(
+        one.generator.key,
+        str(getattr(getattr(one.value, "device", None), "type", "")),
+        _at_first(one) if before is None else before.state,
+        state,
+        one.generator.distance,
+        is_made=before is None,
+        was_seeded=None if before is None else before.is_seeded,
+        is_seeded=now.is_seeded,
+    )
+
+
+def _at_first(one: Private) -> bytes | None:
+    """The state in which one of NumPy's generators was made, which its seed sequence leads to."""
+    bits: Any = one.source
+    sequence = getattr(bits, "seed_seq", None)
+    if sequence is None:
+        return None
+    return one.generator.to_bytes(type(bits)(sequence).state)

@@ -1,0 +1,152 @@
+"""The randomness ledger: which generators each cell moved, as a picture and as a table."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from repro_magic.journal import CellDraws
+from repro_magic.ops.findings import Draw
+from repro_magic.rng.moves import Move
+from repro_magic.rng.private import LIBRARY
+from repro_magic.views.document import Document, Grid, Line, Mark, Table
+
+_COLUMNS, _ROWS, _OPS = 40, 200, 3
+_NUMBER = re.compile(r"In\[(\d+)\]")
+
+# From so many words on a sign is the larger one of two; in HTML it grows with each power of ten.
+_MUCH = 1_000
+_SEEDED, _UNSEEDED = "•●", "◦○"
+_ANEW, _UNTOLD, _BACK = "◆", "◐", "↺"
+# Worker processes have generators of their own, which each loader seeds.
+_WORKERS = "DataLoader workers"
+_MEANINGS = {
+    _SEEDED: "drew, from a seed that was given before; the larger, the more (the second from 1,000 words on)",
+    _UNSEEDED: "drew without a seed: other numbers in every run",
+    _ANEW: "was seeded, put back or made in this cell",
+    _UNTOLD: "drew; whether from a seed cannot be told",
+    _BACK: "drew, but was put back at the end of the cell, or is gone",
+}
+
+
+def ledger(cells: Sequence[CellDraws]) -> Document:
+    """What `%repro_ledger` shows.
+
+    Args:
+        cells: in the order in which they ran.
+
+    Example:
+        >>> ledger([]).text()
+        'No cell has drawn random numbers yet.'
+    """
+    entries = [entry for cell in cells for entry in _entries(cell)]
+    if not entries:
+        return Document((Line("No cell has drawn random numbers yet."),))
+    return Document((_picture(cells), _table(entries)))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One generator in one cell; no move: its state after the cell is the one before."""
+
+    cell: CellDraws
+    generator: str
+    move: Move | None
+    draws: Sequence[Draw]
+
+
+def _entries(cell: CellDraws) -> Iterator[_Entry]:
+    for move in cell.moves:
+        draws = [draw for draw in cell.draws if draw.device == move.device and not draw.worker]
+        yield _Entry(cell, move.generator.removeprefix(f"{LIBRARY} "), move, draws)
+    moved = {move.device for move in cell.moves}
+    own = [draw for draw in cell.draws if not draw.worker]
+    for device in dict.fromkeys(draw.device for draw in own):
+        if device not in moved:
+            yield _Entry(cell, f"torch {device}", None, [draw for draw in own if draw.device == device])
+    if len(own) < len(cell.draws):
+        yield _Entry(cell, _WORKERS, None, [draw for draw in cell.draws if draw.worker])
+
+
+def _picture(cells: Sequence[CellDraws]) -> Grid:
+    shown = [list(_entries(cell)) for cell in cells[-_COLUMNS:]]
+    rows: dict[str, list[Mark | None]] = {}
+    for column, entries in enumerate(shown):
+        for entry in entries:
+            rows.setdefault(entry.generator, [None] * len(shown))[column] = _mark(entry)
+    used = {mark.symbol for marks in rows.values() for mark in marks if mark is not None}
+    title = "Generators by cell, the newest one last" + (f" (the last {_COLUMNS})" if len(cells) > _COLUMNS else "")
+    return Grid(
+        title,
+        [_short(cell.name) for cell in cells[-_COLUMNS:]],
+        rows,
+        {" ".join(signs): meaning for signs, meaning in _MEANINGS.items() if used & set(signs)},
+    )
+
+
+def _short(cell: str) -> str:
+    number = _NUMBER.fullmatch(cell)
+    return number[1] if number else "-"
+
+
+def _mark(entry: _Entry) -> Mark:
+    detail = f"{entry.generator} in {entry.cell.name}: {_drew(entry)}; seeded: {_seeded(entry.move)}"
+    move = entry.move
+    count = 0 if move is None or move.distance is None else move.distance.count or 0
+    size = min(1 + 0.12 * math.log10(count + 1), 2)
+    grown = count >= _MUCH
+    if move is None:
+        symbol = _UNTOLD if entry.generator == _WORKERS else _BACK
+    elif move.seeded is False:
+        symbol = _UNSEEDED[grown]
+    elif move.is_made or move.is_anew:
+        symbol = _ANEW
+    else:
+        symbol = _SEEDED[grown] if move.seeded else _UNTOLD
+    return Mark(symbol, detail, size)
+
+
+def _table(entries: Sequence[_Entry]) -> Table:
+    rows = [
+        (entry.cell.name, entry.generator, _drew(entry), _seeded(entry.move), _ops(entry))
+        for entry in reversed(entries)
+    ]
+    more = f" ({_ROWS} of {len(rows)})" if len(rows) > _ROWS else ""
+    columns = ("cell", "generator", "drew", "seeded", "random ops on its device")
+    return Table(f"What each cell drew, newest cell first{more}", columns, rows[:_ROWS])
+
+
+def _drew(entry: _Entry) -> str:
+    if entry.move is None:
+        return "in other processes" if entry.generator == _WORKERS else "put back, or gone"
+    found = entry.move.distance
+    if found is None or found.count is None:
+        return "cannot be told"
+    if found.count == 0:
+        return "nothing" if found.is_anew else "what an earlier draw left"
+    if found.unit == "offset":
+        return f"offset +{found.count:,}"
+    return f"{found.count:,} {'word' if found.count == 1 else found.unit}"
+
+
+def _seeded(move: Move | None) -> str:
+    if move is None or move.seeded is None:
+        return "unknown"
+    if not move.seeded:
+        return "no"
+    return "in this cell" if move.is_made or move.is_anew else "yes"
+
+
+def _ops(entry: _Entry) -> str:
+    told = [f"{draw.op.partition('.')[0]} {_where(entry.cell, draw)}" for draw in entry.draws]
+    told = list(dict.fromkeys(told))
+    return ", ".join(told[:_OPS]) + (f" and {len(told) - _OPS} more" if len(told) > _OPS else "")
+
+
+def _where(cell: CellDraws, draw: Draw) -> str:
+    if draw.place is None:
+        return "at no line of yours"
+    label = cell.label(draw.place.file)
+    return f"{'' if label == cell.name else label} line {draw.place.line}".strip()

@@ -1,0 +1,58 @@
+"""Loaders in words: the block under the cell that made one with a fault, and the table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from repro_magic.journal import Label
+from repro_magic.ops.loaders import Loader
+from repro_magic.ops.source import Place
+from repro_magic.views.document import Document, Line, Table, Tone
+
+_MOST = 10
+
+
+def block(loaders: Sequence[Loader], label: Label) -> Document:
+    """Each fault with its line, why, and what to do. Nothing if there is none."""
+    told = list(dict.fromkeys((loader.place, fault) for loader in loaders for fault in loader.faults))
+    if not told:
+        return Document()
+    count = len({place for place, _ in told})
+    heading = f"{count} {'DataLoader made here has' if count == 1 else 'DataLoaders made here have'} a fault"
+    lines = [Line(f"⚠ {heading}", tone=Tone.ALARM)]
+    for place, fault in told[:_MOST]:
+        where = "" if place is None else f", {_line(place, label)}"
+        lines += [
+            Line(f"DataLoader{where}: {fault.what}", indent=1, tone=Tone.STRONG),
+            *([Line(place.text, indent=2, tone=Tone.CODE)] if place is not None and place.text else []),
+            Line(fault.why, indent=2),
+            Line(f"→ {fault.remedy}", indent=2),
+        ]
+    if len(told) > _MOST:
+        lines.append(Line(f"… and {len(told) - _MOST} more", indent=1))
+    return Document(tuple(lines))
+
+
+def table(loaders: Sequence[Loader], label: Label) -> Document:
+    """All that is to be known of the loaders; nothing if there are none."""
+    rows = [
+        (
+            "" if place else _name(loader, label),  # once for all its rows
+            f"{'⚠ ' * remark.is_fault}{remark.what}",
+            f"{remark.why} {remark.remedy}",
+        )
+        for loader in loaders
+        for place, remark in enumerate(loader.remarks)
+    ]
+    return Document((Table("Loaders", ("loader", "what", "why, and what to do"), rows),) if rows else ())
+
+
+def _name(loader: Loader, label: Label) -> str:
+    if loader.place is None:
+        return loader.name or "DataLoader"
+    made = _line(loader.place, label)
+    return f"{loader.name}, {made}" if loader.name else made
+
+
+def _line(place: Place, label: Label) -> str:
+    return f"{label(place.file)} line {place.line}".strip()

@@ -1,0 +1,261 @@
+"""Unseeded sources, found in scripts; a file under the test's own name is the user's code."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import random
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import torch
+
+import repro_magic
+from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
+from repro_magic.ops import sources
+from repro_magic.rng import entropy
+from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_unseeded
+from repro_magic.rng.private import adopt
+
+
+@dataclass
+class Holder:
+    """What makes its generator in code that has no file."""
+
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+
+
+class Own(random.Random):
+    """A generator of the user's own."""
+
+
+def found(run: Callable[[], object]) -> list[tuple[str, str]]:
+    """Op and the line's text of each source that ran."""
+    with repro_magic.watch(warn=False) as report:
+        run()
+    return [(one.op, one.place.text if one.place else "") for one in report.findings if one.is_source]
+
+
+def none() -> object:
+    return None
+
+
+SOURCES = {
+    "numpy.random.default_rng": lambda: np.random.default_rng(),
+    "numpy.random.PCG64": lambda: np.random.Generator(np.random.PCG64()),
+    "numpy.random.RandomState": lambda: np.random.RandomState(none()),  # type: ignore[arg-type]
+    "numpy.random.SeedSequence": lambda: np.random.SeedSequence(),
+    "numpy.random.Generator": lambda: Holder(),
+    "numpy.random.seed": lambda: np.random.seed(),
+    "random.Random": lambda: [random.Random(), Own()],
+    "random.seed": lambda: random.seed(),
+    "random.SystemRandom": lambda: random.SystemRandom().randrange(10),
+    "secrets.token_hex": lambda: secrets.token_hex(4),
+    "secrets.choice": lambda: secrets.choice([1, 2]),
+    "uuid.uuid4": lambda: uuid.uuid4(),
+    "os.urandom": lambda: os.urandom(4),
+    "torch.seed": lambda: torch.seed(),
+}
+
+CLOCKS = {
+    "random.seed": lambda: random.seed(time.time()),
+    "random.Random": lambda: random.Random(time.time_ns()),
+    "numpy.random.seed": lambda: np.random.seed(int(time.time() * 1000) % 2**32),
+    "numpy.random.default_rng": lambda: np.random.default_rng(int(time.perf_counter())),
+    "numpy.random.RandomState": lambda: np.random.RandomState(datetime.now(tz=UTC).microsecond),
+    "torch.manual_seed": lambda: torch.manual_seed(int(time.time())),
+}
+
+# What must not be found, beside it.
+FINE: dict[str, Callable[[], object]] = {
+    "seeded": lambda: [
+        np.random.default_rng(1),
+        np.random.default_rng([1, 2]),
+        np.random.PCG64(2),
+        np.random.RandomState(3),
+        np.random.RandomState([3, 4]),
+        np.random.SeedSequence(4).spawn(2),
+        np.random.seed(5),
+        random.Random(6),
+        random.seed("seven"),
+        torch.manual_seed(8),
+        torch.Generator(),
+        uuid.uuid5(uuid.NAMESPACE_URL, "x"),
+    ],
+    "copies": lambda: [
+        copy.deepcopy(random.Random(1)),
+        pickle.loads(pickle.dumps(random.Random(1))),
+        pickle.loads(pickle.dumps(np.random.default_rng(1))),
+        pickle.loads(pickle.dumps(np.random.RandomState(1))),
+        copy.copy(np.random.default_rng(1)),
+    ],
+    "a library's names": lambda: tempfile.mkstemp()[0],
+    "draws": lambda: [random.random(), np.random.rand(), torch.rand(1)],
+    "the clock for a duration": lambda: [time.time(), random.Random(int(1e6))],
+}
+
+
+@pytest.mark.parametrize("op", SOURCES)
+def test_each_source_is_found_with_its_line(op: str) -> None:
+    names = {name for name, text in found(SOURCES[op]) if text}
+    assert names == {op}
+
+
+@pytest.mark.parametrize("op", CLOCKS)
+def test_a_clock_read_for_a_seed_is_found(op: str) -> None:
+    [(name, text)] = found(CLOCKS[op])
+    assert name == op
+    assert name.rpartition(".")[2] in text
+
+
+@pytest.mark.parametrize("what", FINE)
+def test_what_is_seeded_or_a_librarys_is_not(what: str) -> None:
+    assert found(FINE[what]) == []
+
+
+def test_a_seed_read_from_the_clock_before_is_known_by_its_value() -> None:
+    now = int(time.time())
+    assert [name for name, _ in found(lambda: np.random.default_rng(now))] == ["numpy.random.default_rng"]
+    assert found(lambda: np.random.default_rng(1_500_000_000)) == [], "a date of long ago, written down"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42, 2021, 20261125, 2**31 - 1, 3_141_592_653])
+def test_seeds_that_people_write_down_are_no_clocks(seed: int) -> None:
+    assert found(lambda: [np.random.seed(seed), random.seed(seed), torch.manual_seed(seed)]) == []
+
+
+def test_what_is_seeded_after_all_is_no_finding() -> None:
+    def run() -> None:
+        mine = random.Random()
+        mine.seed(1)
+        legacy = np.random.RandomState()
+        legacy.seed(2)
+
+    assert found(run) == []
+
+
+def test_calls_of_one_line_are_counted_and_told_once() -> None:
+    with repro_magic.watch(warn=False) as report:
+        for _ in range(3):
+            np.random.default_rng()
+    [one] = report.findings
+    assert (one.count, one.is_source, one.warns) == (3, True, True)
+    assert "seed" in one.remedy
+
+
+def test_a_comment_accepts() -> None:
+    with repro_magic.watch() as report:  # a warning would be an error here
+        np.random.default_rng()  # repro: accept default_rng
+    assert [one.accepted for one in report.findings] == [True]
+
+
+def test_a_scope_warns_of_sources() -> None:
+    told = pytest.warns(repro_magic.exceptions.NondeterminismWarning, match=r"default_rng on cpu, .*test_sources.py")
+    with told, repro_magic.deterministic():
+        np.random.default_rng()
+
+
+def test_the_hooks_nest_and_leave_nothing() -> None:
+    places = [(random.Random, "seed"), (random, "seed"), (os, "urandom"), (torch, "seed"), (torch, "manual_seed")]
+    places += [(np.random.bit_generator, "randbits"), (np.random._mt19937, "operator"), (random, "_urandom")]
+    before = [getattr(owner, name) for owner, name in places]
+    hooks_up()
+    with repro_magic.watch(warn=False):
+        assert all(getattr(owner, name) is not one for (owner, name), one in zip(places, before, strict=True))
+    assert random.seed is not before[1], "still wanted by somebody"
+    hooks_down()
+    assert [getattr(owner, name) for owner, name in places] == before
+
+
+def test_a_hook_of_somebody_elses_on_top_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks_up()
+    theirs = lambda size: b"\0" * size  # noqa: E731
+    monkeypatch.setattr(os, "urandom", theirs)
+    hooks_down()
+    assert os.urandom is theirs
+
+
+def test_a_fault_of_ours_does_not_reach_the_user() -> None:
+    def broken(_kind: Kind, _frame: object, _value: object) -> None:
+        raise ZeroDivisionError
+
+    hooks_up()
+    entropy.listen(broken)
+    with pytest.warns(HookFaultWarning, match="ZeroDivisionError"):
+        assert random.Random().random() < 1
+    assert random.Random().random() < 1, "told once"
+    hooks_down()
+
+
+@pytest.fixture
+def _strict() -> Iterator[None]:
+    sources.refuse_unseeded()
+    yield
+    sources.allow_unseeded()
+
+
+@pytest.mark.usefixtures("_strict")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.random.default_rng(),
+        lambda: np.random.default_rng(None),
+        lambda: np.random.RandomState(),
+        lambda: np.random.RandomState(seed=None),
+        lambda: np.random.seed(),
+        lambda: random.Random(),
+        lambda: random.SystemRandom(),
+        lambda: random.seed(),
+        lambda: torch.seed(),
+        lambda: torch.manual_seed(int(time.time())),
+        lambda: np.random.RandomState(int(time.time())),
+    ],
+)
+def test_it_is_an_error_with_the_line(make: Callable[[], object]) -> None:
+    with pytest.raises(UnseededGeneratorError, match=r"at line \d+ .* was stopped") as caught:
+        make()
+    assert caught.value.line == make.__code__.co_firstlineno
+    assert caught.value.remedy in str(caught.value)
+
+
+@pytest.mark.usefixtures("_strict")
+def test_what_is_seeded_passes() -> None:
+    seed = 3
+    made = np.random.RandomState(seed)
+    assert [np.random.RandomState(5), np.random.default_rng(seed), random.Random(seed)]
+    FINE["seeded"]()
+    FINE["copies"]()
+    FINE["a library's names"]()
+    assert made.get_state(legacy=False)["state"]["key"][0] == seed
+
+
+@pytest.mark.usefixtures("_strict")
+def test_a_draw_from_the_system_is_no_generator() -> None:
+    assert len(secrets.token_bytes(4)) == len(os.urandom(4)) == 4
+
+
+@pytest.mark.usefixtures("_strict")
+def test_accepted_lines_pass() -> None:
+    assert np.random.default_rng().random() < 1  # repro: accept default_rng
+
+
+def test_whether_a_generator_was_seeded_is_known() -> None:
+    hooks_up()
+    rng = np.random.default_rng()
+    made = [rng, np.random.RandomState(), random.Random()]
+    seeded = [np.random.default_rng(1), np.random.RandomState(1), random.Random(1), torch.Generator().manual_seed(1)]
+    assert [is_unseeded(one) for one in made] == [True] * 3
+    assert [is_unseeded(one) for one in (*seeded, torch.Generator())] == [False, None, False, False, False]
+    assert is_unseeded(rng.spawn(1)[0]), "its seed follows from the same entropy"
+    adopt(42, {"made": made})
+    assert [is_unseeded(one) for one in made] == [False, None, False], "RandomState keeps nothing of a seed"
+    hooks_down()
+    assert is_unseeded(np.random.default_rng()) is None, "nobody looked"
