@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 FLOOR := .venv-floor
+NOTEBOOKS := notebooks/quickstart.ipynb notebooks/randomness.ipynb
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
 help:  ## Show the targets
@@ -46,10 +47,11 @@ lab: $(VENV)/.notebooks  ## Open the quickstart notebook in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks/quickstart.ipynb
 
 # How a kernel cuts what is printed into messages, and the names of widgets, are chance; so is what the clock says.
-notebook: $(VENV)/.notebooks  ## Run the quickstart notebook, store its outputs, and see that they are what a run gives
+notebook: $(VENV)/.notebooks  ## Run the notebooks, store their outputs, and see that they are what a run gives
 	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
-	  --ExecutePreprocessor.coalesce_streams=True --ExecutePreprocessor.store_widget_state=False notebooks/quickstart.ipynb
-	$(VENV)/bin/repro-magic verify --recorded notebooks/quickstart.ipynb
+	  --ExecutePreprocessor.store_widget_state=False $(NOTEBOOKS)
+	$(VENV)/bin/jupyter nbconvert --coalesce-streams --inplace $(NOTEBOOKS)
+	$(VENV)/bin/repro-magic verify --recorded $(NOTEBOOKS)
 
 lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/ruff check
@@ -77,6 +79,7 @@ COMPILED := env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python
 bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(COMPILED) benchmarks/bench.py
 	$(COMPILED) benchmarks/watching.py
+	$(COMPILED) benchmarks/ledger.py
 	$(COMPILED) benchmarks/proof.py
 	$(COMPILED) benchmarks/verifying.py
 

@@ -28,10 +28,12 @@ from repro_magic.interrupts import uninterrupted
 from repro_magic.notebook.live import Live
 from repro_magic.notebook.receipts import DETERMINISTIC, MODES
 from repro_magic.notebook.rewriting import MAGIC, mark
+from repro_magic.rng.deriving import rank
 from repro_magic.rng.generators import checked_seed
-from repro_magic.rng.seeding import new_seed, seed_everything
+from repro_magic.rng.seeding import DERIVED, RANKS, new_seed, seed_everything, seed_of_this_rank
 
 if TYPE_CHECKING:
+    from repro_magic.journal import CellDraws
     from repro_magic.overview import Status
     from repro_magic.scope import Report, deterministic
     from repro_magic.views.document import Document
@@ -51,6 +53,11 @@ def _seed(text: str) -> int:
         raise ArgumentTypeError(str(error)) from error
     except ValueError as error:
         raise ArgumentTypeError(str(InvalidSeedError.of(text))) from error
+
+
+def _attribute(flag: str) -> str:
+    """Where argparse keeps a flag."""
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def _threads(text: str) -> int:
@@ -102,8 +109,17 @@ class Host(Protocol):
     def note(self, report: Report, *, quiet: bool) -> None:
         """A deterministic cell is over."""
 
+    def seeded(self, seed: int, *, per_cell: bool, adopt: bool, strict: bool) -> None:
+        """Everything was seeded, and this holds from here on."""
+
     def turned(self, setting: settings.Setting) -> None:
         """A setting was set."""
+
+    def ledger(self) -> list[CellDraws]:
+        """What the cells that are over drew."""
+
+    def loaders(self) -> Document:
+        """What is to be known of the notebook's data loaders."""
 
     def show_panel(self) -> None:
         """Show the panel."""
@@ -114,7 +130,7 @@ class Host(Protocol):
 
 @magics_class
 class ReproMagic(Magics):
-    """`%repro_seed`, `%repro_status`, `%repro_panel`, `%%deterministic`, and the settings that `%config` turns."""
+    """`%repro_seed`, `%repro_status`, `%repro_ledger`, `%repro_panel`, `%%deterministic`, and what `%config` turns."""
 
     watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
         config=True
@@ -153,7 +169,10 @@ class ReproMagic(Magics):
     @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
     @argument("--new", action="store_true", help="Draw a new seed from the operating system, use it and show it.")
     @argument("--adopt", action="store_true", help="Seed the generators of your own that the notebook holds, too.")
-    @kwds(usage="%(prog)s [SEED | --new] [--adopt]")
+    @argument("--per-cell", action="store_true", help="Start each later cell from a seed of its own.")
+    @argument("--strict", action="store_true", help="An unseeded generator is an error, until the next %%repro_seed.")
+    @argument("--ranks", choices=RANKS, default=RANKS[0], help="In a distributed run: one seed, or one for each rank.")
+    @kwds(usage="%(prog)s [SEED | --new] [--adopt] [--per-cell] [--strict] [--ranks {same,derived}]")
     @line_magic
     def repro_seed(self, line: str) -> None:
         """Seed every generator, or show what they are seeded with.
@@ -166,6 +185,18 @@ class ReproMagic(Magics):
         own, or add --adopt. It gives each that a name of the notebook holds, also in attributes, lists and
         dictionaries, a seed that follows from SEED and from where it is held.
 
+        With --per-cell each later cell starts from a seed that follows from SEED and the cell: run again, alone, out of
+        order or all in order, it draws the same numbers. A cell is known by its name (%%deterministic --name NAME, or a
+        comment "# repro: name NAME"), else by its source: then an edit gives it other numbers. Where the front end
+        sends no cell ids (a terminal, nbconvert), a nameless cell that is run again counts as one more cell. --adopt
+        seeds your own generators at the start of each cell, too.
+
+        With --strict it is an error to make a generator without a seed, or to seed one from the clock, in the
+        notebook's own code; a comment "# repro: accept default_rng" lets a line through.
+
+        With --ranks derived each process of a distributed run gets a seed of its own, as data and dropout need it; with
+        --ranks same, the usual, all get the same, as the initialisation of a model needs it.
+
         Examples:
         --------
         ::
@@ -175,29 +206,45 @@ class ReproMagic(Magics):
           %repro_seed --new    draw a seed and show it, to be written down
           %repro_seed 42 --adopt
                                seed the notebook's own generators, too
+          %repro_seed 42 --per-cell
+                               give each later cell a seed of its own
           %repro_seed          show each generator: its seed, and whether it was drawn from since
         """
         arguments = parse(self.repro_seed, line)
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
-        if arguments.adopt and arguments.seed is None and not arguments.new:
-            raise UsageError(f"--adopt needs a seed, or --new\n{usage(self.repro_seed)}")
+        given = [flag for flag in ("--adopt", "--per-cell", "--strict") if getattr(arguments, _attribute(flag))]
+        if given and arguments.seed is None and not arguments.new:
+            raise UsageError(f"{given[0]} needs a seed, or --new\n{usage(self.repro_seed)}")
         from repro_magic.views import describe  # noqa: PLC0415
 
         if arguments.seed is None and not arguments.new:
             found = self._host.status()
             show(describe.generators(found.generators, found.last_draws))
             return
-        seed = new_seed() if arguments.new else arguments.seed
+        asked = new_seed() if arguments.new else arguments.seed
+        seed = seed_of_this_rank(asked, arguments.ranks)
         states = seed_everything(seed)
-        adopted = self._adopt(seed) if arguments.adopt else None
-        show(describe.seeding(states, seed, is_new=arguments.new, adopted=adopted))
+        adopted = self.adopt(seed) if arguments.adopt else None
+        self._host.seeded(seed, per_cell=arguments.per_cell, adopt=arguments.adopt, strict=arguments.strict)
+        own = rank() if arguments.ranks == DERIVED else None
+        told = describe.seeding(states, seed, new=asked if arguments.new else None, adopted=adopted, rank=own)
+        show(told + describe.from_here_on(seed, per_cell=arguments.per_cell, strict=arguments.strict))
 
-    def _adopt(self, seed: int) -> list[str]:
-        from repro_magic.proof.probe import own_names  # noqa: PLC0415 - as above
+    def adopt(self, seed: int) -> list[str]:
+        """Seed the notebook's own generators; where they are held."""
+        from repro_magic.proof.reach import own_names  # noqa: PLC0415 - as above
         from repro_magic.rng.private import adopt  # noqa: PLC0415
 
         return adopt(seed, own_names(self._shell))
+
+    def name_in(self, line: str) -> str | None:
+        """The name that a deterministic cell's line gives; None if it gives none, or is wrong."""
+        try:
+            name: str | None = self._cell_arguments(line).name
+        except UsageError:
+            return None
+        return name
 
     @magic_arguments()
     @kwds(usage="%(prog)s")
@@ -289,6 +336,30 @@ class ReproMagic(Magics):
         from repro_magic.views import describe  # noqa: PLC0415
 
         show(describe.status(self._host.status()))
+
+    @magic_arguments()
+    @kwds(usage="%(prog)s")
+    @line_magic
+    def repro_ledger(self, line: str) -> None:
+        """Show which random generators each cell moved: how far, from a seed or not, and by which ops at which line.
+
+        Generators are the global ones, and your own that a name of the notebook holds, also in attributes, lists and
+        dictionaries. "Words" are words of 32 bits; of a GPU it is what its offset rose by. The picture has the cells
+        side by side, the newest one last; the table has the newest one first. The running cell is told of when it is
+        over. With %config ReproMagic.watch = False no ops are told.
+
+        Below it stands what is to be known of the notebook's DataLoaders.
+
+        Examples:
+        --------
+        ::
+
+          %repro_ledger
+        """
+        parse(self.repro_ledger, line)
+        from repro_magic.views import ledger  # noqa: PLC0415
+
+        show(ledger.ledger(self._host.ledger()) + self._host.loaders())
 
     @magic_arguments()
     @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")

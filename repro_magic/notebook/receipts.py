@@ -15,6 +15,7 @@ from repro_magic.proof.reach import bindings, reached
 from repro_magic.rng.seeding import unseeded
 
 if TYPE_CHECKING:
+    from repro_magic.notebook.cell_seeds import Key
     from repro_magic.ops.findings import Finding
     from repro_magic.proof.figures import StableFigures
     from repro_magic.scope import Report
@@ -75,6 +76,7 @@ class Receipts:
         reports: Sequence[Report],
         findings: Sequence[Finding],
         is_own: Callable[[str], bool],
+        key: Key | None = None,
     ) -> dict[str, Any] | None:
         """The receipt of the cell that has just run; None if it is to have none, or was interrupted.
 
@@ -83,6 +85,7 @@ class Receipts:
             reports: its deterministic scopes, the first of which it is about.
             findings: the flagged ops that ran.
             is_own: whether a file is the cell.
+            key: what its own seed follows from, if it has one.
         """
         raw = getattr(getattr(result, "info", None), "raw_cell", None)
         if self._bound is None or raw is None or result is None or not (reports or self._mode == ALL):
@@ -103,6 +106,7 @@ class Receipts:
             findings=findings or [one for report in reports for one in report.findings],
             is_own=is_own,
             error=None if error is None else type(error).__name__,
+            key=None if key is None else {"kind": key.kind, "occurrence": key.occurrence},
         )
         if reports:
             facts.name, facts.seed, facts.strict = reports[0].name, reports[0].seed, reports[0].strict

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nbformat
@@ -43,12 +44,14 @@ class Ran:
         source: as its author wrote it.
         receipt: if it has one.
         failed: whether it ended with an error; then it is to do so again.
+        id: the front end's; a cell that ran again has the same.
     """
 
     number: int
     source: str
     receipt: Mapping[str, Any] | None = None
     failed: bool = False
+    id: str | None = None
 
 
 class Replay:
@@ -76,10 +79,12 @@ class Replay:
 
     def notebook(self) -> Any:  # noqa: ANN401 - nbformat's node
         """The cells as a notebook."""
-        cells = [
-            nbformat.v4.new_code_cell(one.source, metadata={"tags": ["raises-exception"]} if one.failed else {})
-            for one in self._cells
-        ]
+        cells = []
+        for one in self._cells:
+            metadata: dict[str, Any] = {"tags": ["raises-exception"]} if one.failed else {}
+            if one.id is not None:
+                metadata[runner.CELL_ID] = one.id
+            cells.append(nbformat.v4.new_code_cell(one.source, metadata=metadata))
         return nbformat.v4.new_notebook(cells=cells)
 
     def start(self) -> None:
@@ -152,7 +157,11 @@ class Replay:
 
 
 def cells_of(
-    history: Sequence[str], receipts: Mapping[int, Mapping[str, Any]], failed: set[int], present: int
+    history: Sequence[str],
+    receipts: Mapping[int, Mapping[str, Any]],
+    failed: set[int],
+    present: int,
+    ids: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Ran]:
     """The cells of a session's history, in the order in which they ran, without the lines that ask for a replay.
 
@@ -161,6 +170,7 @@ def cells_of(
         receipts: number -> the cell's receipt.
         failed: the numbers of those that ended with an error.
         present: the number of the cell that asks: what stands below the line that asks has not run yet.
+        ids: number -> the front end's id of the cell.
 
     Example:
         >>> [ran.source for ran in cells_of(["", "x = 1", "%repro_verify --wait"], {}, set(), 2)]
@@ -170,4 +180,8 @@ def cells_of(
         (number, _ASKS.split(source)[0] if number == present else _ASKS.sub("", source))
         for number, source in enumerate(history[: present + 1])
     )
-    return [Ran(number, source, receipts.get(number), number in failed) for number, source in sources if source.strip()]
+    return [
+        Ran(number, source, receipts.get(number), number in failed, ids.get(number))
+        for number, source in sources
+        if source.strip()
+    ]

@@ -164,6 +164,9 @@ def _call(place: ast.stmt, function: str, *arguments: ast.expr | int | str) -> a
 class CellRewriter(ast.NodeTransformer):
     """Puts the statements below a sentinel into a `with` whose context comes from `open_cell(LINE)`.
 
+    Attributes:
+        cell: the first cell that passed since this was set to None, as it is written.
+
     It never raises: IPython would unregister it for good. A sentinel that it left alone raises when it runs.
     """
 
@@ -173,6 +176,7 @@ class CellRewriter(ast.NodeTransformer):
         """Take the context's maker, and what IPython displays at the moment (its `ast_node_interactivity`)."""
         self.open = open_cell
         self._interactivity = interactivity
+        self.cell: ast.Module | None = None
         self._id = next(_keys)
         _rewriters[self._id] = self
 
@@ -182,6 +186,8 @@ class CellRewriter(ast.NodeTransformer):
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Rewrite a cell; any other stays the object it was."""
+        if self.cell is None:
+            self.cell = node
         try:
             start = next((row for row, statement in enumerate(node.body) if not _may_stand_above(statement)), None)
             line = None if start is None else _sentinel_argument(node.body[start])

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -18,13 +18,19 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import Setting, stop_waiting
 from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
-from repro_magic.importing import Waiting, when_imported
 from repro_magic.interrupts import Guard, uninterrupted
-from repro_magic.journal import Cell, Journal
+from repro_magic.journal import Cell, CellDraws, Journal
+from repro_magic.notebook.cell_seeds import CellSeeds, id_of
+from repro_magic.notebook.files import Files
 from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
+from repro_magic.notebook.watching import CellWatch
+from repro_magic.ops.loaders import LoaderLog
 from repro_magic.ops.source import drop_own_frames
+from repro_magic.ops.sources import allow_unseeded, refuse_unseeded
+from repro_magic.proof.reach import own_names
+from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 
 if TYPE_CHECKING:
@@ -32,13 +38,11 @@ if TYPE_CHECKING:
 
     from repro_magic.notebook.panel import Panel
     from repro_magic.notebook.replay import Replay
-    from repro_magic.ops.findings import Finding
-    from repro_magic.ops.recording import Recording
+    from repro_magic.ops.findings import Draw, Finding
     from repro_magic.overview import Status
     from repro_magic.scope import Report
+    from repro_magic.views.document import Document
 
-# IPython's own magics number the lines below them anew.
-_BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
@@ -88,11 +92,13 @@ class Session:
         self._is_open = True
         self._reports: list[Report] = []
         self._told: set[object] = set()
-        self._recording: Recording | None = None
-        self._waiting: Waiting | None = None
-        self._journal = Journal()
+        self._watch = CellWatch()
+        self._loaders = LoaderLog()
+        self._cell_seeds: CellSeeds | None = None
+        self._ids: dict[int, str] = {}
+        self._journal = Journal(lambda: own_names(shell).items())
         self._panel: Panel | None = None
-        self._numbers: dict[str, int] = {}
+        self._files = Files(shell)
         self._receipts = Receipts(shell)
         self._of_cells: dict[int, dict[str, Any]] = {}
         self._failed: set[int] = set()
@@ -108,7 +114,10 @@ class Session:
         self._append(shell.input_transformers_cleanup, mark)
         self._append(shell.ast_transformers, self._rewriter)
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
-        self._undo += [_release, self._stop_watching]
+        hooks_up()  # from here on it is known of each generator whether it was seeded
+        self._loaders.up()
+        self._undo += [_release, hooks_down, allow_unseeded, self._loaders.down, lambda: self._watch.end()]
+        self._undo.append(self._journal.close)
         self._keep_our_frames_out_of_tracebacks()
         self._hook("pre_run_cell", self._before_cell)
         self._hook("post_run_cell", self._after_cell)
@@ -199,12 +208,16 @@ class Session:
         self._shell.events.register(event, guarded)
         self._undo.append(off)
 
-    def _before_cell(self, _info: object) -> None:
+    def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
         if not self._is_inside_a_cell():
-            self._stop_watching()  # left over where a cell ended without an event
+            self._watch.end()  # left over where a cell ended without an event
+            self._rewriter.cell = None
+            if self._cell_seeds is not None:
+                self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
             self._is_running = True
             self._journal.begin()
             self._receipts.begin(self._magics.receipts)
+            self._loaders.new()  # those made between cells are told in the table only
             self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
@@ -213,13 +226,17 @@ class Session:
         number = getattr(result, "execution_count", None)
         if number is not None and result is not None and not result.success:
             self._failed.add(number)
-        self._know_cell(result, number)
-        findings = self._stop_watching()
+        self._files.know(result, number)
+        cell_id = id_of(getattr(result, "info", None), self._shell)
+        if number is not None and cell_id is not None:
+            self._ids[number] = cell_id
+        findings, draws = self._findings_of(result, number), self._watch.draws
         self._journal.end(
             "a cell" if number is None else f"In[{number}]",
-            getattr(getattr(result, "info", None), "cell_id", None),
+            cell_id,
             findings,
-            self._present_label(findings),
+            self._labels(findings, draws),
+            draws=draws,
         )
         self._is_running = False
         self._show_block(result, findings, number)
@@ -240,60 +257,36 @@ class Session:
         return frame is not None
 
     def _start_watching(self) -> None:
+        self._watch = CellWatch()
         if self._magics.watch:
-            self._waiting = when_imported("torch", self._open_recording)
+            self._watch.begin()
 
-    def _open_recording(self) -> None:
-        # Only now, for the catalogue takes 30 ms to import.
-        from repro_magic.ops.recorder import Recorder  # noqa: PLC0415
-        from repro_magic.ops.recording import Recording  # noqa: PLC0415
+    def _findings_of(self, result: ExecutionResult | None, number: int | None) -> list[Finding]:
+        """What was found in the cell that is over."""
+        self._watch.end()
+        cell, self._rewriter.cell = self._rewriter.cell, None
+        findings = self._watch.findings()
+        if result is not None and result.success:
+            source = getattr(result.info, "raw_cell", None) or ""
+            findings = [*findings, *self._watch.orders(cell, source, self._shell.user_ns, self._files.of(number))]
+        return findings
 
-        self._recording = Recording(Recorder())
-        self._recording.open()
-
-    def _stop_watching(self) -> list[Finding]:
-        """End the recording, if there is one; what it found."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-        recording, self._recording = self._recording, None
-        if recording is None:
-            return []
-        recording.close()
-        return recording.recorder.findings()
-
-    def _know_cell(self, result: ExecutionResult | None, number: int | None) -> None:
-        """IPython before 8 does not tell which file name is which cell's; it makes the name from the cell's text."""
-        raw = getattr(getattr(result, "info", None), "raw_cell", None)
-        if number is not None and raw is not None and not hasattr(self._shell.compile, "_filename_map"):
-            name = self._shell.compile.get_code_name(raw, self._shell.transform_cell(raw), number)
-            self._numbers[name] = number
-
-    def _label(self, file: str, here: int | None = None) -> str:
-        """What a user calls a file: nothing for the cell that is told of, `In[2]` for another."""
-        numbers = getattr(self._shell.compile, "_filename_map", self._numbers)
-        number = numbers.get(file)
-        if number is None:
-            return _BELOW.get(file, file)
-        if here is not None and number > here:
-            return "a cell run inside this one,"
-        return "" if number == here else f"In[{number}]"
-
-    def _present_label(self, findings: list[Finding]) -> Callable[[str], str]:
-        """What files are called now, for the same text run again takes the same file name."""
-        files = {place.file for one in findings for place in one.places}
-        return functools.partial(_named, {file: self._label(file) for file in files})
+    def _labels(self, findings: Sequence[Finding], draws: Sequence[Draw] = ()) -> Callable[[str], str]:
+        """What the files of their places are called."""
+        places = [*(place for one in findings for place in one.places), *(one.place for one in draws if one.place)]
+        return self._files.labels({place.file for place in places})
 
     def status(self) -> Status:
         """The state of everything, the running cell included."""
         from repro_magic.overview import status  # noqa: PLC0415 - loading does not need it
 
-        found = status(self._journal, is_watched=self._magics.watch)
-        running = self._recording
-        findings = [] if running is None else running.recorder.findings()
+        per_cell = None if self._cell_seeds is None else self._cell_seeds.seed
+        found = status(self._journal, is_watched=self._magics.watch, per_cell=per_cell)
+        findings = self._watch.findings() if self._is_running else []
         if findings:
-            number = self._present()
+            number = self._files.newest()
             name = "this cell" if number is None else f"In[{number}]"
-            found.cells.append(Cell(name, None, findings, self._present_label(findings)))
+            found.cells.append(Cell(name, None, findings, self._labels(findings)))
         return found
 
     def entered(self) -> None:
@@ -307,6 +300,16 @@ class Session:
             self._told.update(finding.where for finding in report.findings)
         if not self._is_open:
             self._show_reports()
+
+    def ledger(self) -> list[CellDraws]:
+        """What the cells that are over drew."""
+        return self._journal.ledger()
+
+    def loaders(self) -> Document:
+        """What is to be known of the notebook's data loaders."""
+        from repro_magic.views.loaders import table  # noqa: PLC0415 - as above
+
+        return table(self._loaders.all(self._shell.user_ns), self._files.label)
 
     def turned(self, setting: Setting) -> None:
         """A setting was set on the user's behalf."""
@@ -328,6 +331,15 @@ class Session:
             InvalidSeedError: it is no seed.
         """
         seed_everything(seed)
+        self.seeded(seed)
+
+    def seeded(self, seed: int, *, per_cell: bool = False, adopt: bool = False, strict: bool = False) -> None:
+        """Everything was seeded, and this holds from here on: what an earlier seeding asked for does no longer."""
+        self._cell_seeds = None
+        if per_cell:
+            adopting = self._magics.adopt if adopt else lambda _seed: None
+            self._cell_seeds = CellSeeds(seed, self._magics.name_in, adopting)
+        (refuse_unseeded if strict else allow_unseeded)()
 
     def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
         """Watch the cells to come, or do not."""
@@ -362,16 +374,22 @@ class Session:
         untold = [finding for finding in findings if finding.where not in self._told]
         self._reports.clear()
         self._told.clear()
-        label = functools.partial(self._label, here=number)
-        receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "")
+        label = functools.partial(self._files.label, here=number)
+        key = None if self._cell_seeds is None else self._cell_seeds.key
+        receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "", key)
         if receipt is not None and number is not None:
             self._of_cells[number] = receipt
-        if not (reports or untold or receipt):
+        loaders = [loader for loader in self._loaders.new() if loader.faults and self._magics.watch]
+        if not (reports or untold or receipt or loaders):
             return
         from repro_magic.views import describe  # noqa: PLC0415 - most cells have nothing to show
         from repro_magic.views.findings import active  # noqa: PLC0415
 
         block = describe.reports(reports, label) + active(untold, label)
+        if loaders:
+            from repro_magic.views.loaders import block as faults  # noqa: PLC0415 - as above
+
+            block += faults(loaders, label)
         if receipt is not None:
             from repro_magic.proof.receipt import MIME  # noqa: PLC0415 - as above
 
@@ -398,7 +416,7 @@ class Session:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager.input_hist_raw
-        cells = cells_of(history, self._of_cells, self._failed, self._shell.execution_count)
+        cells = cells_of(history, self._of_cells, self._failed, self._shell.execution_count, self._ids)
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         replay = Replay(cells, probe.held(), arguments.timeout)
@@ -419,11 +437,7 @@ class Session:
         self._reports.clear()
         if reports:
             # Only the cell that has just run is meant, so its own lines need no name.
-            show(describe.reports(reports, functools.partial(self._label, here=self._present())))
-
-    def _present(self) -> int | None:
-        numbers = getattr(self._shell.compile, "_filename_map", self._numbers)
-        return max(numbers.values(), default=None)
+            show(describe.reports(reports, functools.partial(self._files.label, here=self._files.newest())))
 
     def _flag_matches(self, text: str) -> list[str]:
         """Flags that go on with `text`, where a magic of ours stands before the cursor."""
@@ -460,10 +474,6 @@ def _release() -> None:
     recording = sys.modules.get("repro_magic.ops.recording")
     if recording is not None:
         recording.release()
-
-
-def _named(names: dict[str, str], file: str) -> str:
-    return names[file]
 
 
 def _remove(items: list[Any], item: object) -> None:

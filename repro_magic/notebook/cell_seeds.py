@@ -1,0 +1,103 @@
+"""`%repro_seed N --per-cell`: each cell starts from a seed of its own, whatever ran before it.
+
+A cell is known by the name that its author gave it, else by its source. The front end's cell id is no part of the key:
+VS Code makes it from the notebook's path, nbconvert and papermill send none, JupyterLab invents new ones each time it
+opens a notebook older than format 4.5, nbstripout renumbers them; the next person would draw other numbers. What an id
+is good for is to tell a cell that is run again from a second one with the same source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from repro_magic.notebook.rewriting import MAGIC
+from repro_magic.rng.deriving import cell_seed
+from repro_magic.rng.seeding import seed_quietly
+
+_NAMED = re.compile(r"^\s*#\s*repro:\s*name\s+(?P<name>\S+)\s*$", re.MULTILINE | re.IGNORECASE)
+_FIRST_LINE = re.compile(rf"%%{MAGIC}[ \t]+(?P<line>.*)")
+_NOT_PART = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)  # a replay leaves the line that asks for it out
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a cell's seed follows from, besides the notebook's.
+
+    Attributes:
+        kind: `"name"` or `"source"`.
+        value: the name, or the digest of the source.
+        occurrence: of cells with the same source, the how manieth, from 0, in the order in which they ran first.
+    """
+
+    kind: str
+    value: str
+    occurrence: int = 0
+
+    def seed(self, seed: int) -> int:
+        """The cell's seed, from the notebook's."""
+        return cell_seed(seed, f"{self.kind} {self.value}".encode("utf-8", "surrogatepass"), self.occurrence)
+
+
+class CellSeeds:
+    """Seeds each cell as it begins.
+
+    Attributes:
+        seed: the notebook's.
+        key: the running cell's.
+    """
+
+    def __init__(self, seed: int, name_in: Callable[[str], str | None], adopt: Callable[[int], object]) -> None:
+        """Take the notebook's seed, and what a cell needs.
+
+        Args:
+            seed: the notebook's.
+            name_in: the name that the line of a deterministic cell gives; None if it gives none.
+            adopt: seeds private generators, too.
+        """
+        self.seed = seed
+        self.key: Key | None = None
+        self._name_in, self._adopt = name_in, adopt
+        self._cells: dict[str, list[object]] = {}
+
+    def begin(self, source: str, cell_id: str | None) -> None:
+        """A cell begins."""
+        self.key = self._key(source, cell_id)
+        seed = self.key.seed(self.seed)
+        seed_quietly(seed)
+        self._adopt(seed)
+
+    def _key(self, source: str, cell_id: str | None) -> Key:
+        found = _NAMED.search(source)
+        line = _FIRST_LINE.match(source)
+        name = found["name"] if found is not None else None if line is None else self._name_in(line["line"])
+        if name:
+            return Key("name", name)
+        from repro_magic.proof.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds
+
+        digest = digest_of_source(_plain(source))
+        cells = self._cells.setdefault(digest, [])
+        if cell_id is None:  # then a cell that is run again is one more cell
+            cells.append(object())
+            return Key("source", digest, len(cells) - 1)
+        if cell_id not in cells:
+            cells.append(cell_id)
+        return Key("source", digest, cells.index(cell_id))
+
+
+def _plain(source: str) -> str:
+    """The source without what front ends add or take away: space at the ends of lines, empty lines around."""
+    return "\n".join(line.rstrip() for line in _NOT_PART.sub("", source).strip().splitlines())
+
+
+def id_of(info: Any, shell: InteractiveShell) -> str | None:  # noqa: ANN401 - IPython's ExecutionInfo
+    """The front end's id of the cell that runs; None if it gives none. IPython before 8 does not hand it on."""
+    found = getattr(info, "cell_id", None)
+    kernel = getattr(shell, "kernel", None)
+    if found is None and kernel is not None and not hasattr(info, "cell_id"):
+        found = (kernel.get_parent() or {}).get("metadata", {}).get("cellId")
+    return found if isinstance(found, str) and found else None

@@ -1,0 +1,62 @@
+"""What a user calls the files that code comes from: a cell's code has a file name, too."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+
+# IPython's own magics number the lines below them anew.
+_BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
+
+
+class Files:
+    """The files of one session's cells.
+
+    Args:
+        shell: the session's.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """No cell has run."""
+        self._shell = shell
+        self._known: dict[str, int] = {}
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """File name -> the number of the cell, the newest last."""
+        found: Mapping[str, int] = getattr(self._shell.compile, "_filename_map", self._known)
+        return found
+
+    def know(self, result: ExecutionResult | None, number: int | None) -> None:
+        """Take note of a cell. IPython before 8 makes the name from the cell's text, and does not tell whose it is."""
+        raw = getattr(getattr(result, "info", None), "raw_cell", None)
+        if number is not None and raw is not None and not hasattr(self._shell.compile, "_filename_map"):
+            name = self._shell.compile.get_code_name(raw, self._shell.transform_cell(raw), number)
+            self._known[name] = number
+
+    def of(self, number: int | None) -> str | None:
+        """The file of a cell; None if it is not known."""
+        return next((file for file, found in reversed(list(self.numbers.items())) if found == number), None)
+
+    def newest(self) -> int | None:
+        """The number of the cell that runs, or ran last."""
+        return max(self.numbers.values(), default=None)
+
+    def label(self, file: str, here: int | None = None) -> str:
+        """What a user calls a file: nothing for the cell `here`, `In[2]` for another."""
+        number = self.numbers.get(file)
+        if number is None:
+            return _BELOW.get(file, file)
+        if here is not None and number > here:
+            return "a cell run inside this one,"
+        return "" if number == here else f"In[{number}]"
+
+    def labels(self, files: Iterable[str]) -> Callable[[str], str]:
+        """What files are called now, for the same text run again takes the same file name."""
+        return functools.partial(_named, {file: self.label(file) for file in files})
+
+
+def _named(names: Mapping[str, str], file: str) -> str:
+    return names[file]
