@@ -19,7 +19,7 @@ from traitlets.config import Config
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import SWITCHES, deterministic_targets
-from repro_magic.rng import seeding
+from repro_magic.rng import entropy, seeding
 
 
 def switch_values() -> dict[str, object]:
@@ -43,6 +43,7 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     environment = dict(os.environ)
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
+    monkeypatch.setattr(entropy, "_globals_unseeded", {})
     yield
     seeding.suspend()
     settings.stop_waiting()

@@ -15,12 +15,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 import repro_magic
 from repro_magic.journal import BETWEEN, CellDraws, Journal
 from repro_magic.ops.findings import Draw
 from repro_magic.ops.source import Place
-from repro_magic.rng import distance, tracking
+from repro_magic.rng import distance, entropy, tracking
 from repro_magic.rng.distance import Distance
 from repro_magic.rng.moves import Move
 from repro_magic.rng.private import private
@@ -427,3 +429,66 @@ def test_what_can_not_be_told_is_said() -> None:
     assert "cannot be told" in text
     assert "what an earlier draw left" in text
     assert "1 word " in text
+
+
+ODD = """
+import time
+class NoClass:
+    @property
+    def __class__(self): raise RuntimeError("outside of a request")
+class NoDict:
+    @property
+    def __dict__(self): raise RuntimeError("no dictionary")
+class Broken(dict):
+    def items(self): raise RuntimeError("no items")
+    __iter__ = __len__ = items
+class BrokenList(list):
+    def __iter__(self): raise RuntimeError("no elements")
+    __len__ = __getitem__ = __iter__
+class Stops:
+    def __getattribute__(self, name): raise KeyboardInterrupt
+class Key:
+    def __repr__(self): raise RuntimeError("no words")
+    __hash__ = object.__hash__
+odd = [NoClass(), NoDict(), Broken(a=1), BrokenList([1]), Stops(), {Key(): [1]}]
+no_class, no_dict, broken, broken_list, stops, key = odd
+"""
+
+
+def test_objects_that_refuse_to_be_looked_at_are_passed_over(loaded: InteractiveShell) -> None:
+    """GIVEN proxies and the like WHEN cells run and generators are adopted THEN nothing fails, and the others count."""
+    loaded.run_cell("import random\n%repro_seed 42 --per-cell --adopt", store_history=True)
+    loaded.run_cell(ODD + "own = random.Random(1)\n", store_history=True)
+    draw = "# repro: name draw\nrandom.random(), own.random()"
+    first = loaded.run_cell(draw, store_history=True)
+    assert first.result is not None
+    assert loaded.run_cell(draw, store_history=True).result == first.result
+    with capture_output() as captured:
+        loaded.run_line_magic("repro_ledger", "")
+        loaded.run_line_magic("repro_seed", "3 --adopt")
+    ledger, seeding = (output.data["text/plain"] for output in captured.outputs)
+    assert "own" in ledger
+    assert "Seeded too, each with a seed of its own: own" in seeding
+
+
+@pytest.mark.parametrize(
+    ("unseed", "generator"),
+    [
+        (lambda: (random.seed(), random.random()), "python cpu"),
+        (lambda: (np.random.seed(), np.random.rand(1)), "numpy cpu"),
+        (lambda: (torch.seed(), torch.rand(1)), "torch cpu"),
+    ],
+)
+def test_who_takes_a_seed_from_the_system_is_unseeded_whatever_was_before(
+    unseed: Callable[[], object], generator: str
+) -> None:
+    entropy.hooks_up()
+    journal = Journal()
+    repro_magic.seed_everything(42)
+    cell(journal, "In[1]", unseed)
+    cell(journal, "In[2]", lambda: (random.random(), np.random.rand(1), torch.rand(1)))
+    repro_magic.seed_everything(42)
+    cell(journal, "In[3]", lambda: (random.random(), np.random.rand(1), torch.rand(1)))
+    found = {(name, key): seeded for name, key, _, seeded in told(journal) if key == generator}
+    assert found == {("In[1]", generator): False, ("In[2]", generator): False, ("In[3]", generator): True}
+    entropy.hooks_down()

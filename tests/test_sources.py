@@ -37,6 +37,26 @@ class Own(random.Random):
     """A generator of the user's own."""
 
 
+class Seeded(random.Random):
+    """One that seeds itself only once it is made."""
+
+    def __init__(self, seed: int) -> None:
+        """Make it."""
+        super().__init__()
+        self.seed(seed)
+
+
+def put_back() -> list[object]:
+    """Generators that are given a state as soon as they are there."""
+    mine = random.Random()
+    mine.setstate(random.Random(1).getstate())
+    rng = np.random.default_rng()
+    rng.bit_generator.state = np.random.default_rng(1).bit_generator.state
+    legacy = np.random.RandomState()
+    legacy.set_state(np.random.RandomState(1).get_state())
+    return [mine, rng, legacy]
+
+
 def found(run: Callable[[], object]) -> list[tuple[str, str]]:
     """Op and the line's text of each source that ran."""
     with repro_magic.watch(warn=False) as report:
@@ -48,6 +68,8 @@ def none() -> object:
     return None
 
 
+LEGACY, OWN = np.random.RandomState(1), random.Random(1)
+
 SOURCES = {
     "numpy.random.default_rng": lambda: np.random.default_rng(),
     "numpy.random.PCG64": lambda: np.random.Generator(np.random.PCG64()),
@@ -57,11 +79,15 @@ SOURCES = {
     "numpy.random.seed": lambda: np.random.seed(),
     "random.Random": lambda: [random.Random(), Own()],
     "random.seed": lambda: random.seed(),
-    "random.SystemRandom": lambda: random.SystemRandom().randrange(10),
+    "numpy.random.RandomState.seed": lambda: LEGACY.seed(),
+    "random.Random.seed": lambda: OWN.seed(),
+    "random.SystemRandom": lambda: [random.SystemRandom().randrange(10), random.SystemRandom().random()],
     "secrets.token_hex": lambda: secrets.token_hex(4),
     "secrets.choice": lambda: secrets.choice([1, 2]),
     "uuid.uuid4": lambda: uuid.uuid4(),
+    "uuid.uuid1": lambda: uuid.uuid1(),
     "os.urandom": lambda: os.urandom(4),
+    "os.getrandom": lambda: os.getrandom(4),
     "torch.seed": lambda: torch.seed(),
 }
 
@@ -71,6 +97,7 @@ CLOCKS = {
     "numpy.random.seed": lambda: np.random.seed(int(time.time() * 1000) % 2**32),
     "numpy.random.default_rng": lambda: np.random.default_rng(int(time.perf_counter())),
     "numpy.random.RandomState": lambda: np.random.RandomState(datetime.now(tz=UTC).microsecond),
+    "numpy.random.SeedSequence": lambda: np.random.SeedSequence([time.time_ns(), 1]),
     "torch.manual_seed": lambda: torch.manual_seed(int(time.time())),
 }
 
@@ -97,6 +124,13 @@ FINE: dict[str, Callable[[], object]] = {
         pickle.loads(pickle.dumps(np.random.RandomState(1))),
         copy.copy(np.random.default_rng(1)),
     ],
+    "a state of its own": lambda: [
+        np.random.PCG64(3).jumped(),
+        np.random.Philox(key=5),
+        np.random.default_rng(1).spawn(2),
+        put_back(),
+        Seeded(3),
+    ],
     "a library's names": lambda: tempfile.mkstemp()[0],
     "draws": lambda: [random.random(), np.random.rand(), torch.rand(1)],
     "the clock for a duration": lambda: [time.time(), random.Random(int(1e6))],
@@ -105,8 +139,9 @@ FINE: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("op", SOURCES)
 def test_each_source_is_found_with_its_line(op: str) -> None:
-    names = {name for name, text in found(SOURCES[op]) if text}
-    assert names == {op}
+    told = found(SOURCES[op])
+    assert {name for name, text in told if text} == {op}
+    assert len(told) == 1, "one line is told once"
 
 
 @pytest.mark.parametrize("op", CLOCKS)
@@ -233,6 +268,7 @@ def test_what_is_seeded_passes() -> None:
     assert [np.random.RandomState(5), np.random.default_rng(seed), random.Random(seed)]
     FINE["seeded"]()
     FINE["copies"]()
+    FINE["a state of its own"]()
     FINE["a library's names"]()
     assert made.get_state(legacy=False)["state"]["key"][0] == seed
 

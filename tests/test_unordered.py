@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import types
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,23 @@ NAMES: dict[str, Any] = {
     "numbers": [3, 1],
     "n": {1, 2},
     "one": {"a"},
-    "frame": pd.DataFrame({"label": ["a", "b"]}),
+    "frame": pd.DataFrame({"label": ["a", "b"], "x": [1, 2]}),
     "series": pd.Series(["a", "b"]),
     "array": np.array(["a", "b"]),
     "labels": ["a", "b"],
     "counts": [1, 2],
     "w": "a",
     "i": 3,
+    "held": types.SimpleNamespace(tags={"a", "b"}),
+    "config": {"tags": {"a", "b"}, "numbers": {1, 2}},
+    "octets": {b"a", b"b"},
 }
 
 USED = [
     "list(set(words))",
     "tuple(s)",
-    "for w in set(words):\n    pass",
-    "for w in s | {'c'}:\n    pass",
+    "for w in set(words):\n    print(w)",
+    "for w in s | {'c'}:\n    print(w)",
     "[x for x in s]",
     "{x: 1 for x in frozen}",
     "{c: k for k, c in enumerate(set(text))}",
@@ -44,7 +48,7 @@ USED = [
     "print(s)",
     "[*s]",
     "labels = list(set(frame.label))",
-    "for w in set(frame['label']):\n    pass",
+    "for w in set(frame['label']):\n    print(w)",
     "list(set(pairs))",
     "list(set(series))",
     "list(set(array))",
@@ -56,6 +60,18 @@ USED = [
     "for k in range(3):\n    x = list(s)",
     "list(s.union(numbers))",
     "list(set('a b'.split()))",
+    "list(held.tags)",
+    "for w in config['tags']:\n    print(w)",
+    "frame[list(set(frame.columns) - {'x'})]",
+    "print(list(set(frame.label)))",
+    "first, second = s",
+    "labels.extend(s)",
+    "labels += s",
+    "str(s)",
+    "f'{s}'",
+    "itertools.chain(s, numbers)",
+    "list(octets)",
+    "for w in s:\n    total += w",
 ]
 
 FINE = [
@@ -82,6 +98,15 @@ FINE = [
     "list(s) if False else 1",
     "words.pop()",
     "set(words)",
+    "for w in {'only'}:\n    print(w)",
+    "for w in s:\n    pass",
+    "for w in s:\n    total += len(w)",
+    "for w in s:\n    seen.add(w)",
+    "f'{len(s)}'",
+    "seen |= s",
+    "config['numbers']",
+    "list(config['numbers'])",
+    "frame[sorted(set(frame.columns))]",
     "vocabulary = {c: i for i, c in enumerate(sorted(set(text)))}",
 ]
 

@@ -161,8 +161,8 @@ def test_each_scope_has_what_ran_in_it(datasets: Any) -> None:
     with repro_magic.watch(warn=False) as outer:
         list(loader(datasets.Augmented(), "fork"))
         with repro_magic.watch(warn=False) as inner:
-            list(loader(datasets.Unseeded(), "fork"))
-            list(loader(datasets.Unseeded(), "fork"))
+            for _ in range(2):
+                list(loader(datasets.Unseeded(), "fork"))
         assert [one.op for one in inner.findings] == ["numpy.random.default_rng"]
     assert {one.op for one in outer.findings} == {"numpy.random.default_rng", "index_add_"}
     assert [one.count for one in inner.findings] == [16]

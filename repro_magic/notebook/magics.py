@@ -179,7 +179,7 @@ class ReproMagic(Magics):
 
         Seeds Python, NumPy's global generator, PyTorch on every device, and other libraries that have a plug-in; those
         not imported yet are seeded when they are. PYTHONHASHSEED is set for child processes. NumPy takes a seed of
-        more than 32 bits as two 32-bit words.
+        more than 32 bits as two 32-bit words and a 1.
 
         Generators you made yourself, such as numpy.random.default_rng(), are not reached: give them a seed of their
         own, or add --adopt. It gives each that a name of the notebook holds, also in attributes, lists and

@@ -5,13 +5,111 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+from repro_magic.rng.private import attributes
 
-@functools.lru_cache(maxsize=512)
-def call_at(code: CodeType, instruction: int) -> ast.Call | None:
-    """The call at an instruction, from its source; None where that is not to be had."""
+# So many calls are remembered: loops come by often.
+_MOST = 512
+
+
+_BOUND = re.compile(r"\s*(?:(?P<name>[\w.]+)\s*=(?!=)|.*super\(\)\.__init__)")
+_GIVES = r"(?:seed\(\s*[^)\s]|setstate\(|set_state\(|(?:bit_generator\.)?state\s*=)"
+# So many lines below are searched.
+_BELOW = 30
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, as its source has it.
+
+    Attributes:
+        written: the function, e.g. `"np.random.default_rng"`; empty where the source is not to be had.
+        node: its syntax; None where it is not to be had.
+        code: whose it is; held, so that its identity stays its own.
+        line: where it stands in its file.
+    """
+
+    written: str
+    node: ast.Call | None
+    code: CodeType
+    line: int
+
+    @property
+    def name(self) -> str:
+        """The function's own name as it is written, e.g. `"default_rng"`."""
+        return self.written.rpartition(".")[2]
+
+    @property
+    def base(self) -> str:
+        """What stands before the last dot, e.g. `"np.random"`."""
+        return self.written.rpartition(".")[0]
+
+    @property
+    def arguments(self) -> list[ast.expr]:
+        """All arguments, those with names too."""
+        return [] if self.node is None else [*self.node.args, *(one.value for one in self.node.keywords)]
+
+    @functools.cached_property
+    def is_constant(self) -> bool:
+        """Whether all that it is given is written there."""
+        return bool(self.arguments) and all(isinstance(one, ast.Constant) for one in self.arguments)
+
+    @functools.cached_property
+    def chooses(self) -> bool:
+        """Whether what it is given depends on a condition."""
+        return any(isinstance(node, ast.IfExp | ast.BoolOp) for node in self._nodes)
+
+    @functools.cached_property
+    def _nodes(self) -> list[ast.AST]:
+        return [node for one in self.arguments for node in ast.walk(one)]
+
+    @functools.cached_property
+    def _called_inside(self) -> frozenset[str]:
+        calls = (node.func for node in self._nodes if isinstance(node, ast.Call))
+        return frozenset(str(getattr(one, "attr", getattr(one, "id", ""))) for one in calls)
+
+    def reads(self, functions: Collection[str]) -> bool:
+        """Whether one of some functions is called for what it is given."""
+        return not self._called_inside.isdisjoint(functions)
+
+    @functools.cached_property
+    def is_completed_below(self) -> bool:
+        """Whether the lines below give the generator that it makes a seed or a state."""
+        lines = [linecache.getline(self.code.co_filename, number) for number in range(self.line, self.line + _BELOW)]
+        bound = _BOUND.match(lines[0])
+        if self.node is None or bound is None:
+            return False
+        name = re.escape(bound["name"] or "self")
+        return re.search(rf"(?<![\w.]){name}\.{_GIVES}", "".join(lines)) is not None
+
+    def has_keyword(self, name: str) -> bool:
+        """Whether an argument is given by that name."""
+        return self.node is not None and any(one.arg == name for one in self.node.keywords)
+
+
+# By identity: hashing a code object takes longer than all the rest.
+_known: dict[tuple[int, int], Call] = {}
+
+
+def call_of(frame: FrameType) -> Call:
+    """The call that a frame makes just now."""
+    key = id(frame.f_code), frame.f_lasti
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _MOST:
+            _known.clear()
+        node = _read(frame.f_code, frame.f_lasti)
+        written = "" if node is None else ast.unparse(node.func)
+        found = _known[key] = Call(written, node, frame.f_code, frame.f_lineno)
+    return found
+
+
+def _read(code: CodeType, instruction: int) -> ast.Call | None:
     positions = list(code.co_positions())
     row, last, column, end = positions[instruction // 2] if instruction >= 0 else (None,) * 4
     if row is None or last is None or column is None or end is None:
@@ -31,13 +129,11 @@ def call_at(code: CodeType, instruction: int) -> ast.Call | None:
 
 def called_by(frame: FrameType) -> str:
     """What the frame calls just now: the function's own name where that can be looked up, else as it is written."""
-    call = call_at(frame.f_code, frame.f_lasti)
-    if call is None:
-        return ""
-    written = ast.unparse(call.func)
-    found = value_of(written, frame)
-    name = getattr(found, "__name__", None) if isinstance(call.func, ast.Name) else None
-    return name if isinstance(name, str) else written
+    call = call_of(frame)
+    if not call.base and call.written.isidentifier():
+        name = getattr(value_of(call.written, frame), "__name__", None)
+        return name if isinstance(name, str) else call.written
+    return call.written
 
 
 def value_of(name: str, frame: FrameType) -> Any:  # noqa: ANN401 - whatever the name holds
@@ -45,5 +141,5 @@ def value_of(name: str, frame: FrameType) -> Any:  # noqa: ANN401 - whatever the
     first, *rest = name.split(".")
     value = frame.f_locals.get(first, frame.f_globals.get(first))
     for part in rest:
-        value = vars(value).get(part) if isinstance(value, ModuleType) else getattr(value, "__dict__", {}).get(part)
+        value = vars(value).get(part) if type(value) is ModuleType else attributes(value).get(part)
     return value

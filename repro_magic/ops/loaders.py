@@ -125,7 +125,7 @@ class LoaderLog:
         kind = sys.modules[_MODULE].DataLoader
         made = {id(loader): one for one in self._made if (loader := one.loader()) is not None}
         # IPython names results, too: `_`, `_3`.
-        named = {id(value): name for name, value in names.items() if isinstance(value, kind) and name[:1] != "_"}
+        named = {id(value): name for name, value in names.items() if issubclass(type(value), kind) and name[:1] != "_"}
         found = [
             made[key].as_now(name) if key in made else Loader(name, None, _audited(names[name]))
             for key, name in named.items()

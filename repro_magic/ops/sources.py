@@ -6,53 +6,21 @@ messages, and nobody's results depend on it.
 
 from __future__ import annotations
 
-import ast
-import sys
+import random
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import CodeType, FrameType, ModuleType
+from dataclasses import dataclass, field, replace
+from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import UnseededGeneratorError
-from repro_magic.ops.calls import call_at, called_by, value_of
+from repro_magic.ops.asking import Asked, is_clocks
+from repro_magic.ops.calls import value_of
 from repro_magic.ops.findings import Direction, Finding, Status
-from repro_magic.ops.source import Site, accepts, is_users, site_of
+from repro_magic.ops.source import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
-
-# Between the user's line and the entropy stand these, and code that has no file (a dataclass's __init__).
-_BETWEEN = {"random", "secrets", "uuid"}
-_NUMPYS = {
-    "default_rng",
-    "RandomState",
-    "SeedSequence",
-    "Generator",
-    "MT19937",
-    "PCG64",
-    "PCG64DXSM",
-    "Philox",
-    "SFC64",
-    "seed",
-}
-_UNPICKLING = {"load", "loads"}
-_CLOCKS = {
-    "time",
-    "time_ns",
-    "monotonic",
-    "monotonic_ns",
-    "perf_counter",
-    "perf_counter_ns",
-    "process_time",
-    "process_time_ns",
-    "clock_gettime",
-    "clock_gettime_ns",
-    "now",
-    "utcnow",
-    "today",
-}
 
 
 @dataclass(frozen=True)
@@ -115,6 +83,7 @@ SOURCES: Mapping[Kind, Source] = {
 }
 
 
+_GLOBAL_SEEDS = {"random.seed", "numpy.random.seed", "torch.seed"}
 _PIN = "Write %repro_seed N instead, or give it a seed; %repro_seed --new draws one and shows it."
 
 
@@ -125,14 +94,14 @@ class _Use:
     op: str
     source: Source
     site: Site
-    code: CodeType
+    code: CodeType | None
     at: int
     count: int = 0
-    is_countable: bool = True
+    is_countable: bool = field(default=True, kw_only=True)
 
     def finding(self) -> Finding:
         place = self.site.place
-        is_global = self.op.endswith(".seed") and self.source is not SOURCES[Kind.SEEDED]
+        is_global = self.op in _GLOBAL_SEEDS and self.source is not SOURCES[Kind.SEEDED]
         return Finding(
             op=self.op,
             public=self.op,
@@ -192,175 +161,82 @@ class Sources:
             entropy.hooks_down()
 
     def findings(self) -> list[Finding]:
-        """What was used so far, in the order it came."""
+        """What was used so far, in the order it came; calls of one line are told as one."""
         with self._lock:
-            return [use.finding() for use in self._uses.values() if use.count > 0]
+            found = [use.finding() for use in self._uses.values() if use.count > 0]
+        merged: dict[object, Finding] = {}
+        for one in found:
+            first = merged.get(one.where)
+            merged[one.where] = one if first is None or one.at_least else replace(first, count=first.count + one.count)
+        return list(merged.values())
 
     def _take(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-        asked = _asked(frame)
+        asked = Asked.at(frame)
         if asked is None or kind is Kind.SYSTEM_MADE:  # which is no draw yet
             return
-        caller, through = asked
         if kind is Kind.SEEDED:
-            self._forget(caller)
-            if not is_clocks(value, caller):
+            self._forget(asked)
+            if not is_clocks(value, asked.call):
                 return
-        if kind is Kind.PYTHON and called_by(caller).rpartition(".")[2] in _UNPICKLING:
-            return  # its state follows
+        elif asked.is_excused(kind):
+            return
         with self._lock:
-            use = self._use(kind, caller, through)
+            use = self._use(kind, asked)
             use.count += 1
             self._last = use
             if kind is Kind.PYTHON and value is not None:
                 self._made[value] = use
 
-    def _use(self, kind: Kind, caller: FrameType, through: FrameType | None) -> _Use:
-        site = site_of(caller)
-        key = kind, id(caller.f_code), caller.f_lasti, site.called_from
+    def _use(self, kind: Kind, asked: Asked) -> _Use:
+        inner, inner_at, outer, outer_at = caller = caller_of(asked.caller)
+        key = kind, id(inner), inner_at, id(outer), outer_at  # which the site keeps alive
         if key not in self._uses:
-            op = _name(kind, caller, through)
-            countable = kind is not Kind.SYSTEM
-            self._uses[key] = _Use(op, SOURCES[kind], site, caller.f_code, caller.f_lasti, is_countable=countable)
+            is_countable = kind is not Kind.SYSTEM
+            self._uses[key] = _Use(
+                asked.name(kind), SOURCES[kind], Site(*caller), inner, inner_at, is_countable=is_countable
+            )
         return self._uses[key]
 
-    def _forget(self, caller: FrameType) -> None:
+    def _forget(self, asked: Asked) -> None:
         """A generator that was made without a seed gets one after all."""
+        if not self._uses:
+            return
+        caller = asked.caller
         with self._lock:
             last = self._last
-            if last is not None and (last.code, last.at) == (caller.f_code, caller.f_lasti):
+            if last is not None and last.code is caller.f_code and last.at == caller.f_lasti:
                 last.count -= 1  # RandomState(5): NumPy takes entropy first, and then the seed that it was given
                 self._last = None
                 return
-        base, _, method = called_by(caller).rpartition(".")
-        if method != "seed":
+        if asked.call.name != "seed":
             return
-        of = value_of(base, caller)
+        of = value_of(asked.call.base, caller)
         with self._lock:
-            made = self._made.pop(of, None) if _is_weak_key(of) else None
-            if made is None:  # NumPy's legacy generators cannot be told apart: by the name that each was bound to
-                made = next((use for use in self._uses.values() if use.count > 0 and _binds(use, base)), None)
+            made = self._made.pop(of, None) if isinstance(of, random.Random) else None
             if made is not None:
                 made.count -= 1
 
 
-def _is_weak_key(value: object) -> bool:
-    return value is not None and getattr(type(value), "__weakrefoffset__", 0) != 0 and type(value).__hash__ is not None
-
-
-def _binds(use: _Use, name: str) -> bool:
-    place = use.site.place
-    return place is not None and "".join(place.text.split()).startswith(f"{name}=")
-
-
-def _asked(frame: FrameType) -> tuple[FrameType, FrameType | None] | None:
-    """The frame of the user's that asked, and the library's function that it called; None if a library asked."""
-    through: FrameType | None = None
-    here: FrameType | None = frame
-    while here is not None and not is_users(here.f_code.co_filename):
-        if here.f_globals.get("__name__") not in _BETWEEN and not here.f_code.co_filename.startswith("<string"):
-            return None
-        through, here = here, here.f_back
-    return None if here is None else (here, through)
-
-
-def _name(kind: Kind, caller: FrameType, through: FrameType | None) -> str:
-    """What people call it."""
-    called = called_by(caller).rpartition(".")[2]
-    if kind is Kind.NUMPY:
-        return f"numpy.random.{called}" if called in _NUMPYS else "numpy.random.Generator"
-    if kind is Kind.PYTHON:
-        return "random.seed" if through is None or called == "seed" else "random.Random"
-    if kind is Kind.TORCH:
-        return "torch.seed"
-    if through is not None and through.f_globals.get("__name__") in {"secrets", "uuid"}:
-        return f"{through.f_globals['__name__']}.{through.f_code.co_name}"
-    if kind is Kind.SYSTEM:
-        secrets = sys.modules.get("secrets")
-        own = through is not None and through.f_locals.get("self")
-        is_secrets = secrets is not None and own is secrets._sysrand  # noqa: SLF001 - secrets.choice is its method
-        return f"secrets.{called}" if is_secrets and called else "random.SystemRandom"
-    return "os.urandom" if kind is Kind.URANDOM else _full_name(caller)
-
-
-def _full_name(caller: FrameType) -> str:
-    """The seeding function with its module's own name: `np.random.seed` is numpy.random's."""
-    base, _, called = called_by(caller).rpartition(".")
-    module = value_of(base, caller) if base else None
-    base = module.__name__ if isinstance(module, ModuleType) else base
-    return f"{base}.{called}".strip(".") or "seed"
-
-
-# Clocks read before this count too, but not by much.
-_STARTED, _BEFORE, _LATELY = time.time(), 60.0, 60.0
-_UNITS = (1.0, 1e3, 1e6, 1e9)
-
-
-def is_clocks(seed: object, frame: FrameType) -> bool:
-    """Whether a seed that the frame gives at this moment is read from the clock."""
-    call = call_at(frame.f_code, frame.f_lasti)
-    arguments = [] if call is None else [*call.args, *(one.value for one in call.keywords)]
-    if arguments and all(isinstance(one, ast.Constant) for one in arguments):
-        return False
-    nodes = [node for one in arguments for node in ast.walk(one)]
-    reads = any(_is_clock(node) for node in nodes)
-    chooses = any(isinstance(node, ast.IfExp | ast.BoolOp) for node in nodes)
-    return (reads and not chooses) or _is_now(seed)
-
-
-def _is_clock(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    name = getattr(node.func, "attr", getattr(node.func, "id", None))
-    return name in _CLOCKS
-
-
-def _is_now(seed: object) -> bool:
-    """Whether a number is the time since this process loaded us, in seconds or parts of them."""
-    if isinstance(seed, bool) or not isinstance(seed, int | float):
-        return False
-    now = time.time()
-    in_milliseconds = int(now * 1e3)
-    # NumPy's legacy seeds have 32 bits, so that people cut their milliseconds; 60 s of those are 1 in 70,000 seeds.
-    cut = 0 < seed < 2**32 and (in_milliseconds - int(seed)) % 2**32 < _LATELY * 1e3
-    return cut or any(_STARTED - _BEFORE <= seed / unit <= now + 1 for unit in _UNITS)
-
-
 def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-    asked = _asked(frame)
+    asked = Asked.at(frame)
     if asked is None or not SOURCES[kind].makes:
         return
-    caller, through = asked
-    if kind is Kind.SEEDED and not is_clocks(value, caller):
+    if asked.is_excused(kind) or (kind is Kind.NUMPY and asked.has_seed()):
         return
-    if kind is Kind.NUMPY and _has_seed(caller):
+    if kind is Kind.SEEDED and not is_clocks(value, asked.call):
         return
-    if kind is Kind.PYTHON and called_by(caller).rpartition(".")[2] in _UNPICKLING:
-        return
-    op, site = ("random.SystemRandom" if kind is Kind.SYSTEM_MADE else _name(kind, caller, through)), site_of(caller)
+    op, site = asked.name(kind), site_of(asked.caller)
     if accepts(site, op):
         return
     place, source = site.place, SOURCES[kind]
-    where = "" if place is None else f" at line {place.line} ({place.text})"
+    where = "" if place is None else f" at line {place.line}"
+    text = f" ({place.text})" if place is not None and place.text else ""
     raise UnseededGeneratorError(
-        f"{op}{where} was stopped, for %repro_seed --strict is in force. {source.why} {source.remedy}",
+        f"{op}{where}{text} was stopped, for %repro_seed --strict is in force. {source.why} {source.remedy}",
         op=op,
         line=None if place is None else place.line,
         remedy=source.remedy,
     )
-
-
-def _has_seed(caller: FrameType) -> bool:
-    """Whether NumPy takes entropy only for a moment: `RandomState(5)` does, before it takes the seed."""
-    call = call_at(caller.f_code, caller.f_lasti)
-    if call is None or called_by(caller).rpartition(".")[2] != "RandomState":
-        return False
-    given = [*call.args, *(one.value for one in call.keywords)]
-    if not given:
-        return False
-    seed = given[0]
-    if isinstance(seed, ast.Constant):
-        return seed.value is not None
-    return not isinstance(seed, ast.Name | ast.Attribute) or value_of(ast.unparse(seed), caller) is not None
 
 
 _undo: list[Callable[[], None]] = []

@@ -7,14 +7,21 @@ only runs in a function or under a condition is left out: whether it ran cannot 
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from repro_magic.ops.findings import Direction, Finding, Status
 from repro_magic.ops.source import Place
+from repro_magic.rng.private import attributes
 
-_ORDER_MATTERS = {"list", "tuple", "enumerate", "iter", "zip", "map", "filter", "print"}
+_ORDER_MATTERS = {
+    *("list", "tuple", "enumerate", "iter", "zip", "map", "filter", "print", "str", "repr", "format", "reversed"),
+    *("chain", "cycle", "islice", "product", "permutations", "combinations", "deque"),
+}
+_METHODS = {"join", "fromkeys", "extend", "extendleft", "writelines", "from_iterable"}
 _ORDER_DOES_NOT = {"sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all", "Counter"}
 _STILL_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
 _MAKE_TEXT = {"split", "rsplit", "splitlines"}
@@ -95,11 +102,19 @@ class _Reader:
 
     def uses(self, node: ast.AST) -> Iterator[ast.expr]:
         """The expressions below a node whose order is used and is another in every process."""
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            is_unpacked = isinstance(targets[0], ast.Tuple | ast.List) or (
+                isinstance(node, ast.AugAssign) and isinstance(self._value(node.target), list)
+            )
+            if is_unpacked and self._is_set(node.value) and self._is_text(node.value, []):
+                yield node.value
+                return
             yield from self._in(node.value, self._of_names(targets))
             return
         if isinstance(node, ast.For):
+            if all(map(_is_without_order, node.body)):
+                return
             if self._is_set(node.iter) and self._is_text(node.iter, self._of_names([node.target])):
                 yield node.iter
             else:
@@ -138,8 +153,8 @@ class _Reader:
         match node:
             case ast.Set() | ast.SetComp():
                 return True
-            case ast.Name(id=name):
-                return type(self._names.get(name)) in _SETS
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return type(self._value(node)) in _SETS
             case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
                 return self._is_set(left) or self._is_set(right)
             case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
@@ -150,18 +165,37 @@ class _Reader:
 
     def _is_text(self, node: ast.expr, results: list[Any]) -> bool:
         """Whether a set holds strings, as far as its source, what it was made of, or what it went into tells."""
+        if isinstance(node, ast.Set):
+            return self._says_text(node)
         return any(map(_holds_text, results)) or self._says_text(node)
+
+    def _value(self, node: ast.expr) -> Any:  # noqa: ANN401 - whatever is there
+        """What a name, an attribute or an item holds, as far as nothing of the user's needs to run to see it."""
+        match node:
+            case ast.Name(id=name):
+                return self._names.get(name)
+            case ast.Attribute(value=base, attr=name):
+                of = self._value(base)
+                if _is_frame(of):
+                    return getattr(of, name) if name in {"columns", "index"} or name in of.columns else None
+                return vars(of).get(name) if type(of) is ModuleType else attributes(of).get(name)
+            case ast.Subscript(value=base, slice=ast.Constant(value=key)):
+                of = self._value(base)
+                if type(of) in {dict, list, tuple} or _is_frame(of):
+                    with contextlib.suppress(Exception):  # the key or place may be gone since
+                        return of[key]
+        return None
 
     def _says_text(self, node: ast.expr) -> bool:  # noqa: PLR0911 - one for each form
         match node:
             case ast.Set(elts=parts):
                 return len(parts) > 1 and any(
-                    isinstance(one, ast.Constant) and isinstance(one.value, str) for one in parts
+                    isinstance(one, ast.Constant) and isinstance(one.value, str | bytes) for one in parts
                 )
             case ast.SetComp(elt=part):
                 return isinstance(part, ast.JoinedStr) or _name(part) in {"str", "lower", "upper", "strip", "format"}
-            case ast.Name(id=name):
-                return _holds_text(self._names.get(name))
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return _holds_text(self._value(node))
             case ast.BinOp(left=left, right=right):
                 return self._says_text(left) or self._says_text(right)
             case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
@@ -172,8 +206,8 @@ class _Reader:
 
     def _made_of_text(self, node: ast.expr) -> bool:
         match node:
-            case ast.Name(id=name):
-                return _holds_text(self._names.get(name))
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                return _holds_text(self._value(node))
             case ast.Constant(value=str(text)):
                 return len(set(text)) > 1
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
@@ -190,12 +224,30 @@ def _ordered(node: ast.expr) -> Iterator[ast.expr]:
             yield first.iter
         case ast.Starred(value=value):
             yield value
-        case ast.Call(func=ast.Attribute(attr="join" | "fromkeys"), args=[only, *_]):
+        case ast.Call(func=ast.Attribute(attr=name), args=[only, *_]) if name in _METHODS:
             yield only
+        case ast.FormattedValue(value=value):
+            yield value
         case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]):
             yield value
-        case ast.Call(func=ast.Name(id=name), args=parts) if name in _ORDER_MATTERS:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts) if name in _ORDER_MATTERS:
             yield from parts
+
+
+def _is_without_order(statement: ast.stmt) -> bool:
+    """Whether it comes to the same in whatever order it runs for the elements of a set."""
+    match statement:
+        case ast.Pass() | ast.Assert():
+            return True
+        case ast.AugAssign(op=ast.Add() | ast.Sub(), value=ast.Constant(value=int()) | ast.Call(func=ast.Name("len"))):
+            return True
+        case ast.Expr(ast.Call(func=ast.Attribute(attr="add" | "discard"))):
+            return True
+    return False
+
+
+def _is_frame(value: object) -> bool:
+    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] == "pandas"
 
 
 def _inner(node: ast.expr) -> Iterator[ast.expr]:
@@ -220,7 +272,7 @@ def _name(node: ast.AST) -> str | None:
 
 def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
     """Whether a value is a text, or holds at least two that are different; one-shot iterators are let alone."""
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return len(value) > 0
     found: Iterable[Any]
     if type(value) in {list, tuple, set, frozenset, dict}:
@@ -229,9 +281,10 @@ def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
         found = value[:_LOOKED_AT]
     else:
         return False
-    texts = {one for one in itertools.islice(found, _LOOKED_AT) if isinstance(one, str) or _is_tuple_of_text(one)}
-    return len(texts) > 1
+    return len({one for one in itertools.islice(found, _LOOKED_AT) if _is_text(one)}) > 1
 
 
-def _is_tuple_of_text(value: object) -> bool:
-    return type(value) is tuple and any(isinstance(one, str) for one in value)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | bytes) or (
+        type(value) is tuple and any(isinstance(one, str | bytes) for one in value)
+    )

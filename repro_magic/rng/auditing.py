@@ -18,7 +18,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from repro_magic.rng.loading import worker_init_fn
-from repro_magic.rng.private import Private, held_by, private
+from repro_magic.rng.private import Private, attributes, held_by, private
 
 # How PyTorch's fetchers ask a dataset (torch/utils/data/_utils/fetch.py), and how transforms are called.
 _ASKED = ("__getitem__", "__getitems__", "__iter__", "__next__", "__call__", "forward")
@@ -212,7 +212,7 @@ def _first_functions(loader: Any) -> Iterator[FunctionType]:  # noqa: ANN401 - a
 
 
 def _attributes(value: object) -> Iterator[object]:
-    for one in list(getattr(value, "__dict__", {}).values()):
+    for one in list(attributes(value).values()):
         yield one
         if isinstance(one, list | tuple) and len(one) <= _MOST_FUNCTIONS:
             yield from one

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import functools
 import operator
-import random
 import sys
 import warnings
 from collections.abc import Callable
 from enum import Enum
 from types import FrameType
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.importing import Waiting, is_imported, when_imported
@@ -59,8 +58,8 @@ _listeners: tuple[Listener, ...] = ()
 # be referred to weakly. True as long as nobody gave one another state.
 _MOST = 10_000
 _taken: dict[int, bool] = {}
-_unseeded: WeakSet[Any] = WeakSet()
-_seeded: WeakSet[Any] = WeakSet()
+_unseeded: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_globals_unseeded: dict[str, bool] = {}
 
 
 def listen(listener: Listener) -> None:
@@ -108,7 +107,7 @@ def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
 
 def _coerce(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def coerce(entropy: Any) -> Any:  # noqa: ANN401 - a seed of any form
-        if isinstance(entropy, int) and entropy not in _taken:
+        if entropy not in _taken if isinstance(entropy, int) else isinstance(entropy, list) and entropy:
             _tell(Kind.SEEDED, _caller(), entropy)
         return original(entropy)
 
@@ -131,26 +130,44 @@ def _random_seed(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def seed(self: Any, a: Any = None, version: int = 2) -> None:  # noqa: ANN401 - as Random.seed
         _tell(Kind.PYTHON if a is None else Kind.SEEDED, _caller(), self if a is None else a)
-        _mark(self, is_seeded=a is not None)
+        _unseeded[self] = a is None
         original(self, a, version)
 
     return seed
-
-
-def _mark(generator: Any, *, is_seeded: bool) -> None:  # noqa: ANN401 - any that can be referred to weakly
-    _unseeded.discard(generator)
-    _seeded.discard(generator)
-    (_seeded if is_seeded else _unseeded).add(generator)
 
 
 def _global_seed(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def seed(a: Any = None, version: int = 2) -> None:  # noqa: ANN401 - as random.seed
         _tell(Kind.PYTHON if a is None else Kind.SEEDED, _caller(), None if a is None else a)
-        _mark(random._inst, is_seeded=a is not None)  # noqa: SLF001 - the functions are its methods
         original(a, version)
+        _globals_unseeded["python"] = a is None
 
     return seed
+
+
+def _numpy_seed(original: Callable[..., None]) -> Callable[..., None]:
+    # The entropy and the seed tell of themselves, below; this only knows whose they are.
+    @functools.wraps(original)
+    def numpy_seed(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as numpy.random.seed
+        original(*args, **kwargs)
+        _globals_unseeded["numpy"] = all(one is None for one in (*args, *kwargs.values()))
+
+    return numpy_seed
+
+
+def _torch_seed(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def seed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
+            _tell(kind, _caller(), args[0] if args else None)
+            found = original(*args, **kwargs)
+            _globals_unseeded["torch"] = kind is Kind.TORCH
+            return found
+
+        return seed
+
+    return wrap
 
 
 def _taking(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -172,13 +189,16 @@ _PATCHES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("random", "seed", _global_seed),
     ("random", "_urandom", _taking(Kind.SYSTEM)),
     ("os", "urandom", _taking(Kind.URANDOM)),
+    ("os", "getrandom", _taking(Kind.URANDOM)),
+    ("uuid", "uuid1", _taking(Kind.URANDOM)),
     ("numpy.random.bit_generator", "randbits", _randbits),
     ("numpy.random.bit_generator", "_coerce_to_uint32_array", _coerce),
     ("numpy.random._mt19937", "operator", lambda _original: _Operator()),
-    *((module, "seed", _taking(Kind.TORCH)) for module in ("torch", "torch.random", "torch.cuda")),
-    ("torch.cuda", "seed_all", _taking(Kind.TORCH)),
-    *((module, "manual_seed", _taking(Kind.SEEDED)) for module in ("torch", "torch.random", "torch.cuda")),
-    ("torch.cuda", "manual_seed_all", _taking(Kind.SEEDED)),
+    ("numpy.random", "seed", _numpy_seed),
+    *((module, "seed", _torch_seed(Kind.TORCH)) for module in ("torch", "torch.random")),
+    *((module, "manual_seed", _torch_seed(Kind.SEEDED)) for module in ("torch", "torch.random")),
+    *(("torch.cuda", name, _taking(Kind.TORCH)) for name in ("seed", "seed_all")),
+    *(("torch.cuda", name, _taking(Kind.SEEDED)) for name in ("manual_seed", "manual_seed_all")),
 )
 
 
@@ -250,8 +270,8 @@ def is_unseeded(value: Any) -> bool | None:  # noqa: ANN401 - a generator of any
     if entropy is not None:
         return _taken.get(entropy, None if entropy < 0 or entropy >= _ALL_WRITTEN_DOWN else False)
     try:
-        if value in _unseeded or value in _seeded:
-            return value in _unseeded
+        if value in _unseeded:
+            return _unseeded[value]
     except TypeError:  # it cannot be referred to weakly, or has no hash
         return None
     torch = sys.modules["torch"] if is_imported("torch") else None
@@ -265,9 +285,23 @@ def note_seeded(value: Any) -> None:  # noqa: ANN401 - a generator of any librar
     """Take note that a generator was given a seed, or a state, in a way that the hooks do not see."""
     entropy = _entropy(value)
     if entropy is None:
-        _mark(value, is_seeded=True)
+        _unseeded[value] = False
     elif entropy in _taken:
         _taken[entropy] = False
+
+
+def is_global_unseeded(library: str) -> bool | None:
+    """The same of a library's global generator, as far as somebody seeded it while the hooks were up.
+
+    Args:
+        library: `"python"`, `"numpy"` or `"torch"`.
+    """
+    return _globals_unseeded.get(library)
+
+
+def note_global_seeded(library: str) -> None:
+    """Take note that a library's global generators were given a seed in a way that the hooks do not see."""
+    _globals_unseeded[library] = False
 
 
 def _entropy(value: Any) -> int | None:  # noqa: ANN401 - of any library

@@ -20,7 +20,7 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
 from repro_magic.importing import is_imported
 from repro_magic.rng import distance
-from repro_magic.rng.entropy import is_unseeded
+from repro_magic.rng.entropy import is_global_unseeded
 
 SEED_LIMIT = 2**64
 ENTRY_POINTS = "repro_magic.seeders"
@@ -124,18 +124,22 @@ def checked_seed(seed: object) -> int:
     return value
 
 
+# Python's generator is the same, and makes the same two words of such a seed: both would draw the same numbers.
+_NOT_PYTHONS = 1
+
+
 def seed_words(seed: int) -> int | list[int]:
-    """The seed as NumPy's legacy generator takes it: itself up to 32 bits, else its two 32-bit words, low one first.
+    """The seed as NumPy's legacy generator takes it: itself up to 32 bits, else its two 32-bit words and a third.
 
     `numpy.random.seed` refuses integers of more than 32 bits but takes an array of 32-bit words, all of which count
     (https://numpy.org/doc/stable/reference/random/generated/numpy.random.seed.html).
 
     Example:
         >>> seed_words(42), seed_words(2**32 + 7)
-        (42, [7, 1])
+        (42, [7, 1, 1])
     """
     low, high = seed & 0xFFFF_FFFF, seed >> 32
-    return [low, high] if high else low
+    return [low, high, _NOT_PYTHONS] if high else low
 
 
 # How far `follows` looks: 200 blocks of 624 words, which takes 4 ms at most.
@@ -170,7 +174,7 @@ def _python_generators() -> Iterable[Generator]:
         to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
         is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
         follows=_python_follows,
-        is_unseeded=lambda: is_unseeded(random._inst),  # noqa: SLF001 - the module's functions are its methods
+        is_unseeded=lambda: is_global_unseeded("python"),
         distance=distance.python,
     )
 
@@ -205,7 +209,7 @@ def _numpy_is_unseeded() -> bool | None:
     generator = _numpy_random().mtrand._rand  # noqa: SLF001 - there is no public way
     if generator._bit_generator._seed_seq is not None:  # noqa: SLF001 - as above
         return True  # as NumPy made it when it was imported, maybe before anybody could see that
-    return is_unseeded(generator)
+    return is_global_unseeded("numpy")
 
 
 def _numpy_generators() -> Iterable[Generator]:
@@ -277,6 +281,7 @@ def _torch_generators() -> Iterable[Generator]:
         to_bytes=_tensor_bytes,
         seed_in_force=torch.default_generator.initial_seed,
         is_fresh=_torch_cpu_is_fresh,
+        is_unseeded=lambda: is_global_unseeded("torch"),
         distance=distance.torch_cpu,
     )
     for kind, module in _torch_accelerators():

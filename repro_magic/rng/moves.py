@@ -53,7 +53,9 @@ class Move:
         """Whether the numbers that were drawn came from a seed."""
         if self.is_made or self.is_anew:
             return self.is_seeded
-        return None if self.distance is None and self.was_seeded != self.is_seeded else self.was_seeded
+        if self.distance is None and self.was_seeded != self.is_seeded:
+            return self.is_seeded  # seeded on the way, or from no seed any more
+        return self.was_seeded
 
 
 def settle(moves: Iterable[Move]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import functools
 import itertools
 import random
@@ -10,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import ModuleType
+from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from repro_magic.importing import is_imported
@@ -61,21 +62,22 @@ def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any l
     bits = value
     measure: distance.Measure = distance.python
     to_bytes = _python_bytes
-    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+    kind = type(value)  # not isinstance: it asks a proxy for its class
+    if issubclass(kind, random.Random) and not issubclass(kind, random.SystemRandom):
         get, put, seed = value.getstate, value.setstate, value.seed
-        if type(value).getstate is not random.Random.getstate:  # a class of somebody's, with a state of its own
+        if kind.getstate is not random.Random.getstate:  # a class of somebody's, with a state of its own
             measure = distance.unknown
-    elif numpy is not None and isinstance(value, numpy.Generator):
+    elif numpy is not None and issubclass(kind, numpy.Generator):
         bits = value.bit_generator
         get, put = (lambda: bits.state), functools.partial(setattr, bits, "state")
         seed = lambda number: put(type(bits)(number).state)  # noqa: E731 - beside its siblings
         measure, to_bytes = distance.of_numpys(bits), distance.numpy_state
-    elif numpy is not None and isinstance(value, numpy.RandomState):
+    elif numpy is not None and issubclass(kind, numpy.RandomState):
         get, put = (lambda: value.get_state(legacy=False)), value.set_state
         seed = lambda number: value.seed(seed_words(number))  # noqa: E731 - as above
         bits = value._bit_generator  # noqa: SLF001 - there is no public way
         measure, to_bytes = distance.of_numpys(bits), distance.numpy_state
-    elif torch is not None and isinstance(value, torch.Generator):
+    elif torch is not None and issubclass(kind, torch.Generator):
         get, put, seed = value.get_state, value.set_state, value.manual_seed
         measure, to_bytes = _OF_TORCHS.get(value.device.type, distance.unknown), _tensor_bytes
     else:
@@ -165,18 +167,37 @@ def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
         if found is not None:
             yield replace(found, holder=holder, attribute=attribute)
         elif depth < _DEEPEST:
-            parts = itertools.islice(_parts(one), max(_MOST - looked - len(waiting), 0))  # more are not looked at
-            waiting += [
-                (part, at + name, depth + 1, *((one, name[1:]) if name[0] == "." else (holder, attribute)))
-                for name, part in parts
-            ]
+            with contextlib.suppress(Exception):  # a key whose repr() raises, or another thread changes it meanwhile
+                parts = itertools.islice(_parts(one), max(_MOST - looked - len(waiting), 0))  # more are not looked at
+                waiting += [
+                    (part, at + name, depth + 1, *((one, name[1:]) if name[0] == "." else (holder, attribute)))
+                    for name, part in parts
+                ]
 
 
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        yield from ((f"[{key!r}]", part) for key, part in list(value.items()) if type(part) not in _PLAIN)
-    elif isinstance(value, list | tuple):
-        yield from ((f"[{place}]", part) for place, part in enumerate(value) if type(part) not in _PLAIN)
-    if not isinstance(value, type) and type(value).__module__ != "builtins":
-        found = list(getattr(value, "__dict__", {}).items())
-        yield from ((f".{key}", part) for key, part in found if type(part) not in _PLAIN)
+def _parts(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - whatever is held
+    """What an object holds, as far as its own code need not run for it; of a large container the beginning."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        items = list(itertools.islice(dict.items(value), _MOST))
+        yield from ((f"[{key!r}]", part) for key, part in items if type(part) not in _PLAIN)
+    elif issubclass(kind, list | tuple):
+        one_by_one = list.__iter__ if issubclass(kind, list) else tuple.__iter__
+        parts = itertools.islice(one_by_one(value), _MOST)
+        yield from ((f"[{place}]", part) for place, part in enumerate(parts) if type(part) not in _PLAIN)
+    if not issubclass(kind, type) and kind.__module__ != "builtins":
+        yield from ((f".{key}", part) for key, part in list(attributes(value).items()) if type(part) not in _PLAIN)
+
+
+def attributes(value: object) -> dict[str, Any]:
+    """An object's own attributes, without running code of its class: some proxies raise, and some take their time.
+
+    Example:
+        >>> attributes(functools.partial(int)), attributes(3)
+        ({}, {})
+    """
+    found = next((kind.__dict__["__dict__"] for kind in type(value).__mro__ if "__dict__" in kind.__dict__), None)
+    if found is None or type(found) not in {GetSetDescriptorType, MemberDescriptorType}:
+        return {}
+    own = found.__get__(value)
+    return own if isinstance(own, dict) else {}

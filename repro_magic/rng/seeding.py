@@ -18,6 +18,7 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.rng.deriving import rank, rank_seed
+from repro_magic.rng.entropy import note_global_seeded
 from repro_magic.rng.generators import (
     LIBRARIES,
     Generator,
@@ -132,6 +133,7 @@ def _seed_library(library: Library, seed: int) -> None:
         # A plug-in's fault must not keep the others from their seed; the tables go on calling its library unseeded.
         warnings.warn(f"repro_magic could not seed {library.name}: {error!r}", HookFaultWarning, stacklevel=3)
         return
+    note_global_seeded(library.name)
     _ledger.seeded[library.name] = {generator.key: _Reading(generator) for generator in library.generators()}
 
 
@@ -187,8 +189,9 @@ def seed_everything(seed: int, *, ranks: str = SAME) -> list[GeneratorState]:
     when it started. Generators that the program made itself (`numpy.random.default_rng()`, `torch.Generator()`) are
     not reached.
 
-    Python and PyTorch take the whole seed. NumPy's global generator takes it as it is below 2**32, and as two 32-bit
-    words above (`numpy.random.seed([low, high])`); `PYTHONHASHSEED` gets the low 32 bits.
+    Python takes the whole seed, PyTorch's generator on the CPU the low 32 bits of it. NumPy's global generator takes it
+    as it is below 2**32, and as two 32-bit words and a 1 above (`numpy.random.seed([low, high, 1])`: Python makes the
+    same two words of it, and both would draw the same numbers); `PYTHONHASHSEED` gets the low 32 bits.
 
     Args:
         seed: an integer, 0 <= seed < 2**64.
@@ -313,7 +316,8 @@ def seeded() -> dict[str, bool | None]:
         True
     """
     return {
-        generator.key: library.name in _ledger.seeded or _is_seeded_by_others(generator)
+        generator.key: (library.name in _ledger.seeded and not generator.is_unseeded())
+        or _is_seeded_by_others(generator)
         for library in libraries()
         for generator in library.generators()
     }

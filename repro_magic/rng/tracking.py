@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from repro_magic.importing import is_imported
 from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
-from repro_magic.rng.private import Private, global_ones, private
+from repro_magic.rng.private import Private, attributes, global_ones, private
 
 # How deep a name is searched, through how many objects, of each how many parts; through how many in one look where
 # names are new, and where none are.
@@ -38,18 +38,12 @@ _ITSELF: tuple[Path, ...] = ((),)
 
 
 def _attribute(value: object, name: str) -> object:
-    return _attributes(value)[name]
+    return attributes(value)[name]
 
 
 def _item(value: Any, key: Any) -> object:  # noqa: ANN401 - a list, tuple or dictionary
-    kind = next(kind for kind in (dict, list, tuple) if isinstance(value, kind))
+    kind = next(kind for kind in (dict, list, tuple) if issubclass(type(value), kind))
     return kind.__getitem__(value, key)
-
-
-def _attributes(value: object) -> dict[str, Any]:
-    """What an object holds; none of its own code is run."""
-    found = object.__getattribute__(value, "__dict__")
-    return found if isinstance(found, dict) else {}
 
 
 def _in_words(name: str, path: Path) -> str:
@@ -100,14 +94,15 @@ def _types() -> tuple[tuple[type, ...], tuple[type, ...]]:
 _kinds = _Kinds()
 
 
-def _parts(value: object) -> Iterator[tuple[Step, object]]:
-    if isinstance(value, dict):
+def _parts(value: Any) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whatever a name holds
+    if issubclass(type(value), dict):
         parts = list(islice(dict.items(value), _PARTS))
         yield from (((_item, key), part) for key, part in parts if type(key) in {str, int})
-    elif isinstance(value, list | tuple):
-        yield from (((_item, place), part) for place, part in enumerate(value[:_PARTS]))
+    elif issubclass(type(value), list | tuple):
+        one_by_one = list.__iter__ if issubclass(type(value), list) else tuple.__iter__
+        yield from (((_item, place), part) for place, part in enumerate(islice(one_by_one(value), _PARTS)))
     if type(value).__dictoffset__:
-        yield from (((_attribute, name), part) for name, part in list(islice(_attributes(value).items(), _PARTS)))
+        yield from (((_attribute, name), part) for name, part in list(islice(attributes(value).items(), _PARTS)))
 
 
 def _search(value: object) -> tuple[list[Path], int]:

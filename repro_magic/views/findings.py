@@ -86,13 +86,13 @@ def _headed(finding: Finding, label: Label) -> str:
 
 
 def _count_of(findings: Iterable[Finding]) -> str:
-    """How many ops and sources, e.g. `"2 ops and 1 source of randomness"`."""
-    found = {(one.op, one.device, one.is_source) for one in findings}
-    sources = sum(is_source for *_, is_source in found)
-    ops = len(found) - sources
-    told = [f"{ops} {'op' if ops == 1 else 'ops'}"] if ops else []
-    told += [f"{sources} {'source' if sources == 1 else 'sources'} of randomness"] if sources else []
-    return " and ".join(told)
+    """How many ops and sources, e.g. `"2 ops and 1 source of randomness"`; each place of a source is one."""
+    told = list(findings)
+    ops = len({(one.op, one.device) for one in told if not one.is_source})
+    sources = len({one.where for one in told if one.is_source})
+    words = [f"{ops} {'op' if ops == 1 else 'ops'}"] if ops else []
+    words += [f"{sources} {'source' if sources == 1 else 'sources'} of randomness"] if sources else []
+    return " and ".join(words)
 
 
 def can_differ(findings: Iterable[Finding]) -> str:

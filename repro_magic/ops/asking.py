@@ -1,0 +1,167 @@
+"""Who asked for a number that no seed fixes, what they called, and whether it matters: one event, judged."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+import time
+from dataclasses import dataclass
+from types import FrameType, ModuleType
+from typing import Any
+
+from repro_magic.ops.calls import Call, call_of, called_by, value_of
+from repro_magic.ops.source import is_users
+from repro_magic.rng.entropy import Kind
+
+# Between the user's line and the entropy stand these, our own hook, and code without a file (a dataclass's __init__).
+_BETWEEN = {"random", "secrets", "uuid"}
+_OURS = ("repro_magic.rng.entropy", "numpy_seed")
+_NUMPYS = {
+    "default_rng",
+    "RandomState",
+    "SeedSequence",
+    "Generator",
+    "MT19937",
+    "PCG64",
+    "PCG64DXSM",
+    "Philox",
+    "SFC64",
+}
+_UNPICKLING = {"load", "loads"}
+# What makes a generator without a seed and gives it a state at once.
+_STATE_FOLLOWS = {"jumped", "spawn"}
+_CLOCKS = {
+    "time",
+    "time_ns",
+    "monotonic",
+    "monotonic_ns",
+    "perf_counter",
+    "perf_counter_ns",
+    "process_time",
+    "process_time_ns",
+    "clock_gettime",
+    "clock_gettime_ns",
+    "now",
+    "utcnow",
+    "today",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where the user's code asked.
+
+    Attributes:
+        caller: the frame.
+        through: the library's function that it called; None where what it called is no Python.
+        call: what it called, as its source has it.
+    """
+
+    caller: FrameType
+    through: FrameType | None
+    call: Call
+
+    @classmethod
+    def at(cls, frame: FrameType) -> Asked | None:
+        """Look outwards from the frame that led to the entropy; None if it is a library's business."""
+        through: FrameType | None = None
+        here: FrameType | None = frame
+        while here is not None and not is_users(here.f_code.co_filename):
+            if not _is_between(here):
+                return None
+            through, here = here, here.f_back
+        return None if here is None else cls(here, through, call_of(here))
+
+    @functools.cached_property
+    def called(self) -> str:
+        """The function's own name."""
+        return called_by(self.caller).rpartition(".")[2]
+
+    @property
+    def through_module(self) -> str:
+        """The library whose function was called; empty where that is no Python."""
+        return "" if self.through is None else str(self.through.f_globals.get("__name__"))
+
+    def name(self, kind: Kind) -> str:
+        """What people call it."""
+        if kind in {Kind.NUMPY, Kind.PYTHON} and self.called == "seed":
+            return self._of_a_seed("numpy.random.RandomState" if kind is Kind.NUMPY else "random.Random")
+        if kind is Kind.NUMPY:
+            return f"numpy.random.{self.called}" if self.called in _NUMPYS else "numpy.random.Generator"
+        if kind is Kind.SYSTEM and self._is_of_secrets():
+            return f"secrets.{self.called}"
+        if self.through_module in {"secrets", "uuid"} and self.through is not None:
+            return f"{self.through_module}.{self.through.f_code.co_name}"
+        if kind is Kind.URANDOM and self.called in {"getrandom", "uuid1"}:
+            return {"getrandom": "os.getrandom", "uuid1": "uuid.uuid1"}[self.called]
+        return _NAMES.get(kind) or self._of_a_seed(self.call.base)
+
+    def _of_a_seed(self, otherwise: str) -> str:
+        """A seeding function with its module's own name: `np.random.seed` is numpy.random's."""
+        module = value_of(self.call.base, self.caller) if self.call.base else None
+        base = module.__name__ if type(module) is ModuleType else otherwise if self.call.base else ""
+        if not base and self.called == "seed":  # from numpy.random import seed
+            base = str(getattr(value_of(self.call.written, self.caller), "__module__", "") or "random")
+        return f"{base}.{self.called}".strip(".") or "seed"
+
+    def _is_of_secrets(self) -> bool:
+        """Whether it is one of those that `secrets` has from a generator of its own."""
+        secrets = sys.modules.get("secrets")
+        own = None if self.through is None else self.through.f_locals.get("self")
+        return secrets is not None and own is secrets._sysrand and bool(self.called)  # noqa: SLF001 - as above
+
+    def is_excused(self, kind: Kind) -> bool:
+        """Whether a generator only seems to have no seed: it is given one, or a state, at once."""
+        if kind is Kind.PYTHON and self.called in _UNPICKLING:
+            return True
+        if kind is Kind.NUMPY and (self.called in _STATE_FOLLOWS or self._has_key()):
+            return True
+        return kind in {Kind.PYTHON, Kind.NUMPY} and self.call.is_completed_below
+
+    def _has_key(self) -> bool:
+        return self.called == "Philox" and self.call.has_keyword("key")
+
+    def has_seed(self) -> bool:
+        """Whether NumPy takes entropy for a moment only: `RandomState(5)` does, before it takes the seed."""
+        if self.called != "RandomState" or not self.call.arguments:
+            return False
+        seed = self.call.arguments[0]
+        if isinstance(seed, ast.Constant):
+            return seed.value is not None
+        return not isinstance(seed, ast.Name | ast.Attribute) or value_of(ast.unparse(seed), self.caller) is not None
+
+
+def _is_between(frame: FrameType) -> bool:
+    module, code = frame.f_globals.get("__name__"), frame.f_code
+    return module in _BETWEEN or (module, code.co_name) == _OURS or code.co_filename.startswith("<string")
+
+
+_NAMES = {
+    Kind.PYTHON: "random.Random",
+    Kind.TORCH: "torch.seed",
+    Kind.SYSTEM: "random.SystemRandom",
+    Kind.SYSTEM_MADE: "random.SystemRandom",
+    Kind.URANDOM: "os.urandom",
+}
+# Clocks read before this count too, but not by much.
+_STARTED, _BEFORE, _LATELY = time.time(), 60.0, 60.0
+_UNITS = (1.0, 1e3, 1e6, 1e9)
+
+
+def is_clocks(seed: Any, call: Call) -> bool:  # noqa: ANN401 - a seed of any form
+    """Whether a seed that a call gives at this moment is read from the clock."""
+    if call.is_constant:
+        return False
+    return (call.reads(_CLOCKS) and not call.chooses) or _is_now(seed)
+
+
+def _is_now(seed: object) -> bool:
+    """Whether a number is the time since this process loaded us, in seconds or parts of them."""
+    if type(seed) is not int and type(seed) is not float:
+        return False
+    now = time.time()
+    in_milliseconds = int(now * 1e3)
+    # NumPy's legacy seeds have 32 bits, so that people cut their milliseconds; 60 s of those are 1 in 70,000 seeds.
+    cut = 0 < seed < 2**32 and (in_milliseconds - int(seed)) % 2**32 < _LATELY * 1e3
+    return cut or any(_STARTED - _BEFORE <= seed / unit <= now + 1 for unit in _UNITS)
