@@ -14,6 +14,7 @@ from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.rng.generators import LIBRARIES, generators
 from repro_magic.rng.moves import Move, settle
+from repro_magic.rng.private import LIBRARY as PRIVATE
 from repro_magic.rng.seeding import seeded
 from repro_magic.rng.tracking import Tracker
 
@@ -300,7 +301,9 @@ class Ledger:
 def _counts(cell: CellDraws, move: Move) -> bool:
     """Whether a move is worth a row: that one was seeded between two cells, the next one of its rows says as well."""
     is_seeding = cell.name == BETWEEN and move.is_anew and move.distance is not None and move.distance.count == 0
-    return move.drew and not is_seeding
+    # A global one that is there from this cell on, for its library was imported, and got its seed.
+    is_first_seed = move.is_made and move.is_seeded is True and not move.generator.startswith(f"{PRIVATE} ")
+    return (move.drew and not is_seeding) or (is_first_seed and cell.name != BETWEEN)
 
 
 def _read() -> Iterator[tuple[Setting, Any]]:

@@ -100,6 +100,15 @@ def loader(dataset: Any, start: str, **options: Any) -> DataLoader[Any]:
     return DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=start, **options)
 
 
+def fail_with(loader: DataLoader[Any]) -> None:
+    """Read a loader that fails; where the garbage collector has to end its workers PyTorch waits 5 s for each."""
+    steps: Any = iter(loader)
+    try:
+        list(steps)
+    finally:
+        steps._shutdown_workers()
+
+
 @pytest.fixture(params=["fork", "spawn"])
 def start(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -184,7 +193,7 @@ def test_a_loop_that_is_left_or_fails_is_told_too(datasets: Any, start: str) -> 
         for _batch in loader(datasets.Augmented(), start):
             break
     with pytest.raises(ValueError, match="the user's own"), repro_magic.watch() as failed:
-        list(loader(datasets.Failing(), start))
+        fail_with(loader(datasets.Failing(), start))
     for report in (left, failed):
         assert [(one.op, one.worker) for one in report.findings] == [("index_add_", True)]
 
@@ -197,7 +206,7 @@ def test_what_a_worker_did_before_it_died_is_told(datasets: Any) -> None:
 
 def test_a_strict_scope_stops_an_op_in_a_worker(datasets: Any) -> None:
     with pytest.raises(NondeterministicOpError, match="put_"), repro_magic.deterministic(strict=True) as report:
-        list(loader(datasets.Racing(), "spawn"))
+        fail_with(loader(datasets.Racing(), "spawn"))
     assert report.stopped is not None
     assert report.stopped.line == line_of("races")
 
