@@ -72,7 +72,10 @@ class _Owners(dict[str, bool]):
         if file.startswith("<"):
             found = file.startswith(_TYPED)
         else:
-            found = not file.replace("\\", "/").startswith(_library_folders())
+            path = file.replace("\\", "/")
+            # A command such as `jupyter` or `pytest` starts in a file without ending, among the interpreter's scripts.
+            is_command = path.startswith(f"{sysconfig.get_path('scripts')}/") and not path.endswith(".py")
+            found = not is_command and not path.startswith(_library_folders())
         self[file] = found
         return found
 
