@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
 import weakref
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch.utils.data.datapipes.iter import IterableWrapper
 
 import repro_magic
 from repro_magic.ops.loaders import LoaderLog
+from repro_magic.rng import auditing
 from repro_magic.rng.auditing import Remark, audit
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on few cores
@@ -248,12 +248,14 @@ def test_the_order_of_workers() -> None:
 
 
 def test_the_order_of_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    """A seeding sets the variable for child processes; this one's hashes were settled when it started."""
+    monkeypatch.setattr(auditing, "hash_seed_of_this_process", lambda: "random")
+    repro_magic.seed_everything(1)
     table: Any = {"a": 1, "b": 2}
     assert faults(table, num_workers=0, sampler={"a", "b"}) == ["the sampler is a set of strings"]
     assert faults(table, num_workers=0, sampler=["a", "b"]) == []
     assert faults(range(4), num_workers=0, sampler={1, 2}) == [], "numbers have the same order in every run"
-    monkeypatch.setitem(os.environ, "PYTHONHASHSEED", "0")
+    monkeypatch.setattr(auditing, "hash_seed_of_this_process", lambda: "fixed to 0")
     assert faults(table, num_workers=0, sampler={"a", "b"}) == []
 
 

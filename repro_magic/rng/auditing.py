@@ -9,7 +9,6 @@ from __future__ import annotations
 import dis
 import inspect
 import multiprocessing
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 from repro_magic.rng.loading import worker_init_fn
 from repro_magic.rng.private import Private, attributes, held_by, private
+from repro_magic.rng.seeding import hash_seed_of_this_process
 
 # How PyTorch's fetchers ask a dataset (torch/utils/data/_utils/fetch.py), and how transforms are called.
 _ASKED = ("__getitem__", "__getitems__", "__iter__", "__next__", "__call__", "forward")
@@ -247,7 +247,7 @@ def _order_of_workers(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Data
 
 def _order_of_a_set(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     samplers = {"sampler": loader.sampler, "batch_sampler": loader.batch_sampler}
-    is_random = os.environ.get("PYTHONHASHSEED", "random") == "random"
+    is_random = hash_seed_of_this_process() == "random"  # not the variable: a seeding sets it for child processes
     for name, sampler in samplers.items():
         if is_random and isinstance(sampler, set | frozenset) and any(isinstance(one, str | bytes) for one in sampler):
             yield Remark(
