@@ -28,7 +28,7 @@ def test_the_quickstart_shows_what_its_text_tells(tmp_path: Path) -> None:
     shown = "".join(
         str(output.get("data", {}).get("text/plain", "")) for cell in cells for output in cell.get("outputs", [])
     )
-    assert shown.count("⚠") == 2, "under its cell, and in the panel"
+    assert shown.count("⚠") == 3, "under two cells, and in the panel"
     assert "index_put_ on cpu, line 4, 1 call" in shown
     assert "handled: index_put_" in shown
 

@@ -186,6 +186,19 @@ def test_calls_of_one_line_are_counted_and_told_once() -> None:
     assert "seed" in one.remedy
 
 
+def test_of_calls_at_one_place_only_the_unseeded_count() -> None:
+    def make(seeds: list[int | None]) -> list[object]:
+        return [(np.random.default_rng(seed), np.random.RandomState(seed), random.Random(seed)) for seed in seeds]
+
+    with repro_magic.watch(warn=False) as report:
+        make([None, None, 3, None, 4])
+    assert {one.op: one.count for one in report.findings} == {
+        "numpy.random.default_rng": 3,
+        "numpy.random.RandomState": 3,
+        "random.Random": 3,
+    }
+
+
 def test_a_comment_accepts() -> None:
     with repro_magic.watch() as report:  # a warning would be an error here
         np.random.default_rng()  # repro: accept default_rng

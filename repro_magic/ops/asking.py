@@ -122,6 +122,11 @@ class Asked:
     def _has_key(self) -> bool:
         return self.called == "Philox" and self.call.has_keyword("key")
 
+    @property
+    def may_be_legacy(self) -> bool:
+        """Whether it may be `RandomState`, by whatever name."""
+        return self.called == "RandomState" or self.called not in _NUMPYS
+
     def has_seed(self) -> bool:
         """Whether NumPy takes entropy for a moment only: `RandomState(5)` does, before it takes the seed."""
         if self.called != "RandomState" or not self.call.arguments:

@@ -204,7 +204,8 @@ class Sources:
         caller = asked.caller
         with self._lock:
             last = self._last
-            if last is not None and last.code is caller.f_code and last.at == caller.f_lasti:
+            is_same = last is not None and last.code is caller.f_code and last.at == caller.f_lasti
+            if last is not None and is_same and asked.may_be_legacy:
                 last.count -= 1  # RandomState(5): NumPy takes entropy first, and then the seed that it was given
                 self._last = None
                 return
