@@ -231,8 +231,9 @@ def test_a_worker_init_fn_of_the_users_own_is_not_judged() -> None:
     assert remark(loader, "a worker_init_fn of your own") is not None
 
 
-def test_one_worker_duplicates_nothing_but_begins_anew() -> None:
-    assert faults(Held(), num_workers=1) == []
+def test_one_worker_repeats_itself_in_each_epoch_unless_it_goes_on() -> None:
+    assert faults(Held(), num_workers=1) == ["the worker draws from a copy of dataset.rng"]
+    assert faults(Held(), num_workers=1, persistent_workers=True) == []
     found = remark(DataLoader(Held(), num_workers=1), "the worker draws from a copy of dataset.rng")
     assert found is not None
     assert "in each epoch" in found.why

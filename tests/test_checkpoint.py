@@ -126,6 +126,62 @@ def test_what_is_no_state_changes_nothing(state: Any, told: str) -> None:
     assert repro_magic.rng_state() == now
 
 
+def replaced(state: Any, name: str, value: Any) -> Any:
+    """The state with every part of that name replaced."""
+    if isinstance(state, dict):
+        return {key: value if key == name else replaced(part, name, value) for key, part in state.items()}
+    return [replaced(part, name, value) for part in state] if isinstance(state, list) else state
+
+
+@pytest.mark.parametrize("kind", ["MT19937", "Philox", "RandomState"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pos", {"int": "623623"}),
+        ("pos", {"int": "-1"}),
+        ("buffer_pos", {"int": "9"}),
+        ("buffer_pos", {"int": "-1"}),
+        ("has_uint32", {"int": "7"}),
+        ("gauss", "text"),
+        ("key", {"array": ["<u4", [1], "AAAAAA=="]}),
+    ],
+)
+def test_a_state_that_would_crash_its_library_is_refused(kind: str, name: str, value: Any) -> None:
+    """NumPy takes any place in its buffer, and reads beyond it then."""
+    made = np.random.RandomState(1) if kind == "RandomState" else np.random.Generator(getattr(np.random, kind)(1))
+    kept = repro_magic.rng_state(own=made)
+    bad = replaced(kept, name, value)
+    if bad == kept:
+        return  # it has no such part
+    made.bytes(8)
+    now = repro_magic.rng_state(own=made)
+    with pytest.raises(InvalidStateError, match="the state of private own is damaged"):
+        repro_magic.set_rng_state(bad, own=made)
+    assert repro_magic.rng_state(own=made) == now
+
+
+@pytest.mark.parametrize("key", ["numpy cpu", "python cpu"])
+def test_so_are_the_global_ones(key: str) -> None:
+    np.random.rand(1)
+    kept = repro_magic.rng_state()
+    parts = kept["generators"][key]["tuple"]
+    parts[2] = {"int": "99999"} if key == "numpy cpu" else "text"
+    with pytest.raises(InvalidStateError, match=f"the state of {key} is damaged"):
+        repro_magic.set_rng_state(kept)
+
+
+def test_a_state_without_what_is_handed_over_is_refused() -> None:
+    """A checkpoint that was saved without a generator would be resumed with other numbers, and nobody would know."""
+    own = np.random.default_rng(1)
+    kept = repro_magic.rng_state()
+    with pytest.raises(InvalidStateError, match="the state holds none of private own"):
+        repro_magic.set_rng_state(kept, own=own)
+    assert repro_magic.set_rng_state(kept, strict=False, own=own) == []
+    kept["generators"].clear()
+    with pytest.raises(InvalidStateError, match="the state holds none of python cpu"):
+        repro_magic.set_rng_state(kept)
+
+
 def test_what_is_missing_is_named_if_it_may_be() -> None:
     own = np.random.default_rng(1)
     kept = repro_magic.rng_state(own=own)

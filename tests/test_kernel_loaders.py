@@ -110,3 +110,10 @@ def test_the_extension_comes_before_pytorch() -> None:
     assert "in_order=False with 2 workers" in ran.shown(1)
     assert ran.error(2).ename == "KeyboardInterrupt"
     assert ran.result(3) == "4"
+
+
+def test_a_fault_can_be_accepted_on_its_line() -> None:
+    make = "loader = torch.utils.data.DataLoader(range(8), num_workers=2, in_order=False)"
+    ran = run_in_kernel("%load_ext repro_magic\nimport torch", make, f"{make}  # repro: accept DataLoader")
+    assert "in_order=False" in ran.shown(1)
+    assert ran.shown(2) == ""

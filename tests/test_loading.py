@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +123,33 @@ def test_tasks_have_seeds_of_their_own() -> None:
             repro_magic.task_seed(1, wrong)  # type: ignore[arg-type]
         with pytest.raises(InvalidSeedError, match="a seed is"):
             repro_magic.task_seed(wrong, 1)  # type: ignore[arg-type]
+
+
+class Slotted:
+    """It holds its generator in a slot."""
+
+    __slots__ = ("rng",)
+
+    def __init__(self) -> None:
+        """Make it."""
+        self.rng = random.Random(1)
+
+
+def test_generators_are_found_in_slots_partials_methods_and_deep_down() -> None:
+    def drawing(rng: random.Random) -> float:
+        return rng.random()
+
+    deep: object = random.Random(5)
+    for _ in range(5):
+        deep = types.SimpleNamespace(inner=[deep])
+    held = {
+        "slot": Slotted(),
+        "partial": functools.partial(drawing, rng=random.Random(2)),
+        "method": random.Random(3).random,
+        "bound": random.Random(4).shuffle,
+        "deep": deep,
+    }
+    found = {one.generator.device for one in held_by(held, "x")}
+    assert "x['method'].__self__" in found
+    assert {"x['slot'].rng", "x['partial'].keywords['rng']", "x['bound'].__self__"} <= found
+    assert any(name.startswith("x['deep'].inner") for name in found)

@@ -72,8 +72,18 @@ def test_the_launcher_tells_the_rank(variable: str, monkeypatch: pytest.MonkeyPa
     assert torch.initial_seed() == rank_seed(42, 1)
 
 
-@pytest.mark.parametrize("told", [None, "", "no number", "-1"])
-def test_a_single_process_gets_the_seed_itself(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("told", ["no number", "-1", "1.0"])
+def test_a_rank_that_is_none_is_refused_where_it_matters(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all ranks would draw the same numbers, and nobody would know."""
+    monkeypatch.setenv("RANK", told)
+    with pytest.raises(ValueError, match=f"RANK is '{told}', no rank"):
+        repro_magic.seed_everything(42, ranks="derived")
+    repro_magic.seed_everything(42)
+    assert torch.initial_seed() == 42
+
+
+@pytest.mark.parametrize("told", [None, "", " "])
+def test_a_process_without_a_launcher_gets_the_seed_itself(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     if told is not None:
         monkeypatch.setenv("RANK", told)

@@ -220,10 +220,16 @@ class ReproMagic(Magics):
 
         if arguments.seed is None and not arguments.new:
             found = self._host.status()
-            show(describe.generators(found.generators, found.last_draws))
+            told = describe.generators(found.generators, found.last_draws)
+            if found.per_cell is not None:
+                told = describe.from_here_on(found.per_cell, per_cell=True, strict=False) + told
+            show(told)
             return
         asked = new_seed() if arguments.new else arguments.seed
-        seed = seed_of_this_rank(asked, arguments.ranks)
+        try:
+            seed = seed_of_this_rank(asked, arguments.ranks)
+        except ValueError as error:  # the launcher's variable holds no rank
+            raise UsageError(str(error)) from None
         states = seed_everything(seed)
         adopted = self.adopt(seed) if arguments.adopt else None
         self._host.seeded(seed, per_cell=arguments.per_cell, adopt=arguments.adopt, strict=arguments.strict)

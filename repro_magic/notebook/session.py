@@ -379,7 +379,9 @@ class Session:
         receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "", key)
         if receipt is not None and number is not None:
             self._of_cells[number] = receipt
-        loaders = [loader for loader in self._loaders.new() if loader.faults and self._magics.watch]
+        loaders = [
+            loader for loader in self._loaders.new() if loader.faults and not loader.accepted and self._magics.watch
+        ]
         if not (reports or untold or receipt or loaders):
             return
         from repro_magic.views import describe  # noqa: PLC0415 - most cells have nothing to show

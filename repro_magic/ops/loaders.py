@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import Waiting, is_imported, when_imported
-from repro_magic.ops.source import Place, Site, site_of
+from repro_magic.ops.source import Place, Site, accepts, site_of
 
 if TYPE_CHECKING:
     from repro_magic.rng.auditing import Remark
@@ -28,11 +28,13 @@ class Loader:
         name: what the notebook calls it; empty if it has no name there.
         place: the line that made it, where that was seen.
         remarks: what is to be known of it, faults first.
+        accepted: whether a comment `# repro: accept DataLoader` stands on the line that made it.
     """
 
     name: str
     place: Place | None
     remarks: Sequence[Remark]
+    accepted: bool = False
 
     @property
     def faults(self) -> list[Remark]:
@@ -56,7 +58,8 @@ class _Made:
 
     def as_now(self, name: str = "") -> Loader:
         loader = self.loader()
-        return Loader(name, self.site.place, self.remarks if loader is None else _audited(loader))
+        remarks = self.remarks if loader is None else _audited(loader)
+        return Loader(name, self.site.place, remarks, accepts(self.site, "DataLoader"))
 
 
 class LoaderLog:

@@ -109,7 +109,7 @@ def _copies(loader: Any, drawn: list[Private], *, is_held: bool) -> Remark:  # n
         f"Pass worker_init_fn=repro_magic.worker_init_fn, or {_OPTIONS}."
         if is_held
         else f"Let the dataset hold it in an attribute, and pass {_OPTIONS}.",
-        is_fault=count > 1,
+        is_fault=count > 1 or not loader.persistent_workers,  # one alone repeats itself in each epoch
     )
 
 

@@ -19,6 +19,7 @@ from repro_magic.rng.private import private
 
 SCHEMA = "repro-magic.rng-state.v1"
 State = dict[str, Any]
+_ALWAYS = "python cpu"
 _MODULES = {"numpy": "numpy.random", "torch": "torch"}
 
 
@@ -57,7 +58,8 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
 
     Args:
         state: what `rng_state` returned.
-        strict: whether it is an error that a generator of `state` is not here, as a GPU's on a machine without one.
+        strict: whether it is an error that a generator of `state` is not here, as a GPU's on a machine without one, or
+            that one of `own` is not in `state`.
         own: generators of your own, by the names under which they were given to `rng_state`.
 
     Returns:
@@ -71,7 +73,14 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
     for library in {key.partition(" ")[0] for key in recorded}:
         if library in _MODULES:  # what the process that saved it had imported, this one will need
             importlib.import_module(_MODULES[library])
-    here = {one.key: one for one in generators()} | _private(own)
+    mine = _private(own)
+    here = {one.key: one for one in generators()} | mine
+    untold = [key for key in mine if key not in recorded]
+    if strict and (untold or _ALWAYS not in recorded):
+        raise InvalidStateError(
+            f"the state holds none of {', '.join(untold) or _ALWAYS}; hand it to rng_state() under the same name, "
+            "or go on without with strict=False"
+        )
     missing = [key for key in recorded if key not in here]
     if missing and strict:
         raise InvalidStateError(
@@ -134,9 +143,53 @@ def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has it
 
 def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - as above
     try:
-        return _made(value)
+        made = _made(value)
+        _check_numbers(made)
     except (TypeError, ValueError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
         raise InvalidStateError(f"the state of {key} is damaged: {error}") from None
+    return made
+
+
+_WORDS = 624  # of MT19937
+# Of NumPy's bit generators: the most that a place or a flag may be, and the lengths of arrays. They take any, and read
+# beyond their memory then.
+_LIMITS = {"pos": _WORDS, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1, "has_gauss": 1}
+_LENGTHS = {
+    "MT19937": {"key": _WORDS},
+    "Philox": {"counter": 4, "key": 2, "buffer": 4},
+    "SFC64": {"state": 4},
+}
+
+
+def _check_numbers(state: Any) -> None:  # noqa: ANN401 - each library has its own kind of state
+    """Refuse what a library would take and fail of later, be it with a crash.
+
+    Raises:
+        ValueError: what is wrong.
+        TypeError, KeyError: a part is of another kind, or missing.
+    """
+    if isinstance(state, tuple) and state and state[0] == "MT19937":  # numpy.random.get_state()
+        _, key, position, has_gauss, gauss = state
+        numbers = {"key": key, "pos": position}
+        state = {"bit_generator": "MT19937", "state": numbers, "has_gauss": has_gauss, "gauss": gauss}
+    if isinstance(state, dict) and "bit_generator" in state:
+        inner = state["state"]
+        parts = {**state, **inner}
+        for name, most in _LIMITS.items():
+            if name in parts and not 0 <= parts[name] <= most:
+                raise ValueError(f"{name} is {parts[name]}, not 0 to {most}")
+        for name, length in _LENGTHS.get(state["bit_generator"], {}).items():
+            if parts[name].shape != (length,):
+                raise ValueError(f"{name} is of another length")
+        if "has_gauss" in state and not isinstance(state["gauss"], float):
+            raise TypeError("gauss is no number")
+    elif isinstance(state, tuple) and len(state) == _PYTHONS:  # random.getstate()
+        *_, gauss = state
+        if gauss is not None and not isinstance(gauss, float):
+            raise TypeError("gauss is no number")
+
+
+_PYTHONS = 3
 
 
 def _made(value: Any) -> Any:  # noqa: ANN401 - as above

@@ -41,7 +41,10 @@ _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
 def rank() -> int | None:
-    """This process's number among those of a distributed run, as its launcher tells; None in a single process.
+    """This process's number among those of a distributed run, as its launcher tells; None where there is no launcher.
+
+    Raises:
+        ValueError: a launcher's variable holds no such number.
 
     Example:
         >>> import os
@@ -50,8 +53,13 @@ def rank() -> int | None:
         3
         >>> del os.environ["RANK"]
     """
-    told = (os.environ.get(variable, "") for variable in _RANKS)
-    return next((int(number) for number in told if number.isdecimal()), None)
+    for variable in _RANKS:
+        told = os.environ.get(variable, "").strip()
+        if told.isdecimal():
+            return int(told)
+        if told:
+            raise ValueError(f"{variable} is {told!r}, no rank: an integer from 0")
+    return None
 
 
 def rank_seed(seed: int, rank: int) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
+from types import BuiltinMethodType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 from repro_magic.importing import is_imported
@@ -21,7 +21,7 @@ from repro_magic.rng.entropy import note_seeded
 from repro_magic.rng.generators import Generator, seed_words
 
 LIBRARY = "private"
-_DEEPEST, _MOST = 6, 10_000
+_DEEPEST, _MOST = 16, 10_000
 _PLAIN = (type(None), bool, int, float, str, bytes, ModuleType)
 
 
@@ -117,7 +117,7 @@ def _globals() -> set[int]:
 def held_by(value: object, name: str) -> Iterator[Private]:
     """The generators that an object holds in its attributes and in lists, tuples and dictionaries, each once.
 
-    The global ones are none of them. At most 10,000 objects are looked at, six levels deep.
+    The global ones are none of them. At most 10,000 objects are looked at, sixteen levels deep.
 
     Example:
         >>> [one.generator.device for one in held_by({"a": [random.Random()], "b": 3}, "x")]
@@ -185,8 +185,24 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - whatev
         one_by_one = list.__iter__ if issubclass(kind, list) else tuple.__iter__
         parts = itertools.islice(one_by_one(value), _MOST)
         yield from ((f"[{place}]", part) for place, part in enumerate(parts) if type(part) not in _PLAIN)
+    elif kind is functools.partial:
+        yield from ((f".{name}", getattr(value, name)) for name in ("func", "args", "keywords"))
+    elif kind in {MethodType, BuiltinMethodType}:
+        yield ".__self__", value.__self__
     if not issubclass(kind, type) and kind.__module__ != "builtins":
         yield from ((f".{key}", part) for key, part in list(attributes(value).items()) if type(part) not in _PLAIN)
+        yield from ((f".{key}", part) for key, part in _of_its_class(value) if type(part) not in _PLAIN)
+
+
+def _of_its_class(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - whatever is held
+    """What an object has in slots, and what a class of the notebook's own gives all its objects."""
+    for kind in type(value).__mro__:
+        for key, part in list(vars(kind).items()) if "__slots__" in vars(kind) or kind.__module__ == "__main__" else ():
+            if type(part) is MemberDescriptorType and key in vars(kind).get("__slots__", ()):
+                with contextlib.suppress(AttributeError):  # it holds nothing yet
+                    yield key, part.__get__(value)
+            elif kind.__module__ == "__main__" and key[:2] != "__" and not callable(part):
+                yield key, part
 
 
 def attributes(value: object) -> dict[str, Any]:

@@ -198,14 +198,14 @@ def seed_everything(seed: int, *, ranks: str = SAME) -> list[GeneratorState]:
         ranks: in a distributed run, `"same"` gives every process the seed itself, as the initialisation of a model
             needs it; `"derived"` gives each one of its own, from the seed and its rank, as data and dropout need it.
             The rank is what the launcher tells in RANK (torchrun), OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID;
-            a single process gets the seed itself.
+            a process without a launcher gets the seed itself.
 
     Returns:
         The generators as they are now, one row for each, those that wait for an import included.
 
     Raises:
         InvalidSeedError: `seed` is no such integer; then nothing was changed.
-        ValueError: `ranks` is neither of the two.
+        ValueError: `ranks` is neither of the two; or it is `"derived"`, and the launcher's variable holds no number.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -234,8 +234,8 @@ def seed_of_this_rank(seed: object, ranks: str) -> int:
     checked = checked_seed(seed)
     if ranks not in RANKS:
         raise ValueError(f"ranks is 'same' or 'derived', not {ranks!r}")
-    own = rank()
-    return checked if ranks == SAME or own is None else rank_seed(checked, own)
+    own = None if ranks == SAME else rank()
+    return checked if own is None else rank_seed(checked, own)
 
 
 def seed_quietly(seed: int) -> None:

@@ -81,7 +81,7 @@ def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> D
 def _headed(finding: Finding, label: Label) -> str:
     if not finding.is_source:
         return f"{name(finding)} on {finding.device}, {where(finding, label)}, {calls(finding)}"
-    often = f", {calls(finding)}" if finding.count > 1 else ""
+    often = f", {calls(finding)}" if finding.count > 1 or finding.worker else ""
     return f"{name(finding)}, {where(finding, label)}{often}"
 
 
