@@ -23,10 +23,11 @@ from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
 from repro_magic.rng.private import Private, attributes, global_ones, private
 
-# How deep a name is searched, through how many objects, of each how many parts; through how many in one look where
-# names are new, and where none are.
+# How deep a name is searched, through how many objects, of each how many parts.
 _DEEPEST, _OBJECTS, _PARTS = 4, 80, 100
-_LOOK, _LOOK_AGAIN = 240, 60
+# Through how many parts one look goes where names are new. Those that were searched before save up so many a look until
+# it is enough to search the next of them again.
+_LOOK, _SAVED = 4000, 200
 # So many generators are followed.
 _MOST = 100
 _KINDS = 2000
@@ -35,6 +36,7 @@ _KINDS = 2000
 Step = tuple[Callable[[Any, Any], Any], Any]
 Path = tuple[Step, ...]
 _ITSELF: tuple[Path, ...] = ((),)
+_NOWHERE: tuple[int, Sequence[Path], int] = (0, (), 0)
 
 
 def _attribute(value: object, name: str) -> object:
@@ -106,14 +108,17 @@ def _parts(value: Any) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whate
 
 
 def _search(value: object) -> tuple[list[Path], int]:
-    """Where an object holds generators, level by level, and how many objects were looked at."""
+    """Where an object holds generators, level by level, and how many parts were looked at."""
     waiting: deque[tuple[object, Path]] = deque([(value, ())])
     seen, found, looked = {id(value)}, [], 0
-    while waiting and looked < _OBJECTS:
+    for _ in range(_OBJECTS):
+        if not waiting:
+            break
         one, path = waiting.popleft()
         looked += 1
         with contextlib.suppress(Exception):  # it changes while it is looked at, or its class is a strange one
             for step, part in _parts(one):
+                looked += 1
                 kind = _kinds[type(part)]
                 if not kind or id(part) in seen:
                     continue
@@ -148,8 +153,9 @@ class Tracker:
     def __init__(self) -> None:
         """Nothing was seen."""
         self._seen: dict[int, _Seen] = {}
-        self._paths: dict[str, tuple[int, Sequence[Path]]] = {}  # name -> which object it was, where it holds some
-        self._turn = 0
+        # Name -> which object it was, where it holds some, how many parts it has.
+        self._paths: dict[str, tuple[int, Sequence[Path], int]] = {}
+        self._turn = self._saved = 0
 
     def look(self, names: Iterable[tuple[str, object]]) -> list[Move]:
         """See which generators moved since the last look, and which are new."""
@@ -168,32 +174,59 @@ class Tracker:
 
     def _held(self, names: Iterable[tuple[str, object]]) -> Iterator[Private]:
         """Each generator once, under the first name that holds it. The global ones are none of them."""
-        present = [(name, value, kind) for name, value in names if (kind := _kinds[type(value)])]
-        self._find({name: value for name, value, kind in present if kind == "holds"})
         told = {id(one) for one in global_ones()}
-        for name, value, kind in present:
-            for path in _ITSELF if kind == "own" else self._paths[name][1]:
+        for name, value, paths in self._places(names):
+            for path in paths:
                 one = _at(value, path)
                 found = None if id(one) in told else private(_in_words(name, path), one)
                 if found is not None and id(found.source) not in told:
                     told |= {id(one), id(found.source)}
                     yield found
 
-    def _find(self, holders: dict[str, object]) -> None:
-        """Search what names were bound to anew, then some of the others, in turn."""
-        known = {name: self._paths[name] for name in holders if name in self._paths}
-        new = {name: _LOOK for name, value in holders.items() if name not in known or known[name][0] != id(value)}
-        old = [name for name in known if name not in new]
-        start = self._turn % max(1, len(old))
+    def _places(self, names: Iterable[tuple[str, object]]) -> list[tuple[str, object, Sequence[Path]]]:
+        """Which names hold generators, and where. One pass over all names: it is most of what a look takes."""
+        kinds, known = _kinds, self._paths
+        places: list[tuple[str, object, Sequence[Path]]] = []
+        holders: list[tuple[str, object]] = []
         looked = 0
-        for name, most in (*new.items(), *((name, _LOOK_AGAIN) for name in (*old[start:], *old[:start]))):
-            if looked >= most:
-                break
-            paths, more = _search(holders[name])
-            known[name] = id(holders[name]), paths
-            looked += more
-            self._turn += name not in new
-        self._paths = {name: known.get(name, (0, ())) for name in holders}
+        for name, value in names:
+            kind = kinds[type(value)]
+            if not kind:
+                continue
+            if kind == "own":
+                places.append((name, value, _ITSELF))
+                continue
+            holders.append((name, value))
+            was, paths, _ = known.get(name, _NOWHERE)
+            if was != id(value):  # bound anew
+                if looked >= _LOOK:
+                    continue
+                paths, cost = _search(value)
+                looked += cost
+                known[name] = id(value), paths, cost
+            if paths:
+                places.append((name, value, paths))
+        if len(known) > len(holders):  # some are gone
+            self._paths = {name: known[name] for name, _ in holders if name in known}
+        return places + (self._again(holders) if not looked else [])
+
+    def _again(self, holders: list[tuple[str, object]]) -> list[tuple[str, object, Sequence[Path]]]:
+        """Search some that were searched before, in turn; those that hold others now."""
+        found: list[tuple[str, object, Sequence[Path]]] = []
+        self._saved += _SAVED
+        for _ in holders:
+            name, value = holders[self._turn % len(holders)]
+            _, before, cost = self._paths.get(name, _NOWHERE)
+            if cost > self._saved:
+                return found
+            self._turn += 1
+            paths, cost = _search(value)
+            self._saved -= cost
+            if paths != before:
+                found.append((name, value, paths))
+            self._paths[name] = id(value), paths, cost
+        self._saved = 0  # all of them were searched
+        return found
 
 
 def _at(value: object, path: Path) -> object:
