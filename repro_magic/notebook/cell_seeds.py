@@ -15,13 +15,13 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from repro_magic.notebook.rewriting import MAGIC
+from repro_magic.notebook.rewriting import line_of
 from repro_magic.rng.deriving import cell_seed
 from repro_magic.rng.seeding import seed_quietly
 
 _NAMED = re.compile(r"^\s*#\s*repro:\s*name\s+(?P<name>\S+)\s*$", re.MULTILINE | re.IGNORECASE)
-_FIRST_LINE = re.compile(rf"%%{MAGIC}[ \t]+(?P<line>.*)")
-_NOT_PART = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)  # a replay leaves the line that asks for it out
+# A replay leaves the line that asks for it out.
+ASKS_FOR_REPLAY = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class CellSeeds:
 
     def _key(self, source: str, cell_id: str | None) -> Key:
         found = _NAMED.search(source)
-        line = _FIRST_LINE.match(source)
-        name = found["name"] if found is not None else None if line is None else self._name_in(line["line"])
+        line = line_of(source)
+        name = found["name"] if found is not None else None if line is None else self._name_in(line)
         if name:
             return Key("name", name)
         from repro_magic.proof.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds
@@ -91,7 +91,7 @@ class CellSeeds:
 
 def _plain(source: str) -> str:
     """The source without what front ends add or take away: space at the ends of lines, empty lines around."""
-    return "\n".join(line.rstrip() for line in _NOT_PART.sub("", source).strip().splitlines())
+    return "\n".join(line.rstrip() for line in ASKS_FOR_REPLAY.sub("", source).strip().splitlines())
 
 
 def id_of(info: Any, shell: InteractiveShell) -> str | None:  # noqa: ANN401 - IPython's ExecutionInfo

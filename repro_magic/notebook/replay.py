@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import dataclasses
-import re
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ import nbformat
 from IPython.display import DisplayHandle, display
 
 from repro_magic.exceptions import NotRunnableError
+from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
 from repro_magic.proof import record, runner
 from repro_magic.proof.runner import How
 from repro_magic.proof.verdict import NotebookVerdict
@@ -30,7 +30,6 @@ _NAME = "this session"
 _PAUSE = 0.5
 # How long Python's end waits for the replay to clean up behind it.
 _PATIENCE = 5.0
-_ASKS = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)
 # The Python that runs here, whatever kernels are installed.
 _COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
 
@@ -177,7 +176,7 @@ def cells_of(
         ['x = 1']
     """
     sources = (
-        (number, _ASKS.split(source)[0] if number == present else _ASKS.sub("", source))
+        (number, ASKS_FOR_REPLAY.split(source)[0] if number == present else ASKS_FOR_REPLAY.sub("", source))
         for number, source in enumerate(history[: present + 1])
     )
     return [

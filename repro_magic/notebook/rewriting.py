@@ -41,6 +41,17 @@ def sentinel(line: str) -> str:
 _SENTINEL = re.compile(re.escape(sentinel("")).replace(re.escape("''"), r"(?P<line>'.*'|\".*\")", 1))
 
 
+def line_of(source: str) -> str | None:
+    r"""What stands behind `%%deterministic` on a cell's first line; None for any other cell.
+
+    Example:
+        >>> line_of("%%deterministic --seed 1\nx = 1"), line_of("x = 1")
+        ('--seed 1', None)
+    """
+    found = _FIRST_LINE.match(source.partition("\n")[0].rstrip())
+    return None if found is None else found["line"] or ""
+
+
 def mark(lines: list[str]) -> list[str]:
     r"""Replace a first line `%%deterministic …` by its sentinel; pure, for IPython may call it several times a cell.
 

@@ -104,6 +104,32 @@ class Finding:
         return self.op, self.device, self.direction.value, self.place, self.called_from
 
 
+# What all sources of numbers that no seed fixes have in common: they belong to no device and no pass, and are active
+# wherever they are used.
+SOURCE = Finding(
+    op="",
+    public="",
+    status=Status.ACTIVE,
+    device="cpu",
+    direction=Direction.FORWARD,
+    place=None,
+    called_from=None,
+    made_by=None,
+    count=1,
+    at_least=False,
+    hot=False,
+    why="",
+    remedy="",
+    elsewhere=None,
+    alerts=False,
+    graph=False,
+    traced=False,
+    accepted=False,
+    link="",
+    is_source=True,
+)
+
+
 @dataclass(frozen=True)
 class Draw:
     """A random op that drew from a generator.

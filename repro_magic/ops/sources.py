@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from repro_magic.exceptions import UnseededGeneratorError
 from repro_magic.ops.asking import Asked, is_clocks
 from repro_magic.ops.calls import value_of
-from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.ops.findings import SOURCE, Finding
 from repro_magic.ops.source import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
@@ -100,29 +100,19 @@ class _Use:
     is_countable: bool = field(default=True, kw_only=True)
 
     def finding(self) -> Finding:
-        place = self.site.place
         is_global = self.op in _GLOBAL_SEEDS and self.source is not SOURCES[Kind.SEEDED]
-        return Finding(
+        return replace(
+            SOURCE,
             op=self.op,
             public=self.op,
-            status=Status.ACTIVE,
-            device="cpu",
-            direction=Direction.FORWARD,
-            place=place,
+            place=self.site.place,
             called_from=self.site.called_from,
-            made_by=None,
             count=self.count if self.is_countable else 1,
             at_least=not self.is_countable,
-            hot=False,
             why=self.source.why,
             remedy=_PIN if is_global else self.source.remedy,
-            elsewhere=None,
-            alerts=False,
-            graph=False,
-            traced=False,
             accepted=accepts(self.site, self.op),
             link=self.source.link,
-            is_source=True,
         )
 
 

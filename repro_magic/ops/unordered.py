@@ -10,10 +10,11 @@ import ast
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.ops.findings import SOURCE, Finding
 from repro_magic.ops.source import Place
 from repro_magic.rng.private import attributes
 
@@ -66,27 +67,16 @@ def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[Fin
 
 
 def _finding(place: Place) -> Finding:
-    return Finding(
+    return replace(
+        SOURCE,
         op="set",
         public="the order of a set of strings",
-        status=Status.ACTIVE,
-        device="cpu",
-        direction=Direction.FORWARD,
         place=place,
-        called_from=None,
-        made_by=None,
-        count=1,
         at_least=True,
-        hot=False,
         why="The hashes of strings are random in this process, so a set of them has another order in every process.",
         remedy="Go through sorted(...) of it, or keep a list or a dict; or start Python with PYTHONHASHSEED set.",
-        elsewhere=None,
-        alerts=False,
-        graph=False,
-        traced=False,
         accepted="set" in place.accepted,
         link="https://docs.python.org/3/using/cmdline.html#envvar-PYTHONHASHSEED",
-        is_source=True,
     )
 
 
