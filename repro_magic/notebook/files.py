@@ -24,9 +24,9 @@ class Files:
         self._known: dict[str, int] = {}
 
     @property
-    def numbers(self) -> Mapping[str, int]:
+    def numbers(self) -> dict[str, int]:
         """File name -> the number of the cell, the newest last."""
-        found: Mapping[str, int] = getattr(self._shell.compile, "_filename_map", self._known)
+        found: dict[str, int] = getattr(self._shell.compile, "_filename_map", self._known)
         return found
 
     def know(self, result: ExecutionResult | None, number: int | None) -> None:
@@ -38,7 +38,8 @@ class Files:
 
     def of(self, number: int | None) -> str | None:
         """The file of a cell; None if it is not known."""
-        return next((file for file, found in reversed(list(self.numbers.items())) if found == number), None)
+        numbers = self.numbers
+        return next((file for file in reversed(numbers) if numbers[file] == number), None)
 
     def newest(self) -> int | None:
         """The number of the cell that runs, or ran last."""

@@ -29,9 +29,9 @@ from repro_magic.notebook.watching import CellWatch
 from repro_magic.ops.loaders import LoaderLog
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.ops.sources import allow_unseeded, refuse_unseeded
-from repro_magic.proof.reach import own_names
 from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
+from repro_magic.rng.tracking import worth_a_look
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -96,7 +96,7 @@ class Session:
         self._loaders = LoaderLog()
         self._cell_seeds: CellSeeds | None = None
         self._ids: dict[int, str] = {}
-        self._journal = Journal(lambda: own_names(shell).items())
+        self._journal = Journal(lambda: worth_a_look(shell.user_ns, shell.user_ns_hidden))
         self._panel: Panel | None = None
         self._files = Files(shell)
         self._receipts = Receipts(shell)

@@ -42,6 +42,9 @@ def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
     """
     if "set(" in source or "{" in source:
         return True
+    values = list(names.values())
+    if _SETS.isdisjoint(map(type, values)):  # nearly always, and found out in C
+        return False
     return any(type(value) in _SETS and name in source for name, value in list(names.items()))
 
 

@@ -18,10 +18,11 @@ _NAME = re.compile(r"[^\W\d]\w*")
 
 def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
     """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore."""
+    hidden = shell.user_ns_hidden  # once: this is asked after every cell, of all its names
     return {
         name: value
         for name, value in list(shell.user_ns.items())
-        if isinstance(name, str) and not name.startswith("_") and name not in shell.user_ns_hidden
+        if isinstance(name, str) and name[:1] != "_" and name not in hidden
     }
 
 

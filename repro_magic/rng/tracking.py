@@ -11,7 +11,7 @@ import contextlib
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import FunctionType, ModuleType
@@ -94,6 +94,23 @@ def _types() -> tuple[tuple[type, ...], tuple[type, ...]]:
 
 
 _kinds = _Kinds()
+
+
+def worth_a_look(names: Mapping[str, object], hidden: Container[str]) -> list[tuple[str, object]]:
+    """The names that hold a generator or something with parts, less hidden ones and those with an underscore first.
+
+    The type is asked first: after every cell this goes through all names, and most hold numbers, arrays and tensors.
+
+    Example:
+        >>> worth_a_look({"x": 1, "mine": [1], "_": [2], "In": [3]}, {"In"})
+        [('mine', [1])]
+    """
+    kinds = _kinds
+    return [
+        (name, value)
+        for name, value in list(names.items())
+        if kinds[type(value)] and isinstance(name, str) and name[:1] != "_" and name not in hidden
+    ]
 
 
 def _parts(value: Any) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whatever a name holds
