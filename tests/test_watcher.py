@@ -11,6 +11,7 @@ import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -720,6 +721,66 @@ def test_two_watches_at_once_on_two_threads_see_their_own(either: str) -> None:
         thread.join()
     assert counts == {3: 3, 5: 5}
     assert either
+
+
+def test_watches_that_end_in_another_order_leave_nothing(either: str) -> None:
+    """GIVEN two threads' watches, one begun and ended a little later THEN Python's functions are as before."""
+    before = threading.Thread.start, warnings.showwarning
+    first, second = (recording.Recording(recorder.Recorder()) for _ in range(2))
+    first.open()
+    second.open()
+    assert threading.Thread.start is not before[0]
+    first.close()
+    assert threading.Thread.start is not before[0]
+    second.close()
+    assert (threading.Thread.start, warnings.showwarning) == before
+    assert either
+
+
+def test_many_threads_may_begin_and_end_at_once(either: str) -> None:
+    """GIVEN threads that share only the process WHEN they watch at once THEN each sees its own, and all is undone."""
+
+    def left() -> object:
+        files = [os.path.realpath(link) for link in Path("/proc/self/fd").glob("*")]  # none where there is no Linux
+        return threading.Thread.start, warnings.showwarning, sum("memfd:repro_magic" in name for name in files)
+
+    before, interval, barrier = left(), sys.getswitchinterval(), threading.Barrier(4, timeout=60)
+    counts: dict[int, int] = {}
+
+    def work(times: int) -> None:
+        barrier.wait()
+        with repro_magic.watch(warn=False) as report:
+            for _ in range(times):
+                torch.rand(3).cumsum(0)
+        counts[times] = sum(one.count for one in report.findings)
+
+    sys.setswitchinterval(1e-6)  # seconds: threads take turns at nearly every step
+    try:
+        for _ in range(20):
+            recording.release()
+            threads = [threading.Thread(target=work, args=(times,)) for times in (1, 2, 3, 4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert counts == {1: 1, 2: 2, 3: 3, 4: 4}
+            counts.clear()
+    finally:
+        sys.setswitchinterval(interval)
+    recording.release()
+    assert left() == before
+    assert (watcher.recorders, watcher._of_thread) == ((), {})
+    assert either
+
+
+@pytest.mark.filterwarnings("always:mine_forward")
+def test_nested_watches_are_both_told_what_pytorch_warns_of() -> None:
+    def warn() -> None:
+        warnings.warn("mine_forward does not have a deterministic implementation, but you set ...", stacklevel=1)
+
+    with repro_magic.watch(warn=False) as outer, repro_magic.watch(warn=False) as inner:
+        warn()
+    assert [[one.op for one in report.findings] for report in (outer, inner)] == [["mine_forward"]] * 2
 
 
 def test_nested_watches_both_see(either: str) -> None:

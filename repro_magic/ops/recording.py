@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -47,10 +49,66 @@ class _Process:
         self.watcher.close()
 
 
+class _Shared:
+    """What replaces a function of Python's: it is up while anybody records, once, for recordings end in any order."""
+
+    def __init__(self, make: Callable[[], AlertFold | ThreadStarts]) -> None:
+        self._make = make
+        self._users = 0
+
+    def join(self) -> Callable[[], None]:
+        """Another one records; what is returned, called once, ends that."""
+        if self._users == 0:
+            self._one = self._make()
+            self._one.up()
+        self._users += 1
+        return self._leave
+
+    def _leave(self) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._one.down()
+
+
 _process: _Process | None = None
+# Threads begin and end their recordings as they like, and share everything here.
 _lock = threading.RLock()
 # What records in this process, in the order in which it began.
 _open: list[Recording] = []
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist in the forked process
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _keep(name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
+    alert = Alert(name, message, site_of(frame))
+    for recorder in watchers.told():
+        recorder.alerts.append(alert)
+
+
+def _watched(run: Callable[[], Any]) -> Callable[[], Any]:
+    """A thread's `run`, watched into whatever records the one that starts it."""
+    here = [one for one in _open if watchers.is_watched(one.recorder)]
+    if not here:
+        return run
+
+    def watched() -> Any:  # noqa: ANN401 - a thread's own
+        with contextlib.ExitStack() as stack:
+            for one in here:
+                one.join(stack)
+            return run()
+
+    return watched
+
+
+_alerts = _Shared(lambda: AlertFold(_keep))
+_starts = _Shared(lambda: ThreadStarts(_watched))
 
 
 def _best_watcher() -> watchers.Watcher:
@@ -93,8 +151,6 @@ def release() -> None:
 
 def leave_inherited() -> None:
     """In a process that was forked: what is recorded in the one before is not told by this one."""
-    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist here
-    _lock = threading.RLock()
     for recording in reversed(_open.copy()):
         recording.recorder.fault = None
         recording.close()
@@ -112,50 +168,36 @@ class Recording:
         """Take the recorder."""
         self.recorder = recorder
         self._undo: list[Callable[[], object]] = []
-        self._is_open = False
 
     def open(self) -> None:
         """Begin, at once or as soon as torch is imported."""
-        self._is_open = True
-        _open.append(self)
-        fold = AlertFold(self._keep)
-        fold.up()
+        with _lock:
+            _open.append(self)
+            self._undo.append(_alerts.join())
         waiting: Waiting = when_imported("torch", self._begin)
-        self._undo[:0] = [fold.down, waiting.cancel]
-
-    def _keep(self, name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
-        self.recorder.alerts.append(Alert(name, message, site_of(frame)))
+        self._undo.insert(1, waiting.cancel)
 
     def _begin(self) -> None:
-        process = _installed()
-        process.graphs.renew()
-        starts = ThreadStarts(lambda run: self._watched(process.watcher, run))
-        starts.up()
-        stop = watchers.open_watch(process.watcher, self.recorder)
-        self._undo += [starts.down, process.graphs.settle, process.workers.open(self.recorder), stop]
+        with _lock:
+            self._process = process = _installed()
+            process.graphs.renew()
+            leave = _starts.join()
+            stop = watchers.open_watch(process.watcher, self.recorder)
+            self._undo += [leave, process.graphs.settle, process.workers.open(self.recorder), stop]
 
-    def _watched(self, watcher: watchers.Watcher, run: Callable[[], Any]) -> Callable[[], Any]:
-        if not watchers.is_watched(self.recorder):  # started by somebody else's thread meanwhile
-            return run
-
-        def watched() -> Any:  # noqa: ANN401 - a thread's own
-            if not self._is_open:
-                return run()
-            stop = watchers.join_watch(watcher, self.recorder)
-            try:
-                return run()
-            finally:
-                stop()
-
-        return watched
+    def join(self, stack: contextlib.ExitStack) -> None:
+        """Watch another thread, too, until the stack is closed; unless this has ended meanwhile."""
+        with _lock:
+            if self in _open:
+                stack.callback(watchers.join_watch(self._process.watcher, self.recorder))
 
     def close(self) -> None:
         """End; a second time does nothing."""
-        self._is_open = False
-        if self in _open:
-            _open.remove(self)
-        while self._undo:
-            self._undo.pop()()
+        with _lock:
+            if self in _open:
+                _open.remove(self)
+            while self._undo:
+                self._undo.pop()()
         fault, self.recorder.fault = self.recorder.fault, None
         if fault is not None:
             release()

@@ -144,7 +144,7 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
     if op.hot:
         wear.call(op.name)
     # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
-    for recorder in reversed(_of_thread.get(get_ident(), recorders)):
+    for recorder in reversed(told()):
         if recorder.fault is None:
             try:
                 recorder.call(op, args, kwargs, tensor, frame, traced)
@@ -152,6 +152,11 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
                 recorder.fault = error
+
+
+def told() -> tuple[Recorder, ...]:
+    """What this thread reports to, the outermost first."""
+    return _of_thread.get(get_ident(), recorders)
 
 
 def _deterministic_path(op: WatchedOp) -> AbstractContextManager[None]:
