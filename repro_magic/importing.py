@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import HookFaultWarning
 
@@ -85,7 +85,7 @@ class _Finder(MetaPathFinder):
         loader.exec_module = exec_then_call  # type: ignore[method-assign]
 
     def _call(self, module: str) -> None:
-        _made.add(sys.modules[module])
+        _made[sys.modules[module]] = threading.get_ident()
         with self._lock:
             due = [waiting for waiting in self._waiting if waiting.module == module]
             for waiting in due:
@@ -99,8 +99,9 @@ class _Finder(MetaPathFinder):
                 )
 
 
-# Modules whose code has run, as their callbacks find them: Python calls them whole only a moment later.
-_made: WeakSet[ModuleType] = WeakSet()
+# Modules whose code has run, as their callbacks find them on the thread that imports them: Python calls them whole only
+# a moment later, and until then lets other threads wait.
+_made: WeakKeyDictionary[ModuleType, int] = WeakKeyDictionary()
 _finder = _Finder()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_finder.renew_lock)
@@ -116,7 +117,10 @@ def is_imported(module: str) -> bool:
     found = sys.modules.get(module)
     if found is None:
         return False
-    return not getattr(getattr(found, "__spec__", None), "_initializing", False) or found in _made
+    return (
+        not getattr(getattr(found, "__spec__", None), "_initializing", False)
+        or _made.get(found) == threading.get_ident()
+    )
 
 
 def when_imported(module: str, callback: Callback) -> Waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ import repro_magic
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
 from repro_magic.ops import recorder, recording, watcher
 from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.rng import entropy
 
 MANY = 40_000
 REPEATED = torch.arange(MANY) % 7
@@ -742,7 +744,8 @@ def test_many_threads_may_begin_and_end_at_once(either: str) -> None:
 
     def left() -> object:
         files = [os.path.realpath(link) for link in Path("/proc/self/fd").glob("*")]  # none where there is no Linux
-        return threading.Thread.start, warnings.showwarning, sum("memfd:repro_magic" in name for name in files)
+        functions = threading.Thread.start, warnings.showwarning, random.Random.seed, os.urandom
+        return functions, entropy._listeners, sum("memfd:repro_magic" in name for name in files)
 
     before, interval, barrier = left(), sys.getswitchinterval(), threading.Barrier(4, timeout=60)
     counts: dict[int, int] = {}

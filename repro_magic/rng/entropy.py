@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from enum import Enum
@@ -53,6 +55,7 @@ class Listener(Protocol):
         """
 
 
+_lock = threading.RLock()
 _listeners: tuple[Listener, ...] = ()
 # Entropy that NumPy's generators took: their seed sequences keep it, and so tell that nobody seeded them; those cannot
 # be referred to weakly. True as long as nobody gave one another state.
@@ -62,16 +65,27 @@ _unseeded: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 _globals_unseeded: dict[str, bool] = {}
 
 
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist in the forked process
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def listen(listener: Listener) -> None:
     """Tell `listener` from here on, if the hooks are up."""
     global _listeners  # noqa: PLW0603 - an immutable tuple, so that no thread sees it half way
-    _listeners = (*_listeners, listener)
+    with _lock:
+        _listeners = (*_listeners, listener)
 
 
 def unlisten(listener: Listener) -> None:
     """Tell it no longer; harmless if it was not told."""
     global _listeners  # noqa: PLW0603 - as above
-    _listeners = tuple(one for one in _listeners if one != listener)
+    with _lock:
+        _listeners = tuple(one for one in _listeners if one != listener)
 
 
 def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN401 - each kind has its own
@@ -236,18 +250,20 @@ _users = 0
 def hooks_up() -> None:
     """Put the hooks in, those of modules that are not imported as soon as they are. Calls nest."""
     global _users  # noqa: PLW0603 - the process has one of each function
-    _users += 1
-    if _users == 1:
-        _hooks.extend(_Hook(*patch) for patch in _PATCHES)
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _hooks.extend(_Hook(*patch) for patch in _PATCHES)
 
 
 def hooks_down() -> None:
     """Take them out again, when this was called as often as `hooks_up`."""
     global _users  # noqa: PLW0603 - as above
-    _users -= 1
-    if _users == 0:
-        while _hooks:
-            _hooks.pop().down()
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            while _hooks:
+                _hooks.pop().down()
 
 
 def is_unseeded(value: Any) -> bool | None:  # noqa: ANN401 - a generator of any library
