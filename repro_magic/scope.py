@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import abc
 import functools
 import inspect
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import (
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_E = TypeVar("_E")
 
 
 def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:
@@ -166,14 +169,69 @@ def _in_a_script(remedy: str) -> str:
     )
 
 
-class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, as torch.no_grad is
+class _Scope(Generic[_E]):
+    """What both scopes have in common: entries that nest on each thread, and calls of a function that may overlap."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, list[_E]] = {}
+
+    def _push(self, entry: _E) -> None:
+        self._entries.setdefault(threading.get_ident(), []).append(entry)
+
+    def _pop(self) -> _E:
+        """The last entry of this thread; where it has none, of another: whoever hands a scope on wants it closed."""
+        here = self._entries.get(threading.get_ident())
+        entries = here or next(filter(None, list(self._entries.values())), None)
+        if not entries:
+            raise RuntimeError(f"{type(self).__name__}() was left more often than it was entered")
+        return entries.pop()
+
+    @abc.abstractmethod
+    def _another(self) -> AbstractContextManager[object]:
+        """The same scope for another call: calls of a decorated function may overlap, on threads or as tasks."""
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """Decorate `function`: each call enters the scope anew."""
+        name = type(self).__name__
+        if isinstance(function, type | staticmethod | classmethod) or not callable(function):
+            raise TypeError(
+                f"{name}() decorates functions, not {function!r}; decorate its methods, "
+                "below @staticmethod or @classmethod"
+            )
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{name}() cannot decorate the generator function {function.__qualname__!r}: its body "
+                f"runs after the call has returned. Use `with {name}():` around the loop that consumes it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: _P.args, **kwargs: _P.kwargs) -> Any:  # noqa: ANN401 - as the function
+                with self._another():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[_P, _R]", awaited)
+
+        @functools.wraps(function)
+        def called(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with self._another():
+                return function(*args, **kwargs)
+
+        return called
+
+
+class watch(_Scope["tuple[WatchReport, _Watching, Guard]"]):  # noqa: N801 - used like a function, as torch.no_grad is
     """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
 
     Args:
         warn: emit one `NondeterminismWarning` at the end if results may differ.
 
     Returns:
-        The context manager; its `with` target is a `WatchReport`. `@watch()` decorates a function.
+        The context manager; its `with` target is a `WatchReport`. It is a decorator as well, of functions and of
+        coroutine functions.
+
+    Raises:
+        TypeError: used as a decorator of a class, or of a generator function, whose body would run after the call.
 
     Example:
         >>> import torch
@@ -185,8 +243,10 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
 
     def __init__(self, *, warn: bool = True) -> None:
         """Nothing is watched before the scope is entered."""
+        if callable(warn):
+            raise TypeError("as a decorator it takes parentheses: @watch()")
+        super().__init__()
         self._should_warn = warn
-        self._open: list[tuple[WatchReport, _Watching, Guard]] = []
 
     @uninterrupted
     def __enter__(self) -> WatchReport:
@@ -201,7 +261,7 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
             recording.close()
             guard.down()
             raise
-        self._open.append((report, recording, guard))
+        self._push((report, recording, guard))
         if guard.pending:
             self.__exit__(None, None, None)  # which raises it
         return report
@@ -209,9 +269,7 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
     @uninterrupted
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End; the exception goes on, and then there is no warning beside it."""
-        if not self._open:
-            raise RuntimeError("watch() was left more often than it was entered")
-        report, recording, guard = self._open.pop()
+        report, recording, guard = self._pop()
         try:
             recording.close()
         finally:
@@ -221,8 +279,11 @@ class watch(contextlib.ContextDecorator):  # noqa: N801 - used like a function, 
         elif self._should_warn:
             _warn(report, 2)
 
+    def _another(self) -> watch:
+        return watch(warn=self._should_warn)
 
-class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
+
+class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as torch.no_grad is
     """Run code with PyTorch's deterministic switches on, and put every switch back afterwards.
 
     On entry: `torch.use_deterministic_algorithms` (it warns where an op has no deterministic path; it raises if
@@ -279,13 +340,13 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         """Check the arguments; nothing is changed before the scope is entered."""
         if callable(seed) and not hasattr(seed, "__index__"):
             raise TypeError("as a decorator it takes parentheses: @deterministic() or @deterministic(seed=42)")
+        super().__init__()
         self._seed = None if seed is None else checked_seed(seed)
         self._threads = None if threads is None else checked_threads(threads)
         self._strict = strict
         self._name = name
         self._restore_rng = restore_rng
         self._should_warn = warn
-        self._entries: list[_Entry] = []
 
     @uninterrupted
     def __enter__(self) -> Report:
@@ -297,7 +358,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         except BaseException:
             guard.down()
             raise
-        self._entries.append(entry)
+        self._push(entry)
         if guard.pending:
             self.__exit__(None, None, None)  # which raises it
         return entry.report
@@ -327,9 +388,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Put the switches back, and the generators if that was asked for; the exception goes on."""
-        if not self._entries:
-            raise RuntimeError("deterministic() was left more often than it was entered")
-        entry = self._entries.pop()
+        entry = self._pop()
         torch = sys.modules.get("torch")
         entry.report.threads = None if torch is None else torch.get_num_threads()
         try:
@@ -355,36 +414,7 @@ class deterministic:  # noqa: N801 - used like a function, as torch.no_grad is
                 entry.report.rng_restored = True
             entry.guard.down()
 
-    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        """Decorate `function`: each call enters the scope anew."""
-        if isinstance(function, type | staticmethod | classmethod) or not callable(function):
-            raise TypeError(
-                f"deterministic() decorates functions, not {function!r}; decorate its methods, "
-                "below @staticmethod or @classmethod"
-            )
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                f"deterministic() cannot decorate the generator function {function.__qualname__!r}: its body runs "
-                "after the call has returned. Use `with deterministic():` around the loop that consumes it."
-            )
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def awaited(*args: _P.args, **kwargs: _P.kwargs) -> Any:  # noqa: ANN401 - as the function
-                with self._another():
-                    return await function(*args, **kwargs)
-
-            return cast("Callable[_P, _R]", awaited)
-
-        @functools.wraps(function)
-        def called(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            with self._another():
-                return function(*args, **kwargs)
-
-        return called
-
     def _another(self) -> deterministic:
-        """The same scope for another call: calls of a decorated function may overlap, on threads or as tasks."""
         return deterministic(
             self._seed,
             strict=self._strict,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,8 +16,11 @@ from conftest import switch_values
 import repro_magic
 from repro_magic import NondeterminismWarning, NondeterministicOpError
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError
+from repro_magic.ops import watcher
 from repro_magic.ops.findings import Status
 from repro_magic.rng.seeding import seed_in_force
+
+MANY = 40_000
 
 
 def test_the_report_tells_what_was_done() -> None:
@@ -92,6 +97,57 @@ def test_overlapping_coroutines_leave_the_switches_as_they_were() -> None:
     assert switch_values() == before
 
 
+@pytest.mark.parametrize("scope", [repro_magic.watch, repro_magic.deterministic])
+@pytest.mark.parametrize("shared", [True, False], ids=["one object", "a decorator"])
+def test_calls_on_threads_that_overlap_see_their_own(scope: Any, shared: bool) -> None:
+    """GIVEN two threads in one scope WHEN the one that came first leaves first THEN both end, and all is back."""
+    before = switch_values(), signal.getsignal(signal.SIGINT)
+    both_in, first_out = threading.Barrier(2, timeout=60), threading.Event()
+    one = scope(warn=False)
+    counts: dict[str, int] = {}
+
+    def inside(name: str) -> None:
+        both_in.wait()
+        torch.rand(3)
+        if name == "second":
+            first_out.wait(60)
+            torch.rand(3)
+
+    def work(name: str) -> None:
+        if shared:
+            with one as report:
+                inside(name)
+            counts[name] = sum(draw.count for draw in report.draws)
+        else:
+            one(inside)(name)
+
+    second = threading.Thread(target=work, args=("second",))
+    with pytest.MonkeyPatch.context() as patch:
+        failed: list[Any] = []
+        patch.setattr(threading, "excepthook", failed.append)
+        second.start()
+        work("first")
+        first_out.set()
+        second.join()
+    assert failed == []
+    assert counts == ({"first": 1, "second": 2} if shared else {})
+    assert (switch_values(), signal.getsignal(signal.SIGINT)) == before
+    assert watcher.recorders == ()
+
+
+def test_a_watched_coroutine_function_is_watched_while_it_is_awaited() -> None:
+    @repro_magic.watch()
+    async def work() -> int:
+        await asyncio.sleep(0)
+        repeated = torch.arange(MANY) % 7
+        torch.zeros(7).index_put_((repeated,), torch.rand(MANY))
+        return 3
+
+    torch.set_num_threads(2)
+    with pytest.warns(NondeterminismWarning, match="index_put_"):
+        assert asyncio.run(work()) == 3
+
+
 def test_generator_functions_are_refused() -> None:
     def numbers() -> Iterator[int]:
         yield 1
@@ -100,8 +156,9 @@ def test_generator_functions_are_refused() -> None:
         yield 1
 
     for function in (numbers, more):
-        with pytest.raises(TypeError, match="generator function"):
-            repro_magic.deterministic()(function)
+        for scope in (repro_magic.deterministic(), repro_magic.watch()):
+            with pytest.raises(TypeError, match="generator function"):
+                scope(function)
 
 
 def test_what_is_no_function_is_refused_as_a_decorator_with_what_to_do() -> None:
