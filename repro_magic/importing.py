@@ -29,9 +29,11 @@ class Waiting:
         """Wait for `module`."""
         self.module = module
         self.callback = callback
+        self.is_cancelled = False
 
     def cancel(self) -> None:
         """Wait no longer; harmless when the callback has already run."""
+        self.is_cancelled = True
         _finder.remove(self)
 
 
@@ -62,7 +64,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not any(waiting.module == fullname for waiting in self._waiting):
+        if not any(waiting.module == fullname for waiting in tuple(self._waiting)):
             return None
         for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(fullname, path, target)
@@ -91,6 +93,8 @@ class _Finder(MetaPathFinder):
             for waiting in due:
                 self.remove(waiting)
         for waiting in due:
+            if waiting.is_cancelled:  # by another thread, while those before it ran
+                continue
             try:
                 waiting.callback()
             except Exception as error:  # noqa: BLE001 - the user's import must not fail for a fault of ours

@@ -71,6 +71,14 @@ def test_a_cancelled_callback_never_runs(module: str) -> None:
     assert sys.meta_path == before
 
 
+def test_what_is_cancelled_while_others_are_called_is_not_called(module: str) -> None:
+    """GIVEN two that wait WHEN the second gives up while the first is called THEN the second never runs."""
+    when_imported(module, lambda: second.cancel())
+    second = when_imported(module, lambda: pytest.fail("must not run"))
+    importlib.import_module(module)
+    assert is_imported(module)
+
+
 def test_a_fault_does_not_break_the_users_import(module: str) -> None:
     other: list[int] = []
     when_imported(module, lambda: 1 / 0)

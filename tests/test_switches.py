@@ -127,6 +127,15 @@ def test_frozen_backend_flags_do_not_stand_in_the_way() -> None:
     assert done.stdout.split() == ["True", "False"]
 
 
+def test_what_is_imported_after_the_end_is_not_turned() -> None:
+    """GIVEN a thread that imports torch WHEN the scope ends just before its switches are turned THEN none is."""
+    before = switch_values()
+    applied = apply(deterministic_targets())
+    applied.restore()
+    applied._turn_those_of("torch")
+    assert switch_values() == before
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_inductors_flag_is_turned_when_it_is_imported_and_a_users_own_value_kept(own: bool) -> None:
     """GIVEN Inductor not imported WHEN a scope opens THEN it is not imported; imported inside, it is deterministic."""

@@ -23,8 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import repro_magic
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
+from repro_magic.importing import Waiting
 from repro_magic.ops import recorder, recording, watcher
-from repro_magic.ops.findings import Direction, Finding, Status
+from repro_magic.ops.findings import SOURCE, Direction, Finding, Status
+from repro_magic.ops.workers import Workers
 from repro_magic.rng import entropy
 
 MANY = 40_000
@@ -737,6 +739,48 @@ def test_watches_that_end_in_another_order_leave_nothing(either: str) -> None:
     second.close()
     assert (threading.Thread.start, warnings.showwarning) == before
     assert either
+
+
+def test_a_watch_that_ended_before_torch_was_imported_stays_ended(either: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN another thread that imports torch WHEN the watch ends just then THEN what waited for the import is void."""
+    waited: list[Callable[[], object]] = []
+
+    def wait(module: str, begin: Callable[[], object]) -> Waiting:
+        waited.append(begin)
+        return Waiting(module, begin)
+
+    monkeypatch.setattr(recording, "when_imported", wait)
+    late = recording.Recording(recorder.Recorder())
+    late.open()
+    late.close()
+    waited[0]()
+    assert watcher.recorders == ()
+    assert either
+
+
+def test_a_step_that_fails_at_the_end_keeps_no_other_from_it(either: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.Thread.start, warnings.showwarning
+    monkeypatch.setattr(Workers, "open", lambda *_: lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), repro_magic.watch(warn=False):
+        assert threading.Thread.start is not before[0]
+    assert (threading.Thread.start, warnings.showwarning, watcher.recorders) == (*before, ())
+    assert entropy._listeners == ()
+    assert either
+
+
+def test_what_was_found_can_be_read_while_more_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a panel's thread that reads WHEN the cell runs another graph meanwhile THEN the reader goes on."""
+    told = recorder.Recorder()
+
+    def slow(*_: object) -> bool:
+        told.ran_graph(object(), [SOURCE], sys._getframe())
+        return False
+
+    told.ran_graph(object(), [SOURCE], sys._getframe())
+    told.ran_graph(object(), [SOURCE], sys._getframe())
+    monkeypatch.setattr(recorder, "accepts", slow)
+    assert len(told.findings()) >= 1
+    assert len(told._graphs) > 2
 
 
 def test_many_threads_may_begin_and_end_at_once(either: str) -> None:

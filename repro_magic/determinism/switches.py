@@ -391,7 +391,7 @@ class Applied:
 
     def _turn_those_of(self, module: str | None) -> None:
         for switch, value in self.targets.items():
-            if switch.module == module and switch.present():
+            if switch.module == module and switch.present() and self in _active:  # else restored by another thread
                 before = switch.read()
                 self.changes.append(Change(switch, before, value))  # first, so that an interrupt finds it
                 switch.write(value)

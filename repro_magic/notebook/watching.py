@@ -29,15 +29,17 @@ class CellWatch:
         self._recording: Recording | None = None
         self._waiting: Waiting | None = None
         self._sources = Sources()
-        self._is_on = False
+        self._is_on = self._is_open = False
 
     def begin(self) -> None:
         """Watch from here on."""
-        self._is_on = True
+        self._is_on = self._is_open = True
         self._sources.open()
         self._waiting = when_imported("torch", self._open_recording)
 
     def _open_recording(self) -> None:
+        if not self._is_open:  # another thread has imported torch, and the cell is over
+            return
         # Only now, for the catalogue takes 30 ms to import.
         from repro_magic.ops.recorder import Recorder  # noqa: PLC0415
         from repro_magic.ops.recording import Recording  # noqa: PLC0415
@@ -47,12 +49,15 @@ class CellWatch:
 
     def end(self) -> None:
         """Watch no longer; a second time does nothing."""
+        self._is_open = False
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._recording is not None:
-            self._recording.close()
-            self.draws = self._recording.recorder.draws()
-        self._sources.close()
+        try:
+            if self._recording is not None:
+                self._recording.close()
+                self.draws = self._recording.recorder.draws()
+        finally:
+            self._sources.close()
 
     def findings(self) -> list[Finding]:
         """What is known of the cell so far, active ones first."""

@@ -208,12 +208,12 @@ class Recorder:
         self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[Finding], Site]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler, or a __del__, may call an op, too
         self._thread = threading.get_ident()
 
     def renew_lock(self) -> None:
         """In a child process: the thread that may have held the lock does not exist there."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @functools.cached_property
     def _torch(self) -> _Torch:
@@ -441,16 +441,17 @@ class Recorder:
 
     def _calls(self) -> Iterator[Finding]:
         with self._lock:
-            for site in self._sites.values():
+            sites = list(self._sites.values())
+            for site in sites:
                 site.settle()
-            found = [(seen, dict(seen.calls)) for site in self._sites.values() for seen in site.seen]
+            found = [(seen, dict(seen.calls)) for site in sites for seen in site.seen]
         for seen, calls in found:
             for judgement, count in calls.items():
                 if judgement is not None:
                     yield _finding(seen, judgement, count, at_least=seen.hot and self.worn)
 
     def _in_graphs(self) -> Iterator[Finding]:
-        for findings, site in self._graphs.values():
+        for findings, site in list(self._graphs.values()):  # as they are now: the cell may still run
             for one in findings:
                 accepted = one.accepted or accepts(site, one.op, one.public)
                 yield replace(
@@ -459,10 +460,11 @@ class Recorder:
 
     def _from_alerts(self, ran: list[Finding]) -> Iterator[Finding]:
         """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""
-        known = {alert for site in self._sites.values() for entry in site.op.entries for alert in entry.alerts}
-        counts = Counter((alert.name, alert.site.place) for alert in self.alerts)
+        sites, alerts = list(self._sites.values()), list(self.alerts)
+        known = {alert for site in sites for entry in site.op.entries for alert in entry.alerts}
+        counts = Counter((alert.name, alert.site.place) for alert in alerts)
         told = set()
-        for alert in self.alerts:
+        for alert in alerts:
             key = alert.name, alert.site.place
             if alert.name in known or key in told or any(alert.name in finding.op for finding in ran):
                 continue

@@ -86,6 +86,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+def _locked(step: Callable[[], object]) -> None:
+    with _lock:
+        step()
+
+
 def _keep(name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
     alert = Alert(name, message, site_of(frame))
     for recorder in watchers.told():
@@ -94,7 +99,7 @@ def _keep(name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a fram
 
 def _watched(run: Callable[[], Any]) -> Callable[[], Any]:
     """A thread's `run`, watched into whatever records the one that starts it."""
-    here = [one for one in _open if watchers.is_watched(one.recorder)]
+    here = [one for one in tuple(_open) if watchers.is_watched(one.recorder)]
     if not here:
         return run
 
@@ -167,37 +172,42 @@ class Recording:
     def __init__(self, recorder: Recorder) -> None:
         """Take the recorder."""
         self.recorder = recorder
-        self._undo: list[Callable[[], object]] = []
+        self._undo = contextlib.ExitStack()
+        self._waiting: Waiting | None = None
 
     def open(self) -> None:
         """Begin, at once or as soon as torch is imported."""
         with _lock:
             _open.append(self)
-            self._undo.append(_alerts.join())
-        waiting: Waiting = when_imported("torch", self._begin)
-        self._undo.insert(1, waiting.cancel)
+            self._undo.callback(_alerts.join())
+        self._waiting = when_imported("torch", self._begin)
 
     def _begin(self) -> None:
         with _lock:
+            if self not in _open:  # another thread has imported torch, and this has ended meanwhile
+                return
             self._process = process = _installed()
             process.graphs.renew()
-            leave = _starts.join()
+            self._undo.callback(_starts.join())
             stop = watchers.open_watch(process.watcher, self.recorder)
-            self._undo += [leave, process.graphs.settle, process.workers.open(self.recorder), stop]
+            close = process.workers.open(self.recorder)
+            for step in (process.graphs.settle, close, stop):
+                self._undo.callback(step)
 
     def join(self, stack: contextlib.ExitStack) -> None:
         """Watch another thread, too, until the stack is closed; unless this has ended meanwhile."""
         with _lock:
             if self in _open:
-                stack.callback(watchers.join_watch(self._process.watcher, self.recorder))
+                stack.callback(_locked, watchers.join_watch(self._process.watcher, self.recorder))
 
     def close(self) -> None:
         """End; a second time does nothing."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         with _lock:
             if self in _open:
                 _open.remove(self)
-            while self._undo:
-                self._undo.pop()()
+            self._undo.close()
         fault, self.recorder.fault = self.recorder.fault, None
         if fault is not None:
             release()

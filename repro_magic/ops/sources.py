@@ -134,8 +134,12 @@ class Sources:
         self._uses: dict[object, _Use] = {}
         self._made: WeakKeyDictionary[Any, _Use] = WeakKeyDictionary()
         self._last: _Use | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler, or a __del__, may draw, too
         self._is_open = False
+
+    def renew_lock(self) -> None:
+        """In a child process: the thread that may have held the lock does not exist there."""
+        self._lock = threading.RLock()
 
     def open(self) -> None:
         """Begin."""

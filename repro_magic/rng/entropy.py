@@ -65,13 +65,17 @@ _unseeded: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 _globals_unseeded: dict[str, bool] = {}
 
 
-def _renew_lock() -> None:
+def _renew_locks() -> None:
     global _lock  # noqa: PLW0603 - the thread that may have held it does not exist in the forked process
     _lock = threading.RLock()
+    for listener in _listeners:
+        owner: Any = getattr(listener, "__self__", None)
+        if hasattr(owner, "renew_lock"):
+            owner.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def listen(listener: Listener) -> None:
@@ -237,7 +241,7 @@ class _Hook:
 
     def down(self) -> None:
         self._waiting.cancel()
-        if self._put is not None:
+        if self._put is not None and self._module in sys.modules:
             owner, name = self._place()
             if getattr(owner, name) is self._put:  # else somebody else's stands there now
                 setattr(owner, name, self._original)
