@@ -19,7 +19,7 @@ from IPython.utils.capture import capture_output
 
 import repro_magic
 from repro_magic.determinism.settings import SETTINGS
-from repro_magic.exceptions import PanelError
+from repro_magic.exceptions import HookFaultWarning, PanelError
 from repro_magic.notebook.panel import Panel
 from repro_magic.notebook.session import _sessions
 from repro_magic.rng.seeding import seed_in_force
@@ -54,6 +54,35 @@ def text(widget: Any) -> str:
     parser = _Text()
     parser.feed(re.sub(r"<style>.*?</style>|<div class=\"repro-magic-lost\">.*", "", widget.value, flags=re.DOTALL))
     return " ".join(parser.parts)
+
+
+@pytest.mark.usefixtures("panel")
+def test_a_cell_on_another_thread_leaves_the_running_one_alone(loaded: Shell) -> None:
+    """GIVEN a cell that runs WHEN a subshell's cell runs beside it THEN the first is watched on, and clicks wait."""
+    host = _sessions[loaded]
+    loaded.user_ns["beside"] = lambda: loaded.run_cell("torch.rand(3); y = 1", store_history=False)
+    loaded.user_ns["seen"] = lambda: (host.is_running, len(host._watch.findings()))
+    cell = (
+        "import threading, torch\n"
+        "torch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))\n"
+        "other = threading.Thread(target=beside); other.start(); other.join()\n"
+        "torch.rand(3).cumsum(0)\n"
+        "found = seen()"
+    )
+    with capture_output():
+        assert loaded.run_cell(cell, store_history=True).success
+    assert loaded.user_ns["found"] == (True, 2)
+    assert loaded.user_ns["y"] == 1
+    assert not host.is_running
+
+
+@pytest.mark.usefixtures("panel")
+def test_after_a_fault_of_ours_clicks_do_not_wait_for_ever(loaded: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _sessions[loaded]
+    monkeypatch.setattr(host._journal, "end", lambda *_, **__: 1 / 0)
+    with capture_output(), pytest.warns(HookFaultWarning, match="post_run_cell hook failed"):
+        loaded.run_cell("x = 1", store_history=True)
+    assert not host.is_running
 
 
 def code(panel: Panel) -> list[str]:

@@ -6,6 +6,7 @@ import _thread
 import functools
 import re
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -104,6 +105,7 @@ class Session:
         self._failed: set[int] = set()
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
+        self._thread = threading.get_ident()
         self._magics = ReproMagic(shell, self)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
@@ -209,20 +211,38 @@ class Session:
         self._undo.append(off)
 
     def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
-        if not self._is_inside_a_cell():
-            self._watch.end()  # left over where a cell ended without an event
-            self._rewriter.cell = None
-            if self._cell_seeds is not None:
-                self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
-            self._is_running = True
-            self._journal.begin()
-            self._receipts.begin(self._magics.receipts)
-            self._loaders.new()  # those made between cells are told in the table only
-            self._start_watching()
+        if self._is_inside_a_cell() or self._is_beside_a_cell():  # the outer one, or the first one, tells of both
+            return
+        self._thread = threading.get_ident()
+        self._watch.end()  # left over where a cell ended without an event
+        self._rewriter.cell = None
+        if self._cell_seeds is not None:
+            self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
+        self._is_running = True
+        self._journal.begin()
+        self._receipts.begin(self._magics.receipts)
+        self._loaders.new()  # those made between cells are told in the table only
+        self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
-        if self._is_inside_a_cell():  # the outer one tells of both
+        if self._is_inside_a_cell() or threading.get_ident() != self._thread:
             return
+        try:
+            findings, number = self._ended(result)
+        finally:
+            self._is_running = False  # whatever failed: a click in the panel must not wait for ever
+        self._show_block(result, findings, number)
+        if self._panel is not None:
+            self._panel.cell_ended()
+        # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
+        if result is not None and getattr(result.info, "store_history", False):
+            assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
+            history = self._shell.history_manager.input_hist_parsed
+            if history:
+                history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
+
+    def _ended(self, result: ExecutionResult | None) -> tuple[list[Finding], int | None]:
+        """What a cell that is over found, kept in the journal; and the cell's number."""
         number = getattr(result, "execution_count", None)
         if number is not None and result is not None and not result.success:
             self._failed.add(number)
@@ -238,16 +258,7 @@ class Session:
             self._labels(findings, draws),
             draws=draws,
         )
-        self._is_running = False
-        self._show_block(result, findings, number)
-        if self._panel is not None:
-            self._panel.cell_ended()
-        # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
-        if result is not None and getattr(result.info, "store_history", False):
-            assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
-            history = self._shell.history_manager.input_hist_parsed
-            if history:
-                history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
+        return findings, number
 
     def _is_inside_a_cell(self) -> bool:
         """Whether a cell's own code is what runs this one (`run_cell`, `%%capture`). A counter could miss an event."""
@@ -255,6 +266,12 @@ class Session:
         while frame is not None and frame.f_globals is not self._shell.user_ns:
             frame = frame.f_back
         return frame is not None
+
+    def _is_beside_a_cell(self) -> bool:
+        """Whether a cell runs, or awaits something, on another thread that still lives (this is a subshell's, say)."""
+        if not self._is_running or self._thread == threading.get_ident():
+            return False
+        return self._thread in sys._current_frames()  # noqa: SLF001 - as above
 
     def _start_watching(self) -> None:
         self._watch = CellWatch()
