@@ -141,6 +141,10 @@ class Notebook:
             "([name, given]) => void window.jupyterapp.commands.execute(name, given)", [name, arguments or {}]
         )
 
+    def save(self) -> None:
+        """Save it, to the end."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
+
     def cell(self, number: int) -> Any:
         """A code cell, from 0."""
         return self.page.locator(".jp-CodeCell").nth(number)

@@ -139,9 +139,14 @@ def test_it_follows_code_and_finds_drift(notebook: Make) -> None:
 
 
 @pytest.mark.parametrize("pause", ["time.sleep(0.1)", "await asyncio.sleep(0.1)"], ids=["busy", "awaiting"])
-def test_it_follows_a_running_cell_and_clicks_wait_for_its_end(notebook: Make, pause: str) -> None:
+def test_it_follows_a_running_cell_and_clicks_wait_for_its_end(notebook: Make, pause: str, tmp_path: Path) -> None:
     """An awaiting kernel hears of the click at once, and says so; a busy one hears of it when the cell is over."""
-    long = f"import asyncio\n{FLAGGED}\nfor _ in range(60): {pause}\ncounted = torch.get_num_threads()"
+    seen = tmp_path / "seen"
+    long = (
+        f"import asyncio, os\n{FLAGGED}\n"
+        f"while not os.path.exists({str(seen)!r}): {pause}\n"
+        "counted = torch.get_num_threads()"
+    )
     opened = notebook((*PANEL, long))
     opened.run(0, 1)
     opened.start(2)
@@ -153,6 +158,8 @@ def test_it_follows_a_running_cell_and_clicks_wait_for_its_end(notebook: Make, p
     if "await" in pause:
         opened.until(lambda: "takes effect after the running cell" in text(opened))
         assert opened.is_running(2)
+    opened.page.wait_for_timeout(500)  # the click is on its way
+    seen.touch()
     opened.becomes("torch.get_num_threads()", 1)
     assert opened.value("counted") == 2, "the cell ran to its end with what it had"
     opened.until(lambda: "takes effect after" not in text(opened))
@@ -161,8 +168,7 @@ def test_it_follows_a_running_cell_and_clicks_wait_for_its_end(notebook: Make, p
 def test_reloading_the_page_keeps_it(notebook: Make) -> None:
     opened = notebook(PANEL)
     opened.run(0, 1)
-    opened.command("docmanager:save")
-    opened.page.wait_for_timeout(2000)
+    opened.save()
     opened.page.reload()
     opened.ready()
     panel_of(opened).wait_for()
@@ -177,8 +183,7 @@ def test_without_its_kernel_it_says_so_and_its_last_state_stays_readable(noteboo
     opened.until(lambda: "index_put_" in text(opened))
     last = opened.page.locator(".repro-magic-last").first
     assert last.is_hidden(), "the panel says it already"
-    opened.command("docmanager:save")
-    opened.page.wait_for_timeout(2000)
+    opened.save()
     opened.command("kernelmenu:restart")
     opened.page.locator(".jp-Dialog .jp-mod-accept").click()
     opened.until(lambda: "Detached: the kernel was restarted" in text(opened))
