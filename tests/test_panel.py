@@ -60,7 +60,7 @@ def text(widget: Any) -> str:
 def test_a_cell_on_another_thread_leaves_the_running_one_alone(loaded: Shell) -> None:
     """GIVEN a cell that runs WHEN a subshell's cell runs beside it THEN the first is watched on, and clicks wait."""
     host = _sessions[loaded]
-    loaded.user_ns["beside"] = lambda: loaded.run_cell("torch.rand(3); y = 1", store_history=False)
+    loaded.user_ns["beside"] = lambda: loaded.run_cell("%%deterministic\ny = torch.rand(3)", store_history=True)
     loaded.user_ns["seen"] = lambda: (host.is_running, len(host._watch.findings()))
     cell = (
         "import threading, torch\n"
@@ -72,7 +72,9 @@ def test_a_cell_on_another_thread_leaves_the_running_one_alone(loaded: Shell) ->
     with capture_output():
         assert loaded.run_cell(cell, store_history=True).success
     assert loaded.user_ns["found"] == (True, 2)
-    assert loaded.user_ns["y"] == 1
+    assert loaded.user_ns["y"].shape == (3,)
+    assert loaded.history_manager is not None
+    assert loaded.history_manager.input_hist_parsed[-1] == "%%deterministic\ny = torch.rand(3)"
     assert not host.is_running
 
 

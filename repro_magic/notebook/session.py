@@ -225,7 +225,10 @@ class Session:
         self._start_watching()
 
     def _after_cell(self, result: ExecutionResult | None) -> None:
-        if self._is_inside_a_cell() or threading.get_ident() != self._thread:
+        if self._is_inside_a_cell():
+            return
+        self._put_as_written(result)
+        if threading.get_ident() != self._thread:
             return
         try:
             findings, number = self._ended(result)
@@ -234,7 +237,9 @@ class Session:
         self._show_block(result, findings, number)
         if self._panel is not None:
             self._panel.cell_ended()
-        # While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end).
+
+    def _put_as_written(self, result: ExecutionResult | None) -> None:
+        """While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end)."""
         if result is not None and getattr(result.info, "store_history", False):
             assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
             history = self._shell.history_manager.input_hist_parsed
