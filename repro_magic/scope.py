@@ -243,8 +243,6 @@ class watch(_Scope["tuple[WatchReport, _Watching, Guard]"]):  # noqa: N801 - use
 
     def __init__(self, *, warn: bool = True) -> None:
         """Nothing is watched before the scope is entered."""
-        if callable(warn):
-            raise TypeError("as a decorator it takes parentheses: @watch()")
         super().__init__()
         self._should_warn = warn
 

@@ -29,27 +29,26 @@ class CellWatch:
         self._recording: Recording | None = None
         self._waiting: Waiting | None = None
         self._sources = Sources()
-        self._is_on = self._is_open = False
+        self._is_on = False
 
     def begin(self) -> None:
         """Watch from here on."""
-        self._is_on = self._is_open = True
+        self._is_on = True
         self._sources.open()
         self._waiting = when_imported("torch", self._open_recording)
 
     def _open_recording(self) -> None:
-        if not self._is_open:  # another thread has imported torch, and the cell is over
-            return
         # Only now, for the catalogue takes 30 ms to import.
         from repro_magic.ops.recorder import Recorder  # noqa: PLC0415
         from repro_magic.ops.recording import Recording  # noqa: PLC0415
 
+        if self._waiting is not None and self._waiting.is_cancelled:  # a thread imports torch, and the cell is over
+            return
         self._recording = Recording(Recorder())
         self._recording.open()
 
     def end(self) -> None:
         """Watch no longer; a second time does nothing."""
-        self._is_open = False
         if self._waiting is not None:
             self._waiting.cancel()
         try:
