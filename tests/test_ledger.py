@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import gc
 import random
 import weakref
@@ -25,7 +26,7 @@ from repro_magic.ops.source import Place
 from repro_magic.rng import distance, entropy, tracking
 from repro_magic.rng.distance import Distance
 from repro_magic.rng.moves import Move
-from repro_magic.rng.private import private
+from repro_magic.rng.private import held_by, private
 from repro_magic.rng.tracking import Tracker
 from repro_magic.views.ledger import ledger
 
@@ -268,16 +269,61 @@ def test_none_of_the_users_code_is_run() -> None:
     assert moved(tracker, {"strange": strange}) == ["strange['rng']"]
 
 
+class Slotted:
+    """It holds its generator in a slot."""
+
+    __slots__ = ("rng",)
+
+    def __init__(self) -> None:
+        """Make it."""
+        self.rng = random.Random(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (Slotted, "own.rng"),
+        (lambda: [Slotted()], "own[0].rng"),
+        (lambda: functools.partial(print, random.Random(1)), "own.args[0]"),
+        (lambda: functools.partial(print, key=np.random.default_rng(1)), "own.keywords['key']"),
+        (lambda: np.random.default_rng(1).normal, "own.__self__"),
+        (lambda: random.Random(1).random, "own.__self__"),
+        (lambda: random.Random(1).shuffle, "own.__self__"),
+        (lambda: type("Kind", (), {"__module__": "__main__", "rng": random.Random(1)})(), "own.rng"),
+    ],
+)
+def test_a_generator_is_followed_wherever_it_is_held(make: Callable[[], Any], place: str) -> None:
+    """The same places as those where `--adopt` finds one."""
+    own, tracker = make(), Tracker()
+    moved(tracker, {"own": own})
+    [found] = held_by(own, "own")
+    assert found.generator.device == place
+    draw(found.value, 1)
+    assert moved(tracker, {"own": own}) == [place]
+    assert moved(tracker, {"own": own}) == []
+
+
+def test_a_slot_that_holds_nothing_yet_is_no_fault() -> None:
+    own, tracker = Slotted(), Tracker()
+    rng = own.rng
+    del own.rng
+    assert moved(tracker, {"own": own}) == []
+    own.rng = rng
+    assert moved(tracker, {"own": own}) == []
+    rng.random()
+    assert moved(tracker, {"own": own}) == ["own.rng"]
+
+
 def test_a_large_object_costs_no_more_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = 0
-    original = tracking._parts
+    original = tracking.parts  # type: ignore[attr-defined]
 
-    def counting(value: object) -> Iterator[Any]:
+    def counting(value: object, most: int) -> Iterator[Any]:
         nonlocal looked
         looked += 1
-        return original(value)
+        yield from original(value, most)
 
-    monkeypatch.setattr(tracking, "_parts", counting)
+    monkeypatch.setattr(tracking, "parts", counting)
     big = [[[number] for number in range(1000)] for _ in range(1000)]
     Tracker().look([("big", big)])
     assert looked <= 80

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from repro_magic.rng.private import attributes
+from repro_magic.rng.parts import attributes
 
 # So many calls are remembered: loops come by often.
 _MOST = 512

@@ -16,7 +16,7 @@ from typing import Any
 
 from repro_magic.ops.findings import SOURCE, Finding
 from repro_magic.ops.source import Place
-from repro_magic.rng.private import attributes
+from repro_magic.rng.parts import attributes
 
 _ORDER_MATTERS = {
     *("list", "tuple", "enumerate", "iter", "zip", "map", "filter", "print", "str", "repr", "format", "reversed"),

@@ -17,7 +17,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from repro_magic.rng.loading import worker_init_fn
-from repro_magic.rng.private import Private, attributes, held_by, private
+from repro_magic.rng.parts import attributes
+from repro_magic.rng.private import Private, held_by, private
 from repro_magic.rng.seeding import hash_seed_of_this_process
 
 # How PyTorch's fetchers ask a dataset (torch/utils/data/_utils/fetch.py), and how transforms are called.

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import BuiltinMethodType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from repro_magic.importing import is_imported
@@ -19,6 +19,7 @@ from repro_magic.rng import distance
 from repro_magic.rng.deriving import derived
 from repro_magic.rng.entropy import note_seeded
 from repro_magic.rng.generators import Generator, seed_words
+from repro_magic.rng.parts import in_words, is_item, parts
 
 LIBRARY = "private"
 _DEEPEST, _MOST = 16, 10_000
@@ -168,52 +169,8 @@ def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
             yield replace(found, holder=holder, attribute=attribute)
         elif depth < _DEEPEST:
             with contextlib.suppress(Exception):  # a key whose repr() raises, or another thread changes it meanwhile
-                parts = itertools.islice(_parts(one), max(_MOST - looked - len(waiting), 0))  # more are not looked at
+                held = ((step, part) for step, part in parts(one, _MOST) if type(part) not in _PLAIN)
                 waiting += [
-                    (part, at + name, depth + 1, *((one, name[1:]) if name[0] == "." else (holder, attribute)))
-                    for name, part in parts
+                    (part, at + in_words(step), depth + 1, *((holder, attribute) if is_item(step) else (one, step[1])))
+                    for step, part in itertools.islice(held, max(_MOST - looked - len(waiting), 0))
                 ]
-
-
-def _parts(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - whatever is held
-    """What an object holds, as far as its own code need not run for it; of a large container the beginning."""
-    kind = type(value)
-    if issubclass(kind, dict):
-        items = list(itertools.islice(dict.items(value), _MOST))
-        yield from ((f"[{key!r}]", part) for key, part in items if type(part) not in _PLAIN)
-    elif issubclass(kind, list | tuple):
-        one_by_one = list.__iter__ if issubclass(kind, list) else tuple.__iter__
-        parts = itertools.islice(one_by_one(value), _MOST)
-        yield from ((f"[{place}]", part) for place, part in enumerate(parts) if type(part) not in _PLAIN)
-    elif kind is functools.partial:
-        yield from ((f".{name}", getattr(value, name)) for name in ("func", "args", "keywords"))
-    elif kind in {MethodType, BuiltinMethodType}:
-        yield ".__self__", value.__self__
-    if not issubclass(kind, type) and kind.__module__ != "builtins":
-        yield from ((f".{key}", part) for key, part in list(attributes(value).items()) if type(part) not in _PLAIN)
-        yield from ((f".{key}", part) for key, part in _of_its_class(value) if type(part) not in _PLAIN)
-
-
-def _of_its_class(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - whatever is held
-    """What an object has in slots, and what a class of the notebook's own gives all its objects."""
-    for kind in type(value).__mro__:
-        for key, part in list(vars(kind).items()) if "__slots__" in vars(kind) or kind.__module__ == "__main__" else ():
-            if type(part) is MemberDescriptorType and key in vars(kind).get("__slots__", ()):
-                with contextlib.suppress(AttributeError):  # it holds nothing yet
-                    yield key, part.__get__(value)
-            elif kind.__module__ == "__main__" and key[:2] != "__" and not callable(part):
-                yield key, part
-
-
-def attributes(value: object) -> dict[str, Any]:
-    """An object's own attributes, without running code of its class: some proxies raise, and some take their time.
-
-    Example:
-        >>> attributes(functools.partial(int)), attributes(3)
-        ({}, {})
-    """
-    found = next((kind.__dict__["__dict__"] for kind in type(value).__mro__ if "__dict__" in kind.__dict__), None)
-    if found is None or type(found) not in {GetSetDescriptorType, MemberDescriptorType}:
-        return {}
-    own = found.__get__(value)
-    return own if isinstance(own, dict) else {}

@@ -11,7 +11,7 @@ import contextlib
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import FunctionType, ModuleType
@@ -21,7 +21,8 @@ from weakref import WeakKeyDictionary
 from repro_magic.importing import is_imported
 from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
-from repro_magic.rng.private import Private, attributes, global_ones, private
+from repro_magic.rng.parts import Path, at, has_parts, in_words, is_item, parts
+from repro_magic.rng.private import Private, global_ones, private
 
 # How deep a name is searched, through how many objects, of each how many parts.
 _DEEPEST, _OBJECTS, _PARTS = 4, 80, 100
@@ -31,25 +32,11 @@ _LOOK, _SAVED = 4000, 200
 # So many generators are followed.
 _MOST = 100
 _KINDS = 2000
+# A path keeps the keys of its items, and none is to be an object of the user's.
+_KEYS = {str, int}
 
-# The way from a name to what it holds: attributes by their name, items by their key.
-Step = tuple[Callable[[Any, Any], Any], Any]
-Path = tuple[Step, ...]
 _ITSELF: tuple[Path, ...] = ((),)
 _NOWHERE: tuple[int, Sequence[Path], int] = (0, (), 0)
-
-
-def _attribute(value: object, name: str) -> object:
-    return attributes(value)[name]
-
-
-def _item(value: Any, key: Any) -> object:  # noqa: ANN401 - a list, tuple or dictionary
-    kind = next(kind for kind in (dict, list, tuple) if issubclass(type(value), kind))
-    return kind.__getitem__(value, key)
-
-
-def _in_words(name: str, path: Path) -> str:
-    return name + "".join(f".{key}" if step is _attribute else f"[{key!r}]" for step, key in path)
 
 
 class _Kinds(dict[type, str]):
@@ -76,7 +63,7 @@ def _kind(kind: type) -> str:
         return "" if issubclass(kind, random.SystemRandom) else "own"
     if issubclass(kind, opaque):
         return ""
-    return "holds" if issubclass(kind, list | tuple | dict) or kind.__dictoffset__ else ""
+    return "holds" if has_parts(kind) else ""
 
 
 def _types() -> tuple[tuple[type, ...], tuple[type, ...]]:
@@ -113,17 +100,6 @@ def worth_a_look(names: Mapping[str, object], hidden: Container[str]) -> list[tu
     ]
 
 
-def _parts(value: Any) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whatever a name holds
-    if issubclass(type(value), dict):
-        parts = list(islice(dict.items(value), _PARTS))
-        yield from (((_item, key), part) for key, part in parts if type(key) in {str, int})
-    elif issubclass(type(value), list | tuple):
-        one_by_one = list.__iter__ if issubclass(type(value), list) else tuple.__iter__
-        yield from (((_item, place), part) for place, part in enumerate(islice(one_by_one(value), _PARTS)))
-    if type(value).__dictoffset__:
-        yield from (((_attribute, name), part) for name, part in list(islice(attributes(value).items(), _PARTS)))
-
-
 def _search(value: object) -> tuple[list[Path], int]:
     """Where an object holds generators, level by level, and how many parts were looked at."""
     waiting: deque[tuple[object, Path]] = deque([(value, ())])
@@ -134,10 +110,10 @@ def _search(value: object) -> tuple[list[Path], int]:
         one, path = waiting.popleft()
         looked += 1
         with contextlib.suppress(Exception):  # it changes while it is looked at, or its class is a strange one
-            for step, part in _parts(one):
+            for step, part in parts(one, _PARTS):
                 looked += 1
                 kind = _kinds[type(part)]
-                if not kind or id(part) in seen:
+                if not kind or id(part) in seen or (is_item(step) and type(step[1]) not in _KEYS):
                     continue
                 seen.add(id(part))
                 if kind == "own":
@@ -194,8 +170,8 @@ class Tracker:
         told = {id(one) for one in global_ones()}
         for name, value, paths in self._places(names):
             for path in paths:
-                one = _at(value, path)
-                found = None if id(one) in told else private(_in_words(name, path), one)
+                one = at(value, path)
+                found = None if id(one) in told else private(name + "".join(map(in_words, path)), one)
                 if found is not None and id(found.source) not in told:
                     told |= {id(one), id(found.source)}
                     yield found
@@ -244,16 +220,6 @@ class Tracker:
             self._paths[name] = id(value), paths, cost
         self._saved = 0  # all of them were searched
         return found
-
-
-def _at(value: object, path: Path) -> object:
-    """What a path leads to; None where it leads nowhere any more."""
-    try:
-        for step, key in path:
-            value = step(value, key)
-    except Exception:  # noqa: BLE001 - as the one above
-        return None
-    return value
 
 
 def _compared(before: _Seen | None, one: Private) -> tuple[_Seen, Move | None]:
