@@ -76,6 +76,26 @@ def test_a_progress_bar_is_noise_however_often_it_was_drawn_but_not_what_stands_
     assert "loss=0.5" in seen
 
 
+@pytest.mark.parametrize("piece", ["iVBORw0KGgo/", '{"x": [1.25, 1e5]}, ', "123", "1 s ", "5%|", "a5it/s, ", "=====> "])
+def test_a_line_of_megabytes_is_read_in_a_moment(piece: str) -> None:
+    """Plots come as such; by a pattern that tries each place with each other one it would take hours."""
+    text = piece * (1_000_000 // len(piece))
+    assert ("[progress bar]" in normalised(text)) is ("it/s" in piece)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "seen"),
+    [
+        ("\rloading\r 50%|##  |\r100%|####|\rdone\n", "\rloading[progress bar]done\n"),
+        ("a\r\r3it [00:01, 2it/s]\nb\rc", "a[progress bar]\nb\rc"),
+        ("1it [0:1, 2it/s, a=1]\r2it [0:1, 2it/s, a=2]\r\r\nx", ", a=2[progress bar]\nx"),
+        ("no\rbar\r", "no\rbar\r"),
+    ],
+)
+def test_a_bar_takes_only_its_own_carriage_returns(drawn: str, seen: str) -> None:
+    assert normalised(drawn) == seen
+
+
 @pytest.mark.parametrize("text", ["acc 95%|loss|0.31", "hash=0x1234abcd", "weights 0xdeadbeef"])
 def test_results_are_no_noise(text: str) -> None:
     assert normalised(text) == text

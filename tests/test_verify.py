@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,15 @@ def test_values_that_take_longer_to_read_than_a_cell_may_are_read_all_the_same(t
     )
     code, verdict, _ = verify("--timeout", "1", notebook(tmp_path / "n.ipynb", slow))
     assert (code, parts(verdict, 1)["x"]) == (0, "same")
+
+
+@pytest.mark.kernel
+def test_plots_that_differ_are_told_in_pixels(tmp_path: Path) -> None:
+    plot = "import random\nimport matplotlib.pyplot as plt\nplt.axis([0, 1, 0, 1])\nplt.plot([0, {}]);"
+    code, verdict, _ = verify(notebook(tmp_path / "n.ipynb", plot.format("1"), plot.format("random.random()")))
+    assert (code, [cell["outcome"] for cell in verdict["cells"]]) == (1, ["same", "differs"])
+    [told] = [part["why"] for part in verdict["cells"][1]["outputs"] if part["name"] == "display 1 (image/png)"]
+    assert re.fullmatch(r"[\d,]+ of [\d,]+ pixels differ, by at most \d+ of 255", told)
 
 
 @pytest.mark.kernel

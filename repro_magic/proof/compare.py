@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from repro_magic.proof import pictures
 from repro_magic.proof.distance import SAME_BITS, Tolerance
-from repro_magic.proof.noise import normalised
 from repro_magic.proof.runner import CellRun, Run
-from repro_magic.proof.shown import shown
+from repro_magic.proof.shown import is_encoded, shown, without_noise
 from repro_magic.proof.verdict import CellVerdict, Distance, NotebookVerdict, Outcome, Part
 
 # The parts of a printed text that are numbers.
@@ -190,9 +190,9 @@ def output(
     if None in texts or first is None:
         return Part(name, Outcome.DIFFERS, f"it is shown in {sides[0 if first is not None else 1]} only")
     here = [text for text in texts if text is not None]
-    if tolerance.exact:
-        return Part(name, Outcome.DIFFERS, _first_difference(here, sides))
-    clean = [normalised(text) for text in here]
+    if is_encoded(name):
+        return Part(name, Outcome.DIFFERS, pictures.difference(first, next(t for t in here if t != first), sides))
+    clean = here if tolerance.exact else [without_noise(name, text) for text in here]
     if len(set(clean)) == 1:
         return Part(name, Outcome.NOISE, "addresses, timings or generated names")
     if tolerance.is_given and all(_is_close(clean[0], text, tolerance) for text in clean[1:]):

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
-_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_NUMBER = r"(?<!\d)\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _UNIT = r"(?:ns|µs|μs|us|ms|s|min|h)"
-_TIME = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT})*"
-
-# tqdm's, with a bar and without; and what the user put behind the rate, which may be a loss.
-_BAR = r"(?:\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*\||\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b)"
-_POSTFIX = r"[^\r\n]*?(?:(?<=/s)|(?<=/it))(?P<keep>, [^\]\r\n]*)\][^\r\n]*"
+_TIME = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT}){{,3}}"
 
 
 @dataclass(frozen=True)
@@ -25,23 +22,59 @@ class Noise:
 
     Attributes:
         name: what takes its place.
-        pattern: what matches it. A group `keep` stays.
+        pattern: what matches it. A group `keep` stays. It has to be done with a line of megabytes in a moment: plots
+            come as such.
     """
 
     name: str
     pattern: re.Pattern[str]
 
+    def replaced(self, text: str) -> str:
+        """The text with the name in its place."""
+        return self.pattern.sub(lambda match: f"{match.groupdict().get('keep') or ''}[{self.name}]", text)
+
+
+class _ProgressBar(Noise):
+    """tqdm's bar, and all that it overwrote: how often it is drawn depends on the time that it takes.
+
+    What the user put behind the rate stays: it may be a loss.
+    """
+
+    def replaced(self, text: str) -> str:
+        """The text with the name in its place."""
+        if self.pattern.search(text) is None:
+            return text
+        return "\n".join(map(self._in_line, text.split("\n")))
+
+    def _in_line(self, line: str) -> str:
+        """Bars that follow one another are one, the last; the carriage returns around it are its own."""
+        pieces = re.split(r"(\r+)", line)
+        found, bar, between = [], "", ""
+        for piece, after in zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
+            drawn = self.pattern.search(piece)
+            if drawn is not None:
+                behind = _BEHIND_A_RATE.search(piece, drawn.end())
+                bar, between = f"{behind[1] if behind else ''}[{self.name}]", ""
+            else:
+                found += [bar or between, piece]
+                bar, between = "", after
+        return "".join([*found, bar])
+
+
+# With a bar and without.
+_BAR = r"(?<!\d)(?:\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*+\||\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b)"
+_BEHIND_A_RATE = re.compile(r"(?:(?<=/s)|(?<=/it))(, [^\]]{,10000}+)\]")
+
 
 NOISE: tuple[Noise, ...] = tuple(
-    Noise(name, re.compile(pattern, re.MULTILINE))
+    (_ProgressBar if pattern is _BAR else Noise)(name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
         ("address", r"(?P<keep>\b(?:at|object) )0x[0-9a-fA-F]{4,16}\b"),
         # %time and %%time
         ("timing", r"^(?P<keep>CPU times: |Wall time: |Compiler time: |Compiler *: ).*$"),
         # %timeit
         ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
-        # Also what it overwrote: how often a bar is drawn depends on the time that it takes.
-        ("progress bar", rf"\r*(?:[^\r\n]*{_BAR}[^\r\n]*\r+)*[^\r\n]*?{_BAR}(?:{_POSTFIX}|[^\r\n]*)(?:\r+|$)"),
+        ("progress bar", _BAR),
         ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
         ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),
         ("process", r"(?P<keep>ipykernel_)\d+"),
@@ -70,9 +103,5 @@ def normalised(text: str, kinds: Sequence[Noise] = NOISE) -> str:
         '<Model object at [address]>'
     """
     for noise in kinds:
-        text = noise.pattern.sub(lambda match, name=noise.name: f"{_kept(match)}[{name}]", text)  # type: ignore[misc]
+        text = noise.replaced(text)
     return text
-
-
-def _kept(match: re.Match[str]) -> str:
-    return match.groupdict().get("keep") or ""

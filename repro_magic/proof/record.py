@@ -20,10 +20,9 @@ from repro_magic.proof import runner
 from repro_magic.proof.compare import comparable, different, first_line, hidden, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
-from repro_magic.proof.noise import normalised
 from repro_magic.proof.receipt import MIME, digest_of_source
 from repro_magic.proof.runner import CellRun, Run
-from repro_magic.proof.shown import shown
+from repro_magic.proof.shown import shown, without_noise
 from repro_magic.proof.verdict import Against, CellVerdict, NotebookVerdict, Outcome, Part
 
 SIDECAR = "repro-magic.sidecar.v1"
@@ -122,7 +121,7 @@ def sidecar(run: Run) -> str:
             "source": digest_of_source(cell.source),
             "values": {name: _plain(value) for name, value in sorted(cell.changed.items())},
             "gone": sorted(cell.gone),
-            "shown": {name: _digest_of_text(text) for name, text in shown(cell.outputs).items()},
+            "shown": {name: _digest_of_text(name, text) for name, text in shown(cell.outputs).items()},
             "displayed": cell.displayed,
         }
         for cell in run.cells
@@ -134,8 +133,8 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in value.items() if name not in {"distance", "from"}}
 
 
-def _digest_of_text(text: str) -> str:
-    return blake3(normalised(text).encode("utf-8", "surrogatepass")).hexdigest()
+def _digest_of_text(name: str, text: str) -> str:
+    return blake3(without_noise(name, text).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def of(path: Path) -> Record:
@@ -335,7 +334,7 @@ def _cell(
 
 
 def _is_noisy(cell: CellRun) -> bool:
-    return any(normalised(text) != text for text in shown(cell.outputs).values())
+    return any(without_noise(name, text) != text for name, text in shown(cell.outputs).items())
 
 
 def _names(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[str]:
@@ -391,7 +390,7 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
         ]
     if recorded.digests is None:
         return []
-    digests = {name: _digest_of_text(text) for name, text in fresh.items()}
+    digests = {name: _digest_of_text(name, text) for name, text in fresh.items()}
     return [
         Part(name, Outcome.SAME)
         if recorded.digests.get(name) == digests.get(name)

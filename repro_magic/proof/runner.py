@@ -238,7 +238,7 @@ def _copy(source: str, to: str) -> str:
 @contextmanager
 def room() -> Iterator[Path]:
     """A folder of ours, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

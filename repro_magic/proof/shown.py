@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from repro_magic.proof.environment import MIME as ENVIRONMENT
+from repro_magic.proof.noise import normalised
 from repro_magic.proof.receipt import MIME as RECEIPT
 
+# Bytes in base64: a notebook is text.
+_ENCODED = re.compile(r"\((?:image/(?!svg)|audio/|video/|application/(?:pdf|octet-stream)\))")
 # What is named anew in each run by whoever makes it, and says nothing of the result.
 _RANDOM_TYPES = ("application/vnd.jupyter.widget-view+json",)
 # What tells of the run and the machine, and is no result. Receipts are compared by what is in them.
@@ -39,3 +43,23 @@ def shown(outputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
                     name = f"{'result' if kind == 'execute_result' else f'display {displays}'} ({mime})"
                     found[name] = data if isinstance(data, str) else json.dumps(data, sort_keys=True)
     return found
+
+
+def is_encoded(name: str) -> bool:
+    """Whether what is shown under a name is no text, but bytes in base64.
+
+    Example:
+        >>> is_encoded("display 1 (image/png)"), is_encoded("display 1 (image/svg+xml)"), is_encoded("stdout")
+        (True, False, False)
+    """
+    return _ENCODED.search(name) is not None
+
+
+def without_noise(name: str, text: str) -> str:
+    """What is shown under a name, with the names of noise in the place of noise.
+
+    Example:
+        >>> without_noise("stdout", "<Model object at 0x7f3a52c0d3d0>")
+        '<Model object at [address]>'
+    """
+    return text if is_encoded(name) else normalised(text)
