@@ -14,7 +14,7 @@ from repro_magic.proof.shown import is_encoded, shown, without_noise
 from repro_magic.proof.verdict import CellVerdict, Distance, NotebookVerdict, Outcome, Part
 
 # The parts of a printed text that are numbers.
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?(?![\w.])", re.IGNORECASE)
 # Of numbers with fewer digits the last one counts in full.
 _DIGITS = 4
 _FAR = 1_000_000  # a distance of more units in the last place says nothing that the absolute one does not
