@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 _NUMBER = r"(?<!\d)\d+(?:\.\d+)?(?:e[+-]?\d+)?"
-_UNIT = r"(?:ns|µs|μs|us|ms|s|min|h)"
+_UNIT = r"(?:ns|µs|μs|us|ms|s|min|h|d)"
 _TIME = rf"{_NUMBER} ?{_UNIT}(?: {_NUMBER} ?{_UNIT}){{,3}}"
 
 
@@ -37,7 +37,7 @@ class Noise:
 class _ProgressBar(Noise):
     """tqdm's bar, and all that it overwrote: how often it is drawn depends on the time that it takes.
 
-    What the user put behind the rate stays: it may be a loss.
+    What the user put before it and behind its rate stays: it may be a loss.
     """
 
     def replaced(self, text: str) -> str:
@@ -53,25 +53,31 @@ class _ProgressBar(Noise):
         for piece, after in zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
             drawn = self.pattern.search(piece)
             if drawn is not None:
-                behind = _BEHIND_A_RATE.search(piece, drawn.end())
-                bar, between = f"{behind[1] if behind else ''}[{self.name}]", ""
-            else:
+                bar, between = self.pattern.sub(rf"[{self.name}\g<behind>]", piece), ""
+            elif not (bar and after and not piece.strip(" ")):  # else it is erased, with as many spaces as it was long
                 found += [bar or between, piece]
                 bar, between = "", after
         return "".join([*found, bar])
 
 
-# With a bar and without.
-_BAR = r"(?<!\d)(?:\d+%\|[█▉▊▋▌▍▎▏#0-9 ]*+\||\d+(?:\.\d+)?(?:it|B|kB|MB|GB|s)/(?:s|it)\b)"
-_BEHIND_A_RATE = re.compile(r"(?:(?<=/s)|(?<=/it))(, [^\]]{,10000}+)\]")
+# " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" where nobody knows how many.
+_CLOCK = r"(?:\d+ days?, )?\d+:[\d:]+"
+_BAR = (
+    rf"(?: *(?<!\d)\d+%\|[^|\n]{{,500}}\| [\w.]+/[\w.]+ \[{_CLOCK}<(?:\?|{_CLOCK})"
+    rf"|(?<![\w.])\d[\w.]* \[{_CLOCK})"
+    r"(?:, *(?:\?|[\d.]+)[^\s,\]/]*/[^\s,\]]+)?(?P<behind>(?:, [^\]\n]{,10000}+)?)\]"
+)
 
 
 NOISE: tuple[Noise, ...] = tuple(
     (_ProgressBar if pattern is _BAR else Noise)(name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
-        ("address", r"(?P<keep>\b(?:at|object) )0x[0-9a-fA-F]{4,16}\b"),
+        # Not a number that is printed behind the word "at": in <…>, &lt;…&gt;, or with what reprs put behind it.
+        ("address", r"(?P<keep>\bobject at )0x[0-9a-fA-F]{4,16}\b"),
+        ("address", r"(?P<keep>\bat )0x[0-9a-fA-F]{4,16}(?=\)?>|&gt;|\.\.\.|, file |; to |: \w)"),
         # %time and %%time
-        ("timing", r"^(?P<keep>CPU times: |Wall time: |Compiler time: |Compiler *: ).*$"),
+        ("timing", rf"^(?P<keep>CPU times: )(?:user {_TIME}, sys: {_TIME}, )?total: {_TIME}$"),
+        ("timing", rf"^(?P<keep>(?:Wall time|Compiler time|Compiler|Parser) *: ){_TIME}$"),
         # %timeit
         ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
         ("progress bar", _BAR),
@@ -84,7 +90,7 @@ NOISE: tuple[Noise, ...] = tuple(
         ("id", r"(?P<keep>\b(?:id|xlink:href|clip-path|href|fill|mask)=\"(?:url\()?#?)[a-z]{0,2}[0-9a-f]{10,}"),
         # scikit-learn's page of a fitted search
         ("timing", r"(?P<keep>refit_time_: float<br>(?:(?!</tr>)[\s\S]){,2000}?<td>)[^<]*"),
-        ("timing", r"(?P<keep>me(?:&#x27;|'): array\()[^)]*"),
+        ("timing", r"(?P<keep>(?:&#x27;|')(?:mean|std)_(?:fit|score)_time(?:&#x27;|'): array\()[^)]*"),
         # pandas' Styler
         ("id", r"(?P<keep>(?:\bid=\"|#|\bclass=\")T_)[0-9a-f]{5}"),
     )
