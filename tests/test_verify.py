@@ -139,6 +139,23 @@ def test_values_that_take_longer_to_read_than_a_cell_may_are_read_all_the_same(t
 
 
 @pytest.mark.kernel
+def test_what_a_widget_shows_is_read(tmp_path: Path) -> None:
+    widget = "import random, ipywidgets\nout = ipywidgets.Output()\nwith out:\n    print(random.random())\nout"
+    code, verdict, _ = verify(notebook(tmp_path / "n.ipynb", "import random\nrandom.seed(1)", widget))
+    assert code == 0, verdict
+
+
+def test_a_fault_that_nobody_foresaw_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Run:
+        raise KeyError("strange")
+
+    monkeypatch.setattr(runner, "run", fail)
+    code, verdict, told = verify(notebook(tmp_path / "n.ipynb", "1"))
+    assert (code, verdict["outcome"]) == (3, "failed")
+    assert "it could not be run: KeyError: 'strange'" in told
+
+
+@pytest.mark.kernel
 def test_plots_that_differ_are_told_in_pixels(tmp_path: Path) -> None:
     plot = "import random\nimport matplotlib.pyplot as plt\nplt.axis([0, 1, 0, 1])\nplt.plot([0, {}]);"
     code, verdict, _ = verify(notebook(tmp_path / "n.ipynb", plot.format("1"), plot.format("random.random()")))

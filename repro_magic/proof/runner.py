@@ -373,7 +373,7 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
         log=_silent,
         kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
         timeout_func=lambda _: how.timeout,  # of a cell; how long its values take to read is not the cell's fault
-        store_widget_state=False,
+        store_widget_state=True,  # without it nbclient fails at the first output that a widget takes
         record_timing=False,
         extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(folder)}},

@@ -73,7 +73,12 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
     try:
         return (_against_the_record if job.is_recorded else _against_each_other)(job, progress)
     except NotRunnableError as error:
-        return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], str(error)))
+        why = str(error)
+    except runner.StoppedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one that nobody foresaw says nothing of the notebook, and of the others
+        why = f"it could not be run: {type(error).__name__}: {error}"
+    return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], why))
 
 
 def _against_each_other(job: Job, progress: Progress) -> Done:
