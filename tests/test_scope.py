@@ -207,6 +207,12 @@ def test_strict_raises_where_an_op_can_differ_and_the_default_warns() -> None:
         target.put_(index, source)
 
 
+def test_what_the_user_made_strict_stays_strict() -> None:
+    torch.use_deterministic_algorithms(mode=True)
+    with pytest.raises(RuntimeError, match="put_ does not have a deterministic"), repro_magic.deterministic():
+        torch.zeros(4).put_(torch.tensor([0, 1]), torch.ones(2))
+
+
 @pytest.mark.filterwarnings("default")
 def test_what_pytorch_warns_of_without_reason_is_no_warning_of_ours() -> None:
     """GIVEN no index twice WHEN PyTorch warns of `put_` all the same THEN that is kept beside the finding."""

@@ -129,6 +129,8 @@ def _set_variable(value: str | None) -> None:
         os.environ[CUBLAS_VARIABLE] = value
 
 
+# Whether algorithms are deterministic, and whether an op that has none warns only.
+_WARN, _STRICT = (True, True), (True, False)
 ALGORITHMS = Switch(
     name="torch.use_deterministic_algorithms",
     module="torch",
@@ -138,7 +140,7 @@ ALGORITHMS = Switch(
     ),
     write=lambda value: _reach("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
     says="PyTorch takes its deterministic algorithms; where it has none it warns, or raises. Some ops get slower.",
-    in_words=lambda value: {(True, True): "warn", (True, False): "strict"}.get(value, "off"),
+    in_words=lambda value: {_WARN: "warn", _STRICT: "strict"}.get(value, "off"),
 )
 # By PyTorch's C functions: the attributes of torch.backends may be frozen (torch.backends.disable_global_flags).
 CUDNN_DETERMINISTIC = _functions(
@@ -314,7 +316,8 @@ def deterministic_targets(*, strict: bool = False, threads: int | None = None) -
     """What PyTorch's reproducibility note asks for, the old one and today's: switch -> value.
 
     Args:
-        strict: an op without a deterministic path raises instead of warning.
+        strict: an op without a deterministic path raises instead of warning. Where the user has turned that on, it
+            stays on in any case.
         threads: number of threads of one CPU op; None leaves it alone.
 
     Source:
@@ -326,8 +329,9 @@ def deterministic_targets(*, strict: bool = False, threads: int | None = None) -
         (True, False)
     """
     workspace = os.environ.get(CUBLAS_VARIABLE)
+    raises = strict or (ALGORITHMS.present() and ALGORITHMS.read() == _STRICT)
     targets: dict[Switch, Any] = {
-        ALGORITHMS: (True, not strict),
+        ALGORITHMS: _STRICT if raises else _WARN,
         CUDNN_DETERMINISTIC: True,
         CUDNN_BENCHMARK: False,
         FILL_MEMORY: True,
