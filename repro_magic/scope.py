@@ -286,9 +286,9 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
 
     On entry: `torch.use_deterministic_algorithms` (it warns where an op has no deterministic path; it raises if
     `strict`, or if you had it raise before), `cudnn.deterministic=True`, `cudnn.benchmark=False`,
-    `fill_uninitialized_memory`, `mkldnn.deterministic`, Inductor's `deterministic`, and `CUBLAS_WORKSPACE_CONFIG`. If torch (or Inductor) is
-    imported only inside, they are turned then. On exit, be it by an error, Ctrl-C or SystemExit, each is what it was,
-    a user's own value included.
+    `fill_uninitialized_memory`, `mkldnn.deterministic`, Inductor's `deterministic`, and `CUBLAS_WORKSPACE_CONFIG`. If
+    torch (or Inductor) is imported only inside, they are turned then. On exit, be it by an error, Ctrl-C or SystemExit,
+    each is what it was, a user's own value included.
 
     Flagged ops are watched: `report.findings` tells which ran, and if strict, one that may differ raises
     `NondeterministicOpError` before it runs. Fused attention takes its deterministic path although the mode is to warn.

@@ -332,6 +332,9 @@ class Recorder:
                 if judgement is not None and judgement.status is Status.ACTIVE:
                     self.refused = _refusal(seen, judgement)
                     raise self.refused
+        algorithms, warn_only, *_ = switches
+        if algorithms and not warn_only and not traced:  # PyTorch refuses what it alerts of: that does not run
+            judgements = [None if judgement is None or judgement.alerts else judgement for judgement in judgements]
         known = None
         if site.knowable and not kwargs and all(is_final for _, is_final in found):
             site.knowable -= 1
