@@ -91,6 +91,15 @@ def test_a_cell_that_was_changed_since_differs_from_the_record(notebook: Path, t
 
 
 @pytest.mark.kernel
+def test_a_cell_that_was_not_reached_is_not_called_gone(notebook: Path, tmp_path: Path) -> None:
+    path = copied(notebook, tmp_path)
+    edited(path, lambda found: found.cells[1].update(source="1 / 0"))
+    code, verdict, _ = recorded(path)
+    assert (code, verdict["outcome"]) == (3, "failed")
+    assert not any("any more" in note for note in verdict["notes"])
+
+
+@pytest.mark.kernel
 def test_another_environment_is_told_and_has_a_code_of_its_own(tmp_path: Path) -> None:
     def elsewhere(found: Any) -> None:
         for cell in found.cells:

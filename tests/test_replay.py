@@ -38,6 +38,18 @@ def test_a_session_that_reproduces_in_the_background() -> None:
     assert "✓ this session reproduced: a fresh kernel gave what the session holds" in ran.shown(2)
 
 
+def test_what_a_cell_showed_is_not_kept_so_one_that_may_show_something_else_is_not_the_same() -> None:
+    draws = "import numpy\nprint(numpy.random.default_rng().random())"
+    fails = "import numpy\nraise ValueError(numpy.random.default_rng().random())"
+    ran = run_in_kernel("print('before')", LOAD, "print('sure')", draws, fails, "%repro_verify --wait")
+    shown = ran.shown(5)
+    verdicts = re.findall(r"^ \d .*? {2,}(same|not comparable|differs)", shown, re.MULTILINE)
+    assert verdicts == ["not comparable", "same", "same", "not comparable", "not comparable"]
+    told = " ".join(shown.split())
+    for why in ("it was not watched", "numpy.random.default_rng in line 2"):
+        assert why in told
+
+
 def test_it_can_be_stopped_and_runs_but_once() -> None:
     ran = run_in_kernel(
         LOAD,

@@ -44,6 +44,7 @@ class Ran:
         receipt: if it has one.
         failed: whether it ended with an error; then it is to do so again.
         id: the front end's; a cell that ran again has the same.
+        doubt: why it may show something else when it runs again; empty if nothing says so.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Ran:
     receipt: Mapping[str, Any] | None = None
     failed: bool = False
     id: str | None = None
+    doubt: str = ""
 
 
 class Replay:
@@ -135,7 +137,7 @@ class Replay:
             )
             if runner.is_stopping():
                 raise runner.StoppedError
-        recorded = record.of_session([(one.source, one.receipt) for one in self._cells], self._held, fresh)
+        recorded = record.of_session([(one.source, one.receipt, one.doubt) for one in self._cells], self._held, fresh)
         found = record.compare(_NAME, recorded, fresh)
         numbers = [one.number for one in self._cells]
         cells = [dataclasses.replace(cell, number=numbers[cell.number - 1]) for cell in found.cells]
@@ -155,12 +157,14 @@ class Replay:
         return {"text/plain": told, "text/html": f"<div>{told} {bar}</div>"}
 
 
-def cells_of(
+def cells_of(  # noqa: PLR0913 - each is what is kept of cells, by number
     history: Sequence[str],
     receipts: Mapping[int, Mapping[str, Any]],
     failed: set[int],
     present: int,
+    *,
     ids: Mapping[int, str] = MappingProxyType({}),
+    doubts: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Ran]:
     """The cells of a session's history, in the order in which they ran, without the lines that ask for a replay.
 
@@ -170,6 +174,7 @@ def cells_of(
         failed: the numbers of those that ended with an error.
         present: the number of the cell that asks: what stands below the line that asks has not run yet.
         ids: number -> the front end's id of the cell.
+        doubts: number -> why the cell may show something else when it runs again.
 
     Example:
         >>> [ran.source for ran in cells_of(["", "x = 1", "%repro_verify --wait"], {}, set(), 2)]
@@ -180,7 +185,7 @@ def cells_of(
         for number, source in enumerate(history[: present + 1])
     )
     return [
-        Ran(number, source, receipts.get(number), number in failed, ids.get(number))
+        Ran(number, source, receipts.get(number), number in failed, ids.get(number), doubts.get(number, ""))
         for number, source in sources
         if source.strip()
     ]

@@ -27,6 +27,7 @@ from repro_magic.notebook.magics import ReproMagic, flags_of, show
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.notebook.watching import CellWatch
+from repro_magic.ops.findings import doubt
 from repro_magic.ops.loaders import LoaderLog
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.ops.sources import allow_unseeded, refuse_unseeded
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
+_UNWATCHED = "it was not watched"
 _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
@@ -103,6 +105,7 @@ class Session:
         self._receipts = Receipts(shell)
         self._of_cells: dict[int, dict[str, Any]] = {}
         self._failed: set[int] = set()
+        self._doubts: dict[int, str] = {}
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
         self._thread = threading.get_ident()
@@ -256,6 +259,8 @@ class Session:
         if number is not None and cell_id is not None:
             self._ids[number] = cell_id
         findings, draws = self._findings_of(result, number), self._watch.draws
+        if number is not None:
+            self._doubts[number] = doubt(findings) if self._magics.watch else _UNWATCHED
         self._journal.end(
             "a cell" if number is None else f"In[{number}]",
             cell_id,
@@ -440,7 +445,9 @@ class Session:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager.input_hist_raw
-        cells = cells_of(history, self._of_cells, self._failed, self._shell.execution_count, self._ids)
+        present = self._shell.execution_count
+        doubts = {number: self._doubts.get(number, _UNWATCHED) for number in range(present)}
+        cells = cells_of(history, self._of_cells, self._failed, present, ids=self._ids, doubts=doubts)
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         replay = Replay(cells, probe.held(), arguments.timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -102,6 +103,19 @@ class Finding:
     def where(self) -> tuple[str, str, str, Place | None, Place | None]:
         """Op, device, direction and places: what a user would call the same finding."""
         return self.op, self.device, self.direction.value, self.place, self.called_from
+
+
+def doubt(findings: Iterable[Finding]) -> str:
+    """The first of what may give something else in another run, accepted or not; empty if nothing may.
+
+    Example:
+        >>> doubt([])
+        ''
+    """
+    for one in findings:
+        if one.status is Status.ACTIVE and (one.graph or not one.traced):
+            return one.op if one.line is None else f"{one.op} in line {one.line}"
+    return ""
 
 
 # What all sources of numbers that no seed fixes have in common: they belong to no device and no pass, and are active

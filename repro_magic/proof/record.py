@@ -46,6 +46,8 @@ class RecordedCell:
         digests: the same as digests of the texts without noise; None if it is not recorded either.
         gone: the names that it deleted.
         displayed: the digest of the value that it displayed, and what it is; None if that is not known.
+        doubt: where nothing is recorded of what it showed, why that may have been something else; empty if nothing
+            says so.
     """
 
     source: str
@@ -55,6 +57,7 @@ class RecordedCell:
     digests: Mapping[str, str] | None = None
     gone: Sequence[str] = ()
     displayed: Mapping[str, Any] | None = None
+    doubt: str = ""
 
     def change(self, known: dict[str, Mapping[str, Any]]) -> None:
         """Bring what is known of the names from before the cell to after it."""
@@ -157,23 +160,24 @@ def of(path: Path) -> Record:
 
 
 def of_session(
-    cells: Sequence[tuple[str, Mapping[str, Any] | None]], held: Mapping[str, Mapping[str, Any]], fresh: Run
+    cells: Sequence[tuple[str, Mapping[str, Any] | None, str]], held: Mapping[str, Mapping[str, Any]], fresh: Run
 ) -> Record:
     """What a running session has to be compared with its own replay: receipts, and what its names hold in the end.
 
     Args:
-        cells: source and receipt, if it has one, of each cell that ran.
+        cells: of each cell that ran its source, its receipt if it has one, and why it may show something else when it
+            runs again.
         held: name -> its digest and what it is, in the end.
         fresh: the replay. A name is the affair of the cell that changed it last there.
     """
     last = {name: number for number, cell in enumerate(fresh.cells) for name in cell.changed}
-    values: list[dict[str, Mapping[str, Any]]] = [dict((receipt or {}).get("values", {})) for _, receipt in cells]
+    values: list[dict[str, Mapping[str, Any]]] = [dict((receipt or {}).get("values", {})) for _, receipt, _ in cells]
     for name, number in last.items():
         if name in held:
             values[number][name] = held[name]
     recorded = [
-        RecordedCell(digest_of_source(source), found, (receipt or {}).get("generators"))
-        for (source, receipt), found in zip(cells, values, strict=True)
+        RecordedCell(digest_of_source(source), found, (receipt or {}).get("generators"), doubt=doubt)
+        for (source, receipt, doubt), found in zip(cells, values, strict=True)
     ]
     lost = [name for name in held if name not in last]
     told = f"No cell of this session makes {', '.join(sorted(lost)[:_MOST_NAMES])}: a replay cannot either."
@@ -299,7 +303,7 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         error,
         record.against,
         _environments_apart(record, fresh),
-        [*record.notes, *_notes(record, matched)],
+        [*record.notes, *_notes(record, matched, is_complete=not fresh.error)],
     )
 
 
@@ -389,7 +393,8 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
             output(name, [recorded.texts.get(name), fresh.get(name)], terms.tolerance, terms.sides) for name in names
         ]
     if recorded.digests is None:
-        return []
+        why = f"what it showed is not kept, and may have been something else: {recorded.doubt}"
+        return [Part(name, Outcome.NOT_COMPARABLE, why) for name in fresh] if recorded.doubt else []
     digests = {name: _digest_of_text(name, text) for name, text in fresh.items()}
     return [
         Part(name, Outcome.SAME)
@@ -407,7 +412,7 @@ def _environments_apart(record: Record, fresh: Run) -> list[environments.Differe
     return environments.differences(record.environment, here)
 
 
-def _notes(record: Record, matched: int) -> list[str]:
+def _notes(record: Record, matched: int, *, is_complete: bool) -> list[str]:
     if record.against is Against.SESSION:
         return []
     notes = []
@@ -418,7 +423,7 @@ def _notes(record: Record, matched: int) -> list[str]:
         cells = "1 cell" if without == 1 else f"{without} cells"
         notes.append(f"Of {cells} no values are recorded: only what they show was compared.")
     lost = len(record.cells) - matched
-    if lost:
+    if lost and is_complete:
         notes.append(f"{lost} recorded {'cell is' if lost == 1 else 'cells are'} not in the notebook any more.")
     if record.environment is None:
         notes.append("No environment is recorded: %repro_env in a cell of the notebook records it.")
