@@ -68,6 +68,47 @@ def none() -> object:
     return None
 
 
+def drawn_from_before_it_is_seeded() -> object:
+    mine = random.Random()
+    drawn = mine.random()
+    mine.seed(4)
+    return drawn
+
+
+def drawn_from_before_it_is_seeded_elsewhere() -> object:
+    held = [random.Random()]
+    drawn = [one.random() for one in held]
+    for one in held:
+        one.seed(4)
+    return drawn
+
+
+def drawn_from_before_it_is_put_back() -> object:
+    rng = np.random.default_rng()
+    drawn = rng.random(), rng.bit_generator.state
+    rng.bit_generator.state = np.random.default_rng(1).bit_generator.state
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "run",
+    [drawn_from_before_it_is_seeded, drawn_from_before_it_is_seeded_elsewhere, drawn_from_before_it_is_put_back],
+    ids=lambda run: run.__name__,
+)
+def test_a_seed_that_comes_too_late_excuses_nothing(run: Callable[[], object]) -> None:
+    assert len(found(run)) == 1
+
+
+def test_a_seed_that_comes_before_any_draw_does() -> None:
+    def seeded_elsewhere() -> object:
+        held = [random.Random()]
+        for one in held:
+            one.seed(4)
+        return [one.random() for one in held]
+
+    assert found(seeded_elsewhere) == []
+
+
 LEGACY, OWN = np.random.RandomState(1), random.Random(1)
 
 SOURCES = {

@@ -85,7 +85,10 @@ class Call:
         if self.node is None or bound is None:
             return False
         name = re.escape(bound["name"] or "self")
-        return re.search(rf"(?<![\w.]){name}\.{_GIVES}", "".join(lines)) is not None
+        # Whatever else it is asked for before draws; but a class's own methods may do anything.
+        asked = r"|\w+\(" if bound["name"] else ""
+        first = re.search(rf"(?<![\w.]){name}\.(?:(?P<gives>{_GIVES}){asked})", "".join(lines)[bound.end() :])
+        return first is not None and first["gives"] is not None
 
     def has_keyword(self, name: str) -> bool:
         """Whether an argument is given by that name."""

@@ -83,6 +83,8 @@ SOURCES: Mapping[Kind, Source] = {
 }
 
 
+# The place in the words of MT19937 at which a seeding leaves it.
+_NOTHING_DRAWN = 624
 _GLOBAL_SEEDS = {"random.seed", "numpy.random.seed", "torch.seed"}
 _PIN = "Write %repro_seed N instead, or give it a seed; %repro_seed --new draws one and shows it."
 
@@ -208,7 +210,7 @@ class Sources:
         of = value_of(asked.call.base, caller)
         with self._lock:
             made = self._made.pop(of, None) if isinstance(of, random.Random) else None
-            if made is not None:
+            if made is not None and random.Random.getstate(of)[1][-1] == _NOTHING_DRAWN:
                 made.count -= 1
 
 
