@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +110,30 @@ class Ran:
         return found[0] if found else None
 
 
+@contextmanager
+def runner(notebook: Any, **options: Any) -> Iterator[NotebookClient]:
+    """What runs a notebook in a fresh kernel.
+
+    Its sockets are files: of two kernels that look for free TCP ports at once one may not come up.
+    """
+    client = NotebookClient(notebook, kernel_name="python3", **{"timeout": 120, **options})
+    manager: Any = client.create_kernel_manager()
+    with tempfile.TemporaryDirectory() as folder:
+        manager.transport, manager.connection_file = "ipc", f"{folder}/k.json"
+        yield client
+
+
 def run_and_store(path: Path) -> Any:
     """Run a notebook in a fresh kernel and save it with its outputs, as front ends do, less what is chance."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
+    with runner(
         notebook,
-        kernel_name="python3",
         timeout=240,
         record_timing=False,
         coalesce_streams=True,  # how a kernel cuts what is printed into messages
         store_widget_state=False,  # it holds random names; the panel leaves its last state in an output of its own
-    ).execute()
+    ) as client:
+        client.execute()
     nbformat.write(notebook, path)
     return notebook
 
@@ -126,5 +141,6 @@ def run_and_store(path: Path) -> Any:
 def run_in_kernel(*sources: str, allow_errors: bool = True) -> Ran:
     """Run cells in a fresh kernel."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(notebook, allow_errors=allow_errors, kernel_name="python3", timeout=120).execute()
+    with runner(notebook, allow_errors=allow_errors) as client:
+        client.execute()
     return Ran(notebook.cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,7 +35,10 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         """Start it."""
-        self.root, self.runtime = folder / "notebooks", folder / "runtime"
+        self.root = folder / "notebooks"
+        # The kernels' sockets are files in it, whose paths must be short; see conftest.runner.
+        self._runtime = tempfile.TemporaryDirectory()
+        self.runtime = Path(self._runtime.name)
         settings = {
             "notification": {"fetchNews": "false", "checkForUpdates": False},
             "tracker": {"windowingMode": "none"},  # every cell is in the page, also those out of sight
@@ -43,12 +48,12 @@ class Server:
             place = folder / "settings" / "@jupyterlab" / plugin
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{name}.jupyterlab-settings").write_text(json.dumps(value))
-        for needed in (self.root, self.runtime, folder / "config"):
+        for needed in (self.root, folder / "config"):
             needed.mkdir()
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = ""
         config = {
-            "ServerApp": {"ip": "127.0.0.1", "port": self._port, "port_retries": 0, "root_dir": str(self.root)},
+            "ServerApp": {"ip": "127.0.0.1", "port": free_port(), "root_dir": str(self.root)},
+            "KernelManager": {"transport": "ipc"},
             "IdentityProvider": {"token": ""},
             "LabApp": {"expose_app_in_browser": True},
             "JupyterNotebookApp": {"expose_app_in_browser": True},
@@ -71,9 +76,13 @@ class Server:
     def wait(self) -> None:
         """Until it answers."""
         for _ in range(240):
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", self._port)) == 0:
-                    return
+            for file in self.runtime.glob("jpserver-*.json"):
+                with contextlib.suppress(ValueError):  # half written
+                    port = json.loads(file.read_text())["port"]  # if the first was taken meanwhile, it took another
+                    with socket.socket() as client:
+                        if client.connect_ex(("127.0.0.1", port)) == 0:
+                            self.url = f"http://127.0.0.1:{port}"
+                            return
             assert self._process.poll() is None, Path(self._log.name).read_text()
             time.sleep(0.25)
         pytest.fail(f"JupyterLab did not start:\n{Path(self._log.name).read_text()}")
@@ -83,6 +92,7 @@ class Server:
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
+        self._runtime.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,7 @@ import re
 
 import nbformat
 import pytest
-from conftest import run_in_kernel
-from nbclient import NotebookClient
+from conftest import run_in_kernel, runner
 from nbclient.exceptions import CellExecutionError
 
 pytestmark = pytest.mark.kernel
@@ -40,8 +39,8 @@ def test_an_error_stops_the_run_and_names_the_line_of_the_cell() -> None:
     """GIVEN an error on line 4 WHEN a runner executes the notebook THEN it stops there, and the traceback says 4."""
     cells = [LOAD, "%%deterministic --seed 1\na = 1\n\n1 / 0", "print('must not run')"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    with runner(notebook) as client, pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        client.execute()
     assert notebook.cells[2].execution_count is None
     [error] = [output for output in notebook.cells[1].outputs if output.output_type == "error"]
     shown = plain(error.traceback)
@@ -58,7 +57,8 @@ def test_switches_are_back_after_errors_and_generators_with_the_flag() -> None:
     """GIVEN values of the user's own WHEN a cell fails, exits or is rejected THEN they are as they were."""
     ran = run_in_kernel(
         LOAD,
-        "torch.backends.cudnn.benchmark = True\ntorch.use_deterministic_algorithms(True)\ntorch.manual_seed(5)\n"
+        "torch.backends.cudnn.benchmark = True\ntorch.use_deterministic_algorithms(True, warn_only=True)\n"
+        "torch.manual_seed(5)\n"
         "import random, os, numpy as np\nnp.random.seed(5); random.seed(5)\n"
         "def everything():\n"
         "    import torch._inductor.config as inductor\n"

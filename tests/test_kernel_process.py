@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import IPython
 import pytest
 from conftest import run_in_kernel
-from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.manager import KernelManager
 
 pytestmark = pytest.mark.kernel
 
@@ -22,10 +23,15 @@ Kernel = tuple[KernelManager, Any]
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
     """A kernel and its blocking client."""
-    manager, client = start_new_kernel(kernel_name="python3")
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with tempfile.TemporaryDirectory() as folder:  # see conftest.runner
+        manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=f"{folder}/k.json")
+        manager.start_kernel()
+        client = manager.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        yield manager, client
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def run(client: Any, code: str) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from conftest import Ran, run_in_kernel
-from nbclient import NotebookClient
+from conftest import Ran, run_in_kernel, runner
 
 pytestmark = pytest.mark.kernel
 
@@ -133,8 +132,7 @@ def test_a_replay_gives_a_cell_that_ran_twice_the_same_seed() -> None:
         ]
     )
     ids = ["a", "b", "c", "b", "d", "e"]
-    client = NotebookClient(notebook, kernel_name="python3", timeout=120)
-    with client.setup_kernel():
+    with runner(notebook) as client, client.setup_kernel():
         for index, (cell, cell_id) in enumerate(zip(notebook.cells, ids, strict=True)):
             assert client.kc is not None
             client.kc.session.metadata["cellId"] = cell_id

@@ -22,7 +22,7 @@ NOISE = [
         "CPU times: total: 3 ms\nWall time: 1min 2s\nParser   : 200 ms",
         "CPU times: total: 0 ns\nWall time: 2 µs\nParser   : 1 s",
     ),
-    ("'mean_fit_time': array([0.1, 0.2])", "'mean_fit_time': array([0.3, 0.2])"),
+    ("{&#x27;me...me&#x27;: array([0.1...])", "{&#x27;me...me&#x27;: array([0.2...])"),
     (
         "CPU times: user 3 ms, sys: 0 ns, total: 3 ms\nWall time: 4 ms",
         "CPU times: user 4 ms, sys: 1 µs, total: 4 ms\nWall time: 5.1 s",

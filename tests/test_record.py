@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from conftest import runner
 from typer.testing import CliRunner
 
 from repro_magic.cli import app
@@ -30,7 +30,8 @@ def saved(path: Path, *sources: str, is_run: bool = True) -> Path:
     """A notebook, run and saved as a user would."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     if is_run:
-        NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+        with runner(notebook) as client:
+            client.execute()
     nbformat.write(notebook, path)
     return path
 

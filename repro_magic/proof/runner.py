@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +31,8 @@ _DIED = "the kernel died"
 # train side by side then take several times as long as one after the other. How they wait changes no result.
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 _LONGEST = 300
+# A socket's path has 104 bytes on macOS, 108 on Linux; Jupyter makes "k-ipc-1" of "k.json".
+_LONGEST_SOCKET = 100
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv*", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*_cache", "*.egg-info"
 )
@@ -320,9 +323,10 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
 
     client = _client(notebook, folder, how)
     found = Run()
+    variables = (_WAITING if how.shares else {}) | os.environ
     _running.add(client)
     try:
-        with _loop_of_this_thread(), client.setup_kernel(env=(_WAITING if how.shares else {}) | os.environ):
+        with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):
             if _is_stopping.is_set():
                 _kill(client)
             _values(client, how, 0)  # before the first cell: whatever is imported for it is
@@ -378,10 +382,24 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
         extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(folder)}},
     )
+    manager: Any = client.create_kernel_manager()
     if how.command:
-        manager: Any = client.create_kernel_manager()
         manager.kernel_spec.argv = list(how.command)
     return client
+
+
+@contextmanager
+def _own_sockets(client: Any) -> Iterator[None]:  # noqa: ANN401 - nbclient's
+    """A kernel's sockets in a folder of its own, where there is such a thing.
+
+    Jupyter looks for free TCP ports first, and a second later the kernel takes them: of two that start at once,
+    anywhere on the machine, one may find them taken, and does not come up.
+    """
+    with room() as folder:
+        file = folder / "k.json"
+        if sys.platform != "win32" and len(os.fsencode(file)) <= _LONGEST_SOCKET:
+            client.km.transport, client.km.connection_file = "ipc", str(file)
+        yield
 
 
 def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
