@@ -161,12 +161,21 @@ def _in_a_line(finding: Finding) -> str:
     return f"{finding.op}{direction} on {finding.device}, {where}, {calls}: {finding.why} {remedy}"
 
 
+_FOR_SCRIPTS = {
+    "un the cell under %%deterministic": "un it under repro_magic.deterministic()",
+    "%%deterministic": "repro_magic.deterministic()",
+    "; %repro_seed N --adopt seeds those that the notebook holds": "",
+    "; %repro_seed --new draws one and shows it": "",
+    ": %repro_seed --new draws one and shows it": "",
+    "%repro_seed N": "repro_magic.seed_everything(N)",
+}
+
+
 def _in_a_script(remedy: str) -> str:
-    """A remedy for people without cells."""
-    function = "repro_magic.deterministic()"
-    return remedy.replace("Run the cell under %%deterministic", f"Run it under {function}").replace(
-        "%%deterministic", function
-    )
+    """A remedy for people without cells and magics."""
+    for magic, function in _FOR_SCRIPTS.items():
+        remedy = remedy.replace(magic, function)
+    return remedy
 
 
 class _Scope(Generic[_E]):

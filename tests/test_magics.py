@@ -78,6 +78,7 @@ def test_nothing_to_adopt_is_told(loaded: Shell) -> None:
     ("line", "reason"),
     [
         ("--adopt", "--adopt needs a seed"),
+        ("--ranks derived", "--ranks needs a seed"),
         ("-1", "not -1"),
         ("18446744073709551616", "not 18446744073709551616"),
         ("abc", "not 'abc'"),

@@ -21,9 +21,11 @@ import torch
 import repro_magic
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.ops import sources
+from repro_magic.ops.catalogue import lookup
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_unseeded
 from repro_magic.rng.private import adopt
+from repro_magic.scope import _in_a_script
 
 
 @dataclass
@@ -88,6 +90,14 @@ def drawn_from_before_it_is_put_back() -> object:
     drawn = rng.random(), rng.bit_generator.state
     rng.bit_generator.state = np.random.default_rng(1).bit_generator.state
     return drawn
+
+
+def test_a_script_is_told_of_no_magics() -> None:
+    """GIVEN every source and every op WHEN a script is told what to do THEN not by a line that only cells know."""
+    remedies = {source.remedy for source in sources.SOURCES.values()} | {sources._PIN}
+    remedies |= {hazard.remedy for entries in lookup().values() for entry in entries for hazard in entry.hazards}
+    assert len(remedies) > 20
+    assert [told for told in map(_in_a_script, remedies) if "%" in told or "notebook" in told or "cell" in told] == []
 
 
 @pytest.mark.parametrize(

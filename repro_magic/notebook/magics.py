@@ -214,6 +214,7 @@ class ReproMagic(Magics):
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
         given = [flag for flag in ("--adopt", "--per-cell", "--strict") if getattr(arguments, _attribute(flag))]
+        given += ["--ranks"] * (arguments.ranks == DERIVED)
         if given and arguments.seed is None and not arguments.new:
             raise UsageError(f"{given[0]} needs a seed, or --new\n{usage(self.repro_seed)}")
         from repro_magic.views import describe  # noqa: PLC0415
