@@ -48,6 +48,16 @@ def test_cells_that_differ_need_no_first_run_in_order(order: list[int]) -> None:
         assert random.random() == here[place]
 
 
+def test_a_name_that_two_cells_have_is_told() -> None:
+    cells = seeds()
+    assert cells.begin("# repro: name fit\na = 1", "one") is None
+    assert cells.begin("# repro: name fit\na = 2", "one") is None, "it was edited"
+    assert cells.begin("# repro: name fit\na = 2", "new") is None, "the notebook was opened again"
+    assert cells.begin("# repro: name fit\nb = 1", "other") == "fit"
+    assert cells.begin("# repro: name fit\nb = 2", None) is None, "nobody can tell"
+    assert cells.begin("b = 1", "other") is None
+
+
 def test_without_ids_a_second_run_is_one_more_cell() -> None:
     cells = seeds()
     cells.begin("a = 2", None)

@@ -122,6 +122,27 @@ def test_cells_run_again_and_out_of_order_draw_the_same() -> None:
     assert [ran.result(number) for number in (1, 2, 3, 4)] == [other.result(number) for number in (4, 3, 5, 1)]
 
 
+def test_two_cells_with_one_name_are_told_in_the_second() -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(source)
+            for source in (
+                "%load_ext repro_magic\n%repro_seed 42 --per-cell",
+                "# repro: name fit\nimport random\nrandom.random()",
+                "# repro: name fit\nrandom.random() + 1",
+            )
+        ]
+    )
+    with runner(notebook) as client, client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            assert client.kc is not None
+            client.kc.session.metadata["cellId"] = f"id{index}"
+            client.execute_cell(cell, index)
+    ran = Ran(notebook.cells)
+    assert ran.shown(1) == ""
+    assert "another cell has the name 'fit', too: both start from the same numbers" in ran.shown(2)
+
+
 def test_a_replay_gives_a_cell_that_ran_twice_the_same_seed() -> None:
     """GIVEN a front end that sends cell ids WHEN a cell was run again THEN a replay draws what it drew."""
     seed = "%load_ext repro_magic\nimport random\n%config ReproMagic.receipts = 'all'\n%repro_seed 42 --per-cell"

@@ -63,13 +63,27 @@ class CellSeeds:
         self.key: Key | None = None
         self._name_in, self._adopt = name_in, adopt
         self._cells: dict[str, list[object]] = {}
+        self._named: dict[str, tuple[str, str]] = {}
 
-    def begin(self, source: str, cell_id: str | None) -> None:
-        """A cell begins."""
+    def begin(self, source: str, cell_id: str | None) -> str | None:
+        """A cell begins.
+
+        Returns:
+            Its name, if another cell has it, too: both draw the same numbers. None if not, or if nobody can tell.
+        """
         self.key = self._key(source, cell_id)
         seed = self.key.seed(self.seed)
         seed_quietly(seed)
         self._adopt(seed)
+        return self.key.value if self._is_taken(self.key, cell_id, _plain(source)) else None
+
+    def _is_taken(self, key: Key, cell_id: str | None, source: str) -> bool:
+        """Whether another cell has the name. The same one may be edited, or have another id when it is opened again."""
+        if key.kind != "name" or cell_id is None:
+            return False
+        owner, was = self._named.get(key.value, (cell_id, source))
+        self._named[key.value] = cell_id, source
+        return owner != cell_id and was != source
 
     def _key(self, source: str, cell_id: str | None) -> Key:
         found = _NAMED.search(source)
