@@ -15,6 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings as hypothesis_settings
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 from traitlets.config import Config
@@ -22,6 +23,10 @@ from traitlets.config import Config
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import SWITCHES, deterministic_targets
 from repro_magic.rng import entropy, seeding
+
+# How long an example takes on a crowded machine says nothing.
+hypothesis_settings.register_profile("here", deadline=None)
+hypothesis_settings.load_profile("here")
 
 
 def switch_values() -> dict[str, object]:
@@ -44,6 +49,7 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     switches = [(switch, switch.read()) for switch in turned if switch.present()]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     environment = dict(os.environ)
+    seeding.suspend()  # examples in docstrings come without this fixture
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
     monkeypatch.setattr(entropy, "_globals_unseeded", {})
     yield
@@ -116,9 +122,10 @@ def runner(notebook: Any, **options: Any) -> Iterator[NotebookClient]:
 
     Its sockets are files: of two kernels that look for free TCP ports at once one may not come up.
     """
-    client = NotebookClient(notebook, kernel_name="python3", **{"timeout": 120, **options})
+    waits = {"timeout": 240, "startup_timeout": 240, "iopub_timeout": 60, "raise_on_iopub_timeout": True}
+    client = NotebookClient(notebook, kernel_name="python3", **{**waits, **options})
     manager: Any = client.create_kernel_manager()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         manager.transport, manager.connection_file = "ipc", f"{folder}/k.json"
         yield client
 

@@ -90,7 +90,7 @@ class Server:
     def stop(self) -> None:
         """End it, and its kernels."""
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(120)
         self._log.close()
         self._runtime.cleanup()
 
@@ -115,7 +115,7 @@ def chromium() -> Iterator[Any]:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     assert path, "there is no Chromium: `make test-browser` installs it, or set CHROMIUM to the path of yours"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 

@@ -180,7 +180,7 @@ if __name__ == "__main__":
     ran = run_in_kernel(
         f"from pathlib import Path\nPath('{tmp_path}/train.py').write_text({script!r})\n"
         f"import subprocess, sys\n"
-        f"done = subprocess.run([sys.executable, '{tmp_path}/train.py'], capture_output=True, text=True, timeout=110)\n"
+        f"done = subprocess.run([sys.executable, '{tmp_path}/train.py'], capture_output=True, text=True, timeout=220)\n"
         "print(done.stdout, done.stderr[-2000:] if done.returncode else '')"
     )
     assert ran.stream(0).strip() == "True"

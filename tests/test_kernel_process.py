@@ -17,21 +17,24 @@ pytestmark = pytest.mark.kernel
 
 IPYTHON = IPython.version_info[:2]
 
+PATIENCE = 180  # seconds, on a machine that is busy otherwise
 Kernel = tuple[KernelManager, Any]
 
 
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
     """A kernel and its blocking client."""
-    with tempfile.TemporaryDirectory() as folder:  # see conftest.runner
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # see conftest.runner
         manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=f"{folder}/k.json")
         manager.start_kernel()
         client = manager.client()
-        client.start_channels()
-        client.wait_for_ready(timeout=60)
-        yield manager, client
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+        try:
+            client.start_channels()
+            client.wait_for_ready(timeout=PATIENCE)
+            yield manager, client
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 def run(client: Any, code: str) -> dict[str, Any]:
@@ -44,13 +47,13 @@ def run(client: Any, code: str) -> dict[str, Any]:
 
     reply = {"status": "aborted"}
     while reply["status"] == "aborted":  # for a moment after an error the kernel turns down what waits in line
-        reply = client.execute_interactive(code, output_hook=collect, timeout=60)["content"]
+        reply = client.execute_interactive(code, output_hook=collect, timeout=PATIENCE)["content"]
     return {**reply, "text": "".join(printed)}
 
 
 def wait_for_text(client: Any, text: str) -> None:
     """Read outputs until `text` was printed."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             message = client.get_iopub_msg(timeout=1)
@@ -75,7 +78,7 @@ def test_an_interrupt_puts_everything_back(kernel: Kernel, wait: str) -> None:
     request = client.execute(cell)
     wait_for_text(client, "working")
     manager.interrupt_kernel()
-    reply = client.get_shell_msg(timeout=60)
+    reply = client.get_shell_msg(timeout=PATIENCE)
     assert reply["parent_header"]["msg_id"] == request
     assert reply["content"]["status"] == "error"
     assert reply["content"]["ename"] in ("KeyboardInterrupt", "CancelledError")
@@ -90,7 +93,7 @@ def test_flags_complete_on_tab(kernel: Kernel) -> None:
     run(client, "%load_ext repro_magic")
 
     def complete(code: str) -> list[str]:
-        return list(client.complete(code, reply=True, timeout=60)["content"]["matches"])
+        return list(client.complete(code, reply=True, timeout=PATIENCE)["content"]["matches"])
 
     alone = IPYTHON >= (8, 6)  # older completers cannot be told to offer nothing else
     for code, flags in [
@@ -144,7 +147,7 @@ def test_a_breakpoint_stops_on_its_line_of_the_cell(kernel: Kernel) -> None:
         message = client.session.msg("debug_request", content)
         client.control_channel.send(message)
         while True:
-            reply = client.get_control_msg(timeout=60)
+            reply = client.get_control_msg(timeout=PATIENCE)
             if reply["parent_header"].get("msg_id") == message["header"]["msg_id"]:
                 return dict(reply["content"])
 
@@ -157,10 +160,10 @@ def test_a_breakpoint_stops_on_its_line_of_the_cell(kernel: Kernel) -> None:
     assert point["verified"]
     ask("configurationDone")
     client.execute(cell)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     thread = None
     while thread is None and time.monotonic() < deadline:
-        message = client.get_iopub_msg(timeout=60)
+        message = client.get_iopub_msg(timeout=PATIENCE)
         if message["msg_type"] == "debug_event" and message["content"]["event"] == "stopped":
             thread = message["content"]["body"]["threadId"]
     assert thread is not None
@@ -220,11 +223,10 @@ def test_an_interrupt_during_a_long_operator_in_a_cell(kernel: Kernel) -> None:
     """GIVEN a cell inside one long expression WHEN interrupted THEN every switch is back, and its line is shown."""
     manager, client = kernel
     run(client, "%load_ext repro_magic\nimport torch\na = torch.randn(3000, 3000)")
-    client.execute("%%deterministic\nprint('working', flush=True)\nc = a@a@a@a@a@a@a@a@a@a@a@a")
+    client.execute("%%deterministic\nprint('working', flush=True)\nc = " + "@".join("a" * 200))
     wait_for_text(client, "working")
-    time.sleep(0.3)
     manager.interrupt_kernel()
-    assert client.get_shell_msg(timeout=60)["content"]["status"] == "error"
+    assert client.get_shell_msg(timeout=PATIENCE)["content"]["status"] == "error"
     after = run(client, "print(torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)")
     assert "False False" in after["text"]
 

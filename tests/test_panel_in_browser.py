@@ -198,7 +198,7 @@ def test_without_its_kernel_it_says_so_and_its_last_state_stays_readable(noteboo
         assert part in last.inner_text()
     opened.run(0, 1)
     panel_of(opened).wait_for()
-    assert "Detached" not in text(opened)
+    opened.until(lambda: "Detached" not in text(opened))
     panel_of(opened).get_by_label("cuDNN benchmark", exact=True).click()
     opened.until(lambda: "%config ReproMagic.cudnn_benchmark = True" in code(opened))
 

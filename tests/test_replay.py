@@ -82,7 +82,7 @@ def test_names_that_no_cell_makes_are_told() -> None:
 def test_python_ends_with_a_replay_that_runs() -> None:
     began = time.monotonic()
     run_in_kernel(LOAD, "import time\ntime.sleep(1)", "%repro_verify")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 150
 
 
 def test_what_has_run_is_what_counts() -> None:

@@ -196,6 +196,7 @@ def test_a_wrong_seed_is_refused_before_anything_is_touched() -> None:
 
 def test_strict_raises_where_an_op_can_differ_and_the_default_warns() -> None:
     """`put_` with accumulate=False has no deterministic path, on a CPU too."""
+    torch.set_num_threads(2)
     index = torch.arange(40_000) % 7
     target, source = torch.zeros(40_000), torch.rand(40_000)
     with pytest.raises(NondeterministicOpError, match="put_") as raised, repro_magic.deterministic(strict=True):

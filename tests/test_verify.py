@@ -61,7 +61,7 @@ def test_values_that_were_never_shown_are_compared(tmp_path: Path) -> None:
         "import torch, os\nseeded = torch.rand(3, generator=torch.Generator().manual_seed(1))",
         "unseeded = torch.rand(3)\nprint('looks the same')",
         "kept = seeded + 1",
-        "def train(held):\n    held.append(os.urandom(2))\nheld = []",
+        "def train(held):\n    held.append(os.urandom(8))\nheld = []",
         "train(held)",
     )
     before = path.read_bytes()
@@ -134,7 +134,7 @@ def test_values_that_take_longer_to_read_than_a_cell_may_are_read_all_the_same(t
         "import time\nfrom repro_magic.proof import probe\nvalues = probe.values\n"
         "probe.values = lambda *given: (time.sleep(6), values(*given))[1]\nx = 1"
     )
-    code, verdict, _ = verify("--timeout", "1", notebook(tmp_path / "n.ipynb", slow))
+    code, verdict, _ = verify("--timeout", "4", notebook(tmp_path / "n.ipynb", slow))
     assert (code, parts(verdict, 1)["x"]) == (0, "same")
 
 
@@ -153,6 +153,22 @@ def test_a_fault_that_nobody_foresaw_is_no_difference(tmp_path: Path, monkeypatc
     code, verdict, told = verify(notebook(tmp_path / "n.ipynb", "1"))
     assert (code, verdict["outcome"]) == (3, "failed")
     assert "it could not be run: KeyError: 'strange'" in told
+
+
+def test_a_folder_that_vanishes_while_it_is_copied_is_none_of_the_notebooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder, left_behind = notebook(tmp_path / "n.ipynb", "1"), tmp_path / "soon gone", runner._left_behind
+    folder.mkdir()
+
+    def vanishing(parent: str, names: list[str]) -> set[str]:
+        found = left_behind(parent, names)
+        folder.rmdir()
+        return found
+
+    monkeypatch.setattr(runner, "_left_behind", vanishing)
+    with runner.scratch_copy(path) as copied:
+        assert [one.name for one in copied.parent.iterdir()] == ["n.ipynb"]
 
 
 @pytest.mark.kernel
@@ -621,7 +637,7 @@ def test_the_function_says_what_the_command_says(tmp_path: Path) -> None:
 def test_what_reproduces_is_shared_and_nothing_else(tmp_path: Path) -> None:
     good, bad = (
         notebook(tmp_path / "good.ipynb", "x = 1"),
-        notebook(tmp_path / "bad.ipynb", "import os; x = os.urandom(2)"),
+        notebook(tmp_path / "bad.ipynb", "import os; x = os.urandom(8)"),
     )
     out = tmp_path / "out"
     done = cli.invoke(app, ["share", str(bad), "-o", str(out)])

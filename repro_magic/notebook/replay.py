@@ -29,7 +29,7 @@ _NAME = "this session"
 # So often, in seconds, the bar moves at most.
 _PAUSE = 0.5
 # How long Python's end waits for the replay to clean up behind it.
-_PATIENCE = 5.0
+_PATIENCE = 15.0
 # The Python that runs here, whatever kernels are installed.
 _COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
 

@@ -31,10 +31,19 @@ _DIED = "the kernel died"
 # train side by side then take several times as long as one after the other. How they wait changes no result.
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 _LONGEST = 300
+_PATIENCE = 60  # seconds, for a kernel that says nothing
 # A socket's path has 104 bytes on macOS, 108 on Linux; Jupyter makes "k-ipc-1" of "k.json".
 _LONGEST_SOCKET = 100
 _LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv*", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*_cache", "*.egg-info"
+    ".git",
+    ".venv*",
+    "venv",
+    "node_modules",
+    "__pycache__",
+    ".ipynb_checkpoints",
+    "*_cache",
+    "*.egg-info",
+    ".hypothesis",
 )
 _SHELL = re.compile(
     r"^\s*(?:!|%(?:pip|conda|mamba|micromamba|uv|sx|system)\b|%%(?:(?:bash|sh|script|cmd|system|sx)\b|!))|=\s*!(?!=)"
@@ -255,14 +264,18 @@ def scratch_copy(path: Path, below: Path | None = None) -> Iterator[Path]:
     """
     with room() if below is None else nullcontext(below) as folder, _emptied(folder / "copy") as place:
         copy = place / path.resolve().parent.name
-        shutil.copytree(
-            path.resolve().parent,
-            copy,
-            ignore=_left_behind,
-            copy_function=_copy,
-            symlinks=True,
-            ignore_dangling_symlinks=True,
-        )
+        try:
+            shutil.copytree(
+                path.resolve().parent,
+                copy,
+                ignore=_left_behind,
+                copy_function=_copy,
+                symlinks=True,
+                ignore_dangling_symlinks=True,
+            )
+        except shutil.Error as error:
+            if any(os.path.lexists(source) for source, *_ in error.args[0]):  # else folders vanished meanwhile
+                raise
         yield copy / path.name
 
 
@@ -376,6 +389,10 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
         notebook,
         log=_silent,
         kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+        shell_timeout_interval=1,  # so often it looks whether the kernel lives: a stop is not to take longer
+        startup_timeout=_PATIENCE,
+        iopub_timeout=_PATIENCE,
+        raise_on_iopub_timeout=True,  # else what came too late is left out, and that would be a difference
         timeout_func=lambda _: how.timeout,  # of a cell; how long its values take to read is not the cell's fault
         store_widget_state=True,  # without it nbclient fails at the first output that a widget takes
         record_timing=False,
@@ -417,9 +434,10 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
             client.execute_cell(cell, index)
         except CellExecutionError:
             failed = f"cell {number} failed"
-        except CellTimeoutError:
-            failed = f"cell {number} took more than {how.timeout} s"
-            stopped = f"it took more than {how.timeout} s"
+        except CellTimeoutError as error:
+            is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
+            told = "showed more than arrived" if is_late else f"took more than {how.timeout} s"
+            failed, stopped = f"cell {number} {told}", f"it {told}"
         values = {} if failed else _values(client, how, number)
         may_fail = "raises-exception" in cell.metadata.get("tags", [])
         found.cells.append(

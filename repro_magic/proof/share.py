@@ -336,7 +336,7 @@ def _origin(root: Path) -> str:
     variables = {name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE"}}
     command = ["git", "-C", str(root), "remote", "get-url", "origin"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=False, env=variables)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=variables)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
