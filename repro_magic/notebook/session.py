@@ -57,13 +57,6 @@ def load(shell: InteractiveShell) -> None:
         _sessions[shell] = Session(shell)
 
 
-def _taken(name: str) -> Document:
-    from repro_magic.views.document import Document, Line, Tone  # noqa: PLC0415 - few sessions have any
-
-    told = f"⚠ another cell has the name {name!r}, too: both start from the same numbers. Give each a name of its own."
-    return Document((Line(told, tone=Tone.ALARM),))
-
-
 def unload(shell: InteractiveShell) -> None:
     """Take everything out again; harmless when nothing was installed."""
     session = _sessions.pop(shell, None)
@@ -229,7 +222,9 @@ class Session:
         if self._cell_seeds is not None:
             taken = self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
             if taken is not None:
-                show(_taken(taken))
+                from repro_magic.views import describe  # noqa: PLC0415 - few cells are told so
+
+                show(describe.taken(taken))
         self._is_running = True
         self._journal.begin()
         self._receipts.begin(self._magics.receipts)

@@ -96,8 +96,13 @@ class Finding:
 
     @property
     def warns(self) -> bool:
-        """Whether the user should be told: active, really run, and not accepted on its line."""
-        return self.status is Status.ACTIVE and not self.accepted and (self.graph or not self.traced)
+        """Whether the user should be told: it may differ, and is not accepted on its line."""
+        return self.may_differ and not self.accepted
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether it is active, and really ran."""
+        return self.status is Status.ACTIVE and (self.graph or not self.traced)
 
     @property
     def where(self) -> tuple[str, str, str, Place | None, Place | None]:
@@ -113,7 +118,7 @@ def doubt(findings: Iterable[Finding]) -> str:
         ''
     """
     for one in findings:
-        if one.status is Status.ACTIVE and (one.graph or not one.traced):
+        if one.may_differ:
             return one.op if one.line is None else f"{one.op} in line {one.line}"
     return ""
 

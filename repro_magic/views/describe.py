@@ -136,6 +136,12 @@ def from_here_on(seed: int, *, per_cell: bool, strict: bool) -> Document:
     return Document(tuple(lines))
 
 
+def taken(name: str) -> Document:
+    """Two cells have one name, and their seeds follow from it."""
+    told = f"⚠ another cell has the name {name!r}, too: both start from the same numbers. Give each a name of its own."
+    return Document((Line(told, tone=Tone.ALARM),))
+
+
 def _adopted(places: Sequence[str]) -> str:
     if not places:
         return "No name of the notebook holds a generator of its own."
