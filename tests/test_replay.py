@@ -47,7 +47,8 @@ def test_what_a_cell_showed_is_not_kept_so_one_that_may_show_something_else_is_n
     assert verdicts == ["not comparable", "same", "same", "not comparable", "not comparable"]
     told = " ".join(shown.split())
     for why in ("it was not watched", "numpy.random.default_rng in line 2"):
-        assert why in told
+        assert f"what it showed: it is not kept, and may have been something else: {why}" in told
+    assert told.count("it is not kept") == 3, "once for each cell, however much it showed"
 
 
 def test_it_can_be_stopped_and_runs_but_once() -> None:

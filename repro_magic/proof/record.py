@@ -393,8 +393,8 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
             output(name, [recorded.texts.get(name), fresh.get(name)], terms.tolerance, terms.sides) for name in names
         ]
     if recorded.digests is None:
-        why = f"what it showed is not kept, and may have been something else: {recorded.doubt}"
-        return [Part(name, Outcome.NOT_COMPARABLE, why) for name in fresh] if recorded.doubt else []
+        why = f"it is not kept, and may have been something else: {recorded.doubt}"
+        return [Part("what it showed", Outcome.NOT_COMPARABLE, why)] if recorded.doubt and fresh else []
     digests = {name: _digest_of_text(name, text) for name, text in fresh.items()}
     return [
         Part(name, Outcome.SAME)
