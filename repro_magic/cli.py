@@ -22,11 +22,13 @@ from rich.text import Text
 
 from repro_magic.exceptions import NotRunnableError, ReproError
 from repro_magic.proof import environment as environments
-from repro_magic.proof import record, runner
+from repro_magic.proof import notebook_file, record, runner
 from repro_magic.proof import share as sharing
+from repro_magic.proof.consent import shell_lines
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
 from repro_magic.proof.verification import Done, Job, verify_all, verify_one
+from repro_magic.proof.workspace import size_of
 from repro_magic.views import environment as in_words
 from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views
@@ -138,7 +140,7 @@ def verify(  # noqa: PLR0913 - the command line has as many
     _tell_of_large_folders(notebooks)
     tolerance = Tolerance(rtol, ulp, exact)
     todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance, jobs > 1) for path in notebooks]
-    found = _verify(todo, jobs, {path: len(runner.code_cells(notebook)) for path, notebook in read})
+    found = _verify(todo, jobs, {path: len(notebook_file.code_cells(notebook)) for path, notebook in read})
     if sidecar:
         _write_sidecars(found)
     verdicts = [one.verdict for one in found]
@@ -157,7 +159,7 @@ def _read_all(notebooks: list[Path], *, is_recorded: bool) -> list[tuple[Path, A
         if is_recorded:
             for path in notebooks:
                 record.of(path)
-        return [(path, runner.read(path)) for path in notebooks]
+        return [(path, notebook_file.read(path)) for path in notebooks]
     except NotRunnableError as error:
         raise _refused(str(error), WRONG_USAGE) from None
 
@@ -188,7 +190,7 @@ def share(  # noqa: PLR0913 - as above
         _ask_for_shell(read)
     _tell_of_large_folders([notebook])
     todo = [Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel)]
-    [done] = _verify(todo, 1, {path: len(runner.code_cells(found)) for path, found in read})
+    [done] = _verify(todo, 1, {path: len(notebook_file.code_cells(found)) for path, found in read})
     if not done.verdict.reproduces:
         raise _refused("nothing was written: share what reproduces", _exit_code(done.verdict))
     folder = output or sharing.root_of(notebook)
@@ -280,7 +282,7 @@ def _exit_code(found: NotebookVerdict) -> int:
 
 
 def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
-    lines = [(path, *line) for path, notebook in read for line in runner.shell_lines(notebook)]
+    lines = [(path, *line) for path, notebook in read for line in shell_lines(notebook)]
     if not lines:
         return
     for path, number, line in lines:
@@ -295,7 +297,7 @@ def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
 def _tell_of_large_folders(notebooks: list[Path]) -> None:
     """A home folder, say. It is copied all the same: who knows what the notebook reads."""
     for folder in dict.fromkeys(path.resolve().parent for path in notebooks):
-        size = runner.size_of(folder)
+        size = size_of(folder)
         if size > _LARGE:
             told = f"{folder} holds {size / 2**30:.1f} GiB, which are copied for each run"
             typer.echo(f"repro-magic: {told}; a notebook in a folder of its own is verified sooner", err=True)

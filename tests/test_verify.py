@@ -25,8 +25,9 @@ from typer.testing import CliRunner
 import repro_magic
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import runner
+from repro_magic.proof import notebook_file, runner, workspace
 from repro_magic.proof.compare import compare, output
+from repro_magic.proof.consent import shell_lines
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
@@ -158,7 +159,7 @@ def test_a_fault_that_nobody_foresaw_is_no_difference(tmp_path: Path, monkeypatc
 def test_a_folder_that_vanishes_while_it_is_copied_is_none_of_the_notebooks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, folder, left_behind = notebook(tmp_path / "n.ipynb", "1"), tmp_path / "soon gone", runner._left_behind
+    path, folder, left_behind = notebook(tmp_path / "n.ipynb", "1"), tmp_path / "soon gone", workspace._left_behind
     folder.mkdir()
 
     def vanishing(parent: str, names: list[str]) -> set[str]:
@@ -166,8 +167,8 @@ def test_a_folder_that_vanishes_while_it_is_copied_is_none_of_the_notebooks(
         folder.rmdir()
         return found
 
-    monkeypatch.setattr(runner, "_left_behind", vanishing)
-    with runner.scratch_copy(path) as copied:
+    monkeypatch.setattr(workspace, "_left_behind", vanishing)
+    with workspace.scratch_copy(path) as copied:
         assert [one.name for one in copied.parent.iterdir()] == ["n.ipynb"]
 
 
@@ -237,8 +238,8 @@ def test_lines_that_run_programs_are_listed_and_not_run(tmp_path: Path, source: 
 
 @pytest.mark.parametrize("source", ["x != 1", "print('!')", "%timeit 1", "%%time\n1", "assert x!= 2", "'!ls'"])
 def test_other_lines_are_not(tmp_path: Path, source: str) -> None:
-    read = runner.read(notebook(tmp_path / "s.ipynb", source))
-    assert runner.shell_lines(read) == []
+    read = notebook_file.read(notebook(tmp_path / "s.ipynb", source))
+    assert shell_lines(read) == []
 
 
 @pytest.mark.kernel
@@ -468,9 +469,9 @@ def test_runs_that_agree_are_counted() -> None:
 
 def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(NotRunnableError, match="is a folder, not a notebook"):
-        runner.read(tmp_path)
+        notebook_file.read(tmp_path)
     with pytest.raises(NotRunnableError, match="cannot be read"):
-        runner.read(tmp_path / "none.ipynb")
+        notebook_file.read(tmp_path / "none.ipynb")
     for text in (
         "[1]",
         '{"cells": {"a": 1}}',
@@ -480,7 +481,7 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
         with pytest.raises(
             NotRunnableError, match=r"x\.ipynb is not a notebook: its JSON does not have the form of one"
         ):
-            runner.read(tmp_path / "x.ipynb")
+            notebook_file.read(tmp_path / "x.ipynb")
 
 
 # Side by side, distances, tolerances, pages, sharing

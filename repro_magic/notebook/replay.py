@@ -22,6 +22,7 @@ from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
 from repro_magic.proof import record, runner
 from repro_magic.proof.runner import How
 from repro_magic.proof.verdict import NotebookVerdict
+from repro_magic.proof.workspace import scratch_copy
 from repro_magic.views import verdict as in_words
 from repro_magic.views.document import Document, Line, Tone
 
@@ -128,7 +129,7 @@ class Replay:
             self._ended.set()  # last: the cell that waits is over then
 
     def _outcome(self) -> Document:
-        with runner.stoppable(), runner.scratch_copy(Path.cwd() / "session.ipynb") as copy:
+        with runner.stoppable(), scratch_copy(Path.cwd() / "session.ipynb") as copy:
             if self._is_stopped.is_set():  # before `stoppable` began
                 raise runner.StoppedError
             notebook = self.notebook()

@@ -437,7 +437,8 @@ class Session:
             NotRunnableError: one runs already, or nothing can be replayed.
         """
         from repro_magic.notebook.replay import Replay, cells_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
-        from repro_magic.proof import probe, runner  # noqa: PLC0415
+        from repro_magic.proof import probe  # noqa: PLC0415
+        from repro_magic.proof.consent import shell_lines  # noqa: PLC0415
 
         running = self._replay is not None and self._replay.is_running
         if arguments.stop:
@@ -455,7 +456,7 @@ class Session:
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         replay = Replay(cells, probe.held(), arguments.timeout)
-        lines = runner.shell_lines(replay.notebook())
+        lines = shell_lines(replay.notebook())
         if lines and not arguments.allow_shell:
             told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
             raise NotRunnableError(f"these lines run programs; --allow-shell runs them once more: {told}")

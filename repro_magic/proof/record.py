@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
-from repro_magic.proof import runner
+from repro_magic.proof import notebook_file
 from repro_magic.proof.compare import comparable, different, first_line, hidden, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
@@ -146,8 +146,8 @@ def of(path: Path) -> Record:
     Raises:
         NotRunnableError: nothing is recorded, or it cannot be read; the message says what to do.
     """
-    notebook = runner.read(path)
-    cells = [_recorded_cell(cell, number) for number, cell in enumerate(runner.code_cells(notebook), start=1)]
+    notebook = notebook_file.read(path)
+    cells = [_recorded_cell(cell, number) for number, cell in enumerate(notebook_file.code_cells(notebook), start=1)]
     beside = sidecar_of(path)
     if not any(cell.values is not None for cell in cells) and beside.exists():
         return _read_sidecar(beside)
@@ -156,7 +156,7 @@ def of(path: Path) -> Record:
             f"nothing is recorded of {path}: run it with the extension and save it, or write a sidecar with "
             f"repro-magic verify --sidecar"
         )
-    return Record(cells, _environment(cell.outputs for cell in runner.code_cells(notebook)))
+    return Record(cells, _environment(cell.outputs for cell in notebook_file.code_cells(notebook)))
 
 
 def of_session(

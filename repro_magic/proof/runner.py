@@ -7,15 +7,13 @@ import asyncio
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,32 +21,17 @@ from typing import Any
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
+from repro_magic.proof.notebook_file import read, short
+from repro_magic.proof.workspace import room, scratch_copy
 
 _PROBE = '__import__("repro_magic.proof.probe", None, None, ("_",))'
-_SCRATCH = "repro-magic-"
 _DIED = "the kernel died"
 # Kernels share the cores with each other. By default OpenMP's threads wait for one another at full speed, and two that
 # train side by side then take several times as long as one after the other. How they wait changes no result.
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-_LONGEST = 300
 _PATIENCE = 60  # seconds, for a kernel that says nothing
 # A socket's path has 104 bytes on macOS, 108 on Linux; Jupyter makes "k-ipc-1" of "k.json".
 _LONGEST_SOCKET = 100
-_LEFT_BEHIND = shutil.ignore_patterns(
-    ".git",
-    ".venv*",
-    "venv",
-    "node_modules",
-    "__pycache__",
-    ".ipynb_checkpoints",
-    "*_cache",
-    "*.egg-info",
-    ".hypothesis",
-)
-_SHELL = re.compile(
-    r"^\s*(?:!|%(?:pip|conda|mamba|micromamba|uv|sx|system)\b|%%(?:(?:bash|sh|script|cmd|system|sx)\b|!))|=\s*!(?!=)"
-)
-
 
 # Where a cell's metadata holds the front end's id, if that is not the cell's own.
 CELL_ID = "repro_magic_cell_id"
@@ -180,116 +163,6 @@ def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
             os.kill(pid, signal.SIGTERM)  # which ends a process at once where there are no signals
 
 
-def read(path: Path) -> Any:  # noqa: ANN401 - nbformat's node
-    """A notebook of any version of the format, as version 4.
-
-    Raises:
-        NotRunnableError: there is none at `path`.
-    """
-    import nbformat  # noqa: PLC0415 - only the command line needs it
-
-    if path.is_dir():
-        raise NotRunnableError(f"{path} is a folder, not a notebook")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotRunnableError(f"{path} cannot be read: {error}") from None
-    try:
-        notebook = nbformat.reads(text, as_version=4)
-    except Exception as error:  # noqa: BLE001 - nbformat raises of many kinds; each means the same here
-        why = f": {_short(error)}" if isinstance(error, nbformat.reader.NotJSONError) else ""
-        raise NotRunnableError(f"{path} is not a notebook{why or ': its JSON does not have the form of one'}") from None
-    if not code_cells(notebook):
-        raise NotRunnableError(f"{path} has no code cells")
-    return notebook
-
-
-def code_cells(notebook: Any) -> list[Any]:  # noqa: ANN401 - nbformat's node
-    """The code cells that hold anything."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-
-
-def shell_lines(notebook: Any) -> list[tuple[int, str]]:  # noqa: ANN401 - nbformat's node
-    """The lines that run programs, with the number of their code cell: they could change more than a copy's files."""
-    return [
-        (number, line.strip())
-        for number, cell in enumerate(code_cells(notebook), start=1)
-        for line in cell.source.splitlines()
-        if _SHELL.search(line)
-    ]
-
-
-def _left_behind(parent: str, names: list[str]) -> set[str]:
-    """What is not the notebook's, or nobody here may read. Folders of ours may lie below the notebook's, too."""
-    is_above_ours = Path(parent).resolve() == Path(tempfile.gettempdir()).resolve()
-    ours = {name for name in names if is_above_ours and name.startswith(_SCRATCH)}
-    locked = {name for name in names if not os.access(Path(parent, name), os.R_OK)}
-    return _LEFT_BEHIND(parent, names) | ours | locked
-
-
-def size_of(folder: Path) -> int:
-    """How many bytes a copy of a notebook's folder takes."""
-    size = 0
-    for parent, folders, files in os.walk(folder):
-        behind = _left_behind(parent, [*folders, *files])
-        folders[:] = [name for name in folders if name not in behind]
-        for name in files:
-            with suppress(OSError):  # it vanished meanwhile
-                size += 0 if name in behind else Path(parent, name).stat().st_size
-    return size
-
-
-def _copy(source: str, to: str) -> str:
-    """Copy a file; one that vanished meanwhile, a socket or a pipe is none of the notebook's."""
-    if Path(source).is_file():
-        with suppress(FileNotFoundError):
-            shutil.copy2(source, to)
-    return to
-
-
-@contextmanager
-def room() -> Iterator[Path]:
-    """A folder of ours, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def scratch_copy(path: Path, below: Path | None = None) -> Iterator[Path]:
-    """A copy of a notebook's folder, gone afterwards; the notebook's path in it.
-
-    Args:
-        path: the notebook.
-        below: the folder that the copy is made in; None: one of its own.
-    """
-    with room() if below is None else nullcontext(below) as folder, _emptied(folder / "copy") as place:
-        copy = place / path.resolve().parent.name
-        try:
-            shutil.copytree(
-                path.resolve().parent,
-                copy,
-                ignore=_left_behind,
-                copy_function=_copy,
-                symlinks=True,
-                ignore_dangling_symlinks=True,
-            )
-        except shutil.Error as error:
-            if any(os.path.lexists(source) for source, *_ in error.args[0]):  # else folders vanished meanwhile
-                raise
-        yield copy / path.name
-
-
-@contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    """A new folder, gone afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)  # where a process of the last run still wrote, something is left
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: None) -> Run:
     """Run a notebook once, in a fresh kernel and a copy of its folder.
 
@@ -309,7 +182,7 @@ def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: No
         with scratch_copy(path, how.room) as copy:
             found = run_in(notebook, copy.parent, how, on_cell)
     except (OSError, shutil.Error) as error:
-        raise NotRunnableError(f"{path}: its folder cannot be copied: {_short(error)}") from None
+        raise NotRunnableError(f"{path}: its folder cannot be copied: {short(error)}") from None
     if found.error.startswith(_DIED) and not _is_stopping.is_set():
         with scratch_copy(path, how.room) as copy:
             found = run_in(read(path), copy.parent, how)
@@ -318,11 +191,6 @@ def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: No
     if _is_stopping.is_set():
         raise StoppedError
     return found
-
-
-def _short(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] = lambda: None) -> Run:  # noqa: ANN401
@@ -355,7 +223,7 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
     except RuntimeError as error:  # jupyter_client's, of a kernel that did not come up
         if _is_stopping.is_set():
             return found
-        raise NotRunnableError(f"the kernel did not start: {_short(error)}") from None
+        raise NotRunnableError(f"the kernel did not start: {short(error)}") from None
     finally:
         _running.discard(client)
     return found

@@ -23,8 +23,8 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from repro_magic.exceptions import ShareError
-from repro_magic.proof import runner
 from repro_magic.proof.environment import Environment
+from repro_magic.proof.notebook_file import code_cells, read
 from repro_magic.proof.record import sidecar_of
 
 _OURS = "repro-magic"
@@ -177,7 +177,7 @@ def _not_seen(notebook: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 def _imported_by(notebook: Path) -> set[str]:
     """The top-level modules that a notebook's code names."""
-    text = "\n".join(cell.source for cell in runner.code_cells(runner.read(notebook)))
+    text = "\n".join(cell.source for cell in code_cells(read(notebook)))
     named = (part.split() for line in _IMPORTS.findall(text) for part in line.split(","))
     return {words[0].partition(".")[0] for words in named if words}
 

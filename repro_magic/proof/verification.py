@@ -13,6 +13,7 @@ from repro_magic.proof.compare import compare
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.runner import How, Run
 from repro_magic.proof.verdict import NotebookVerdict
+from repro_magic.proof.workspace import room
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
 
 
 def _against_each_other(job: Job, progress: Progress) -> Done:
-    with runner.room() as room:
-        how = How(job.timeout, job.kernel, room=room, tolerance=job.tolerance, shares=job.shares)
+    with room() as spool:
+        how = How(job.timeout, job.kernel, room=spool, tolerance=job.tolerance, shares=job.shares)
         runs = list(_runs(job, how, progress))
     verdict = compare(str(job.path), runs, job.tolerance)
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
