@@ -26,8 +26,9 @@ import repro_magic
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import notebook_file, runner, workspace
-from repro_magic.proof.compare import compare, output
+from repro_magic.proof.compare import compare
 from repro_magic.proof.consent import shell_lines
+from repro_magic.proof.differences import output
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome

@@ -17,7 +17,8 @@ from blake3 import blake3
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import notebook_file
-from repro_magic.proof.compare import comparable, different, first_line, hidden, output
+from repro_magic.proof.compare import comparable, first_line, hidden
+from repro_magic.proof.differences import different, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
 from repro_magic.proof.receipt import MIME, digest_of_source
