@@ -80,6 +80,7 @@ class _Finder(MetaPathFinder):
         exec_module = loader.exec_module
 
         def exec_then_call(module: ModuleType) -> None:
+            del loader.exec_module  # the module keeps its loader, which is to pickle as any other
             exec_module(module)
             self._call(spec.name)
 

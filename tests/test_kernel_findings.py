@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from conftest import run_in_kernel
 
@@ -78,7 +80,8 @@ def test_the_watcher_turns_off_and_on_and_unloads() -> None:
     left = """
 import threading, warnings
 from repro_magic.ops import watcher
-print(watcher.recorders, watcher._of_thread, threading.Thread.start.__module__, warnings.showwarning.__module__,
+print(watcher.recorders, watcher._of_thread)
+print(len(threading.Thread.start.__code__.co_names), warnings._showwarnmsg.__module__,
       [torch._C._dispatch_has_kernel_for_dispatch_key("aten::put_", key) for key in (watcher.KEY, watcher.HOT_KEY)])
 """
     ran = run_in_kernel(
@@ -93,7 +96,7 @@ print(watcher.recorders, watcher._of_thread, threading.Thread.start.__module__, 
         "x[i] = v" + left,
     )
     assert [bool(ran.shown(number)) for number in (2, 4, 6, 8)] == [False, True, True, False]
-    assert ran.stream(8).strip() == "() {} threading warnings [False, False]"
+    assert ran.stream(8).strip() == f"() {{}}\n{len(threading.Thread.start.__code__.co_names)} warnings [False, False]"
 
 
 def test_the_status_tells_by_cell_and_before_a_move_to_cuda() -> None:

@@ -40,6 +40,41 @@ def test_each_source_is_told_with_line_and_remedy_and_its_neighbour_is_not(monke
         assert ran.shown(2 + 2 * number) == "", f"the neighbour of {op}"
 
 
+def test_hooked_functions_go_into_other_processes_and_through_the_compiler() -> None:
+    ran = run_in_kernel(
+        SETUP + "\nimport multiprocessing as mp\nfrom concurrent.futures import ProcessPoolExecutor\nkept = os.urandom",
+        "with mp.get_context('spawn').Pool(1, initializer=torch.manual_seed, initargs=(3,)) as pool:\n"
+        "    x = pool.apply(int, ('3',))\nx",
+        "with ProcessPoolExecutor(1, mp_context=mp.get_context('fork')) as executor:\n"
+        "    x = len(executor.submit(os.urandom, 8).result())\nx",
+        "@torch.jit.script\ndef f(x: torch.Tensor):\n    torch.manual_seed(3)\n    return torch.rand_like(x)\n"
+        "bool((f(torch.zeros(2)) == f(torch.zeros(2))).all())",
+        "spawned, forked = (torch.utils.data.DataLoader(range(4), num_workers=1, worker_init_fn=seed,\n"
+        "    multiprocessing_context=way) for way, seed in (('spawn', random.seed), ('fork', torch.manual_seed)))\n"
+        "len(list(spawned)), len(list(forked))",
+        "random.seed.__self__ is random._inst, random.seed.__func__ is random.Random.seed",
+        "%unload_ext repro_magic\nimport pickle",
+        "pickle.loads(pickle.dumps(os.urandom)) is os.urandom, kept == os.urandom, len(kept(4))",
+    )
+    assert [ran.error(number) for number in range(8)] == [None] * 8
+    assert [ran.result(number) for number in (1, 2, 3, 4, 5)] == ["3", "8", "True", "(4, 4)", "(True, True)"]
+    assert ran.result(7) == "(True, True, 4)"
+
+
+def test_a_generator_of_the_users_own_class_may_do_in_its_methods_what_it_likes() -> None:
+    ran = run_in_kernel(
+        SETUP,
+        "class R(random.Random):\n    def __eq__(self, other): return self.getstate() == other.getstate()\n"
+        "r = R(3)\nr == R(3), r == R(4)",
+        "class Stop(BaseException): pass\nclass S(random.Random):\n    def getstate(self): raise Stop\ns = S()",
+        "1 + 1",
+        "%repro_ledger",
+        "2 + 2",
+    )
+    assert [ran.error(number) for number in range(6)] == [None] * 6
+    assert [ran.result(number) for number in (1, 3, 5)] == ["(True, False)", "2", "4"]
+
+
 def test_what_libraries_draw_is_nobodys_finding() -> None:
     ran = run_in_kernel(
         SETUP
@@ -93,19 +128,20 @@ def test_strict_stops_at_the_line_until_the_next_seed() -> None:
 
 def test_all_hooks_are_gone_after_unloading() -> None:
     look = (
-        "import os, random, secrets, sys\nimport numpy as np, torch\n"
-        "places = [(random, 'seed'), (random, '_urandom'), (os, 'urandom'), (torch, 'seed'), (torch, 'manual_seed'),\n"
-        "    (torch.random, 'seed'), (torch.cuda, 'seed'), (np.random.bit_generator, 'randbits'),\n"
-        "    (np.random.bit_generator, '_coerce_to_uint32_array'), (np.random._mt19937, 'operator'),\n"
-        "    (random.Random, 'seed'), (random.SystemRandom, 'seed')]\n"
-        "now = [getattr(*place) for place in places]"
+        "import os, random, sys, threading, uuid, warnings\nimport numpy as np, torch\n"
+        "names = [(random, '_urandom'), (os, 'urandom'), (uuid, '_generate_time_safe'), (warnings, '_showwarnmsg'),\n"
+        "    (np.random.bit_generator, 'randbits'), (np.random.bit_generator, '_coerce_to_uint32_array'),\n"
+        "    (np.random._mt19937, 'operator')]\n"
+        "functions = [random.Random.seed, random.SystemRandom.seed, torch.seed, torch.manual_seed, torch.cuda.seed,\n"
+        "    torch.utils.data.DataLoader.__init__, threading.Thread.start]\n"
+        "now = [*(getattr(*name) for name in names), *(one.__code__ for one in functions)]"
     )
     ran = run_in_kernel(
         look + "\nbefore = now",
         "%load_ext repro_magic\n%repro_seed 3 --strict --per-cell",
         look + "\n[one is two for one, two in zip(now, before)].count(True)",
         "%unload_ext repro_magic",
-        look + "\nnow == before",
+        look + "\nall(one is two for one, two in zip(now, before))",
         "np.random.default_rng() is not None",
     )
     assert ran.result(2) == "0"

@@ -263,15 +263,20 @@ def test_a_scope_warns_of_sources() -> None:
 
 
 def test_the_hooks_nest_and_leave_nothing() -> None:
-    places = [(random.Random, "seed"), (random, "seed"), (os, "urandom"), (torch, "seed"), (torch, "manual_seed")]
-    places += [(np.random.bit_generator, "randbits"), (np.random._mt19937, "operator"), (random, "_urandom")]
-    before = [getattr(owner, name) for owner, name in places]
+    functions = [random.Random.seed, random.SystemRandom.seed, torch.seed, torch.manual_seed]
+    names = [(np.random.bit_generator, "randbits"), (np.random._mt19937, "operator"), (random, "_urandom")]
+    names += [(os, "urandom"), (uuid, "_generate_time_safe")]
+
+    def now() -> list[object]:
+        return [*(one.__code__ for one in functions), *(getattr(owner, name) for owner, name in names)]
+
+    before = now()
     hooks_up()
     with repro_magic.watch(warn=False):
-        assert all(getattr(owner, name) is not one for (owner, name), one in zip(places, before, strict=True))
-    assert random.seed is not before[1], "still wanted by somebody"
+        assert all(one is not other for one, other in zip(now(), before, strict=True))
+    assert random.Random.seed.__code__ is not before[0], "still wanted by somebody"
     hooks_down()
-    assert [getattr(owner, name) for owner, name in places] == before
+    assert all(one is other for one, other in zip(now(), before, strict=True))
 
 
 def test_a_hook_of_somebody_elses_on_top_stays(monkeypatch: pytest.MonkeyPatch) -> None:

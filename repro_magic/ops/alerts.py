@@ -32,7 +32,11 @@ def alerted_op(message: str) -> str | None:
 
 
 class AlertFold:
-    """While it is up, those warnings go to `keep(name, first sentence, frame)`, all others where they always went."""
+    """While it is up, those warnings go to `keep(name, first sentence, frame)`, all others where they always went.
+
+    The module `warnings` hands each one that is to be shown to a function under a private name, which then looks for
+    the public one, `warnings.showwarning`; that stays, for other code to replace and to compare.
+    """
 
     def __init__(self, keep: Callable[[str, str, Any], object]) -> None:
         """Take who keeps them."""
@@ -41,21 +45,32 @@ class AlertFold:
         self._ours: Any = None
 
     def up(self) -> None:
-        """Stand before the present `warnings.showwarning`."""
-        before = warnings.showwarning
+        """Stand before the present functions that show warnings."""
+        module: Any = warnings
+        before = module._showwarnmsg  # noqa: SLF001 - as above
+        shown_by = _shown_by()
 
-        def showwarning(message: Any, category: Any, filename: str, lineno: int, *more: Any, **named: Any) -> None:  # noqa: ANN401 - as the original
-            name = alerted_op(str(message)) if self._ours is not None else None
+        def show(message: Any) -> None:  # noqa: ANN401 - a warnings.WarningMessage
+            # Whoever records warnings, or shows them in another way, in the meantime gets all of them.
+            is_ours = self._ours is not None and _shown_by() == shown_by
+            name = alerted_op(str(message.message)) if is_ours else None
             if name is None:
-                before(message, category, filename, lineno, *more, **named)
+                before(message)
             else:
-                self._keep(name, str(message).partition(". ")[0].partition(", but")[0] + ".", sys._getframe(1))  # noqa: SLF001 - what inspect uses
+                text = str(message.message).partition(". ")[0].partition(", but")[0] + "."
+                self._keep(name, text, sys._getframe(1))  # noqa: SLF001 - what inspect uses
 
-        self._before, self._ours = before, showwarning
-        warnings.showwarning = showwarning
+        self._before, self._ours = before, show
+        module._showwarnmsg = show  # noqa: SLF001 - as above
 
     def down(self) -> None:
         """Step back, unless other code stands before us: then ours passes everything on."""
+        module: Any = warnings
         ours, self._ours = self._ours, None
-        if warnings.showwarning is ours:
-            warnings.showwarning = self._before
+        if module._showwarnmsg is ours:  # noqa: SLF001 - as above
+            module._showwarnmsg = self._before  # noqa: SLF001 - as above
+
+
+def _shown_by() -> tuple[Any, Any]:
+    module: Any = warnings
+    return module.showwarning, module._showwarnmsg_impl  # noqa: SLF001 - as above

@@ -14,9 +14,9 @@ from repro_magic.ops.calls import Call, call_of, called_by, value_of
 from repro_magic.ops.source import is_users
 from repro_magic.rng.entropy import Kind
 
-# Between the user's line and the entropy stand these, our own hook, and code without a file (a dataclass's __init__).
-_BETWEEN = {"random", "secrets", "uuid"}
-_OURS = ("repro_magic.rng.entropy", "numpy_seed")
+# Between the user's line and the entropy stand these, and code without a file (a dataclass's __init__). The last two
+# are what torch.manual_seed becomes once something was compiled.
+_BETWEEN = {"random", "secrets", "uuid", "torch._compile", "torch._dynamo.eval_frame"}
 _NUMPYS = {
     "default_rng",
     "RandomState",
@@ -138,8 +138,7 @@ class Asked:
 
 
 def _is_between(frame: FrameType) -> bool:
-    module, code = frame.f_globals.get("__name__"), frame.f_code
-    return module in _BETWEEN or (module, code.co_name) == _OURS or code.co_filename.startswith("<string")
+    return frame.f_globals.get("__name__") in _BETWEEN or frame.f_code.co_filename.startswith("<string")
 
 
 _NAMES = {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.ops.source import Place, Site, accepts, site_of
+from repro_magic.rng.patching import Hooked, uncompiled
 
 if TYPE_CHECKING:
     from repro_magic.rng.auditing import Remark
@@ -80,8 +81,7 @@ class LoaderLog:
         self._made: list[_Made] = []
         self._new: list[_Made] = []
         self._waiting: Waiting | None = None
-        self._original: Callable[..., None] | None = None
-        self._ours: Callable[..., None] | None = None
+        self._hooked: Hooked | None = None
         self._is_off = False
 
     def up(self) -> None:
@@ -89,16 +89,13 @@ class LoaderLog:
         self._waiting = when_imported(_MODULE, self._wrap)
 
     def _wrap(self) -> None:
-        kind = sys.modules[_MODULE].DataLoader
-        original: Callable[..., None] = kind.__init__
+        init = sys.modules[_MODULE].DataLoader.__init__
+        if isinstance(init, FunctionType):  # else other code has put something else there
+            self._hooked = Hooked(init, after=self._is_made)
 
-        @functools.wraps(original)
-        def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, N807 - as the original
-            original(loader, *args, **kwargs)
-            self._note(loader, site_of(sys._getframe(1)))  # noqa: SLF001 - what inspect uses
-
-        self._original, self._ours = original, __init__
-        kind.__init__ = __init__
+    def _is_made(self, loader: Any, *_options: Any) -> None:  # noqa: ANN401 - a DataLoader
+        with uncompiled():
+            self._note(loader, site_of(sys._getframe(2)))  # noqa: SLF001 - what inspect uses
 
     def _note(self, loader: Any, site: Site) -> None:  # noqa: ANN401 - a DataLoader
         if self._is_off:
@@ -136,12 +133,9 @@ class LoaderLog:
         return [*found, *(one.as_now() for key, one in made.items() if key not in named)]
 
     def down(self) -> None:
-        """End; if other code has put itself before ours meanwhile, that stays, and ours passes everything on."""
+        """End; if other code has swapped the code meanwhile, that stays, and ours passes everything on."""
         self._is_off = True
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._ours is not None:
-            kind = sys.modules[_MODULE].DataLoader
-            if kind.__init__ is self._ours:
-                kind.__init__ = self._original
-            self._ours = None
+        if self._hooked is not None:
+            self._hooked.down()

@@ -23,6 +23,7 @@ from repro_magic.ops.findings import Direction, Draw, Finding, Status
 from repro_magic.ops.forms import KnownForm, form_of
 from repro_magic.ops.judging import Judgement, Switches, judge
 from repro_magic.ops.source import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
+from repro_magic.ops.unprofiled import unprofiled
 
 # Values are looked at in so many calls of one form of one op at one place, and in so many of all forms together.
 LOOKS, ALL_LOOKS = 3, 60
@@ -254,7 +255,8 @@ class Recorder:
             if known is not None and known.switches == switches and not kwargs and known.form.fits(args):
                 known.count()
             else:
-                self._judge_call(site, args, kwargs, switches, traced=traced)
+                with unprofiled():
+                    self._judge_call(site, args, kwargs, switches, traced=traced)
         if op.draws and not traced:
             with self._lock:
                 site.draws += 1

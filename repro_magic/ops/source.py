@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
+from repro_magic.rng.patching import is_swapped_in
+
 _ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE)
 # Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
 _TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
-_OURS = ("repro_magic.ops.", "repro_magic.rng.entropy")
+_OURS = ("repro_magic.ops.", "repro_magic.rng.entropy", "repro_magic.rng.patching")
 # IPython 8 names a cell's code "<cell line: 1>".
 _TOP_LEVEL = ("<module>", "<cell line")
 
@@ -94,15 +96,19 @@ def is_users(file: str) -> bool:
 
 
 def drop_own_frames(step: TracebackType | None) -> None:
-    """Leave the watchers' own frames out of a traceback: an op that fails does so for the user's reasons.
+    """Leave our own frames out of a traceback: a call that fails does so for the user's reasons.
 
     Example:
         >>> drop_own_frames(None)
     """
     while step is not None:
-        while step.tb_next is not None and str(step.tb_next.tb_frame.f_globals.get("__name__")).startswith(_OURS):
+        while step.tb_next is not None and _is_own(step.tb_next.tb_frame):
             step.tb_next = step.tb_next.tb_next
         step = step.tb_next
+
+
+def _is_own(frame: FrameType) -> bool:
+    return is_swapped_in(frame.f_code) or str(frame.f_globals.get("__name__")).startswith(_OURS)
 
 
 class Site:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CodeType, FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import UnseededGeneratorError
 from repro_magic.ops.asking import Asked, is_clocks
@@ -21,6 +20,7 @@ from repro_magic.ops.findings import SOURCE, Finding
 from repro_magic.ops.source import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
+from repro_magic.rng.identity import IdentityMap
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Sources:
     def __init__(self) -> None:
         """Nothing was used."""
         self._uses: dict[object, _Use] = {}
-        self._made: WeakKeyDictionary[Any, _Use] = WeakKeyDictionary()
+        self._made: IdentityMap[_Use] = IdentityMap()
         self._last: _Use | None = None
         self._lock = threading.RLock()  # a signal's handler, or a __del__, may draw, too
         self._is_open = False
@@ -209,7 +209,7 @@ class Sources:
             return
         of = value_of(asked.call.base, caller)
         with self._lock:
-            made = self._made.pop(of, None) if isinstance(of, random.Random) else None
+            made = self._made.pop(of) if issubclass(type(of), random.Random) else None
             if made is not None and random.Random.getstate(of)[1][-1] == _NOTHING_DRAWN:
                 made.count -= 1
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
+
+from repro_magic.rng.patching import Hooked, uncompiled
 
 _Run = Callable[[], Any]
 
@@ -15,33 +18,27 @@ class ThreadStarts:
     def __init__(self, around: Callable[[_Run], _Run]) -> None:
         """Take what is put around each thread's `run`; it is called on the thread that starts it."""
         self._around = around
-        self._start: Any = None
-        self._ours: Any = None
+        self._hooked: Hooked | None = None
 
     def up(self) -> None:
         """Begin."""
-        before = threading.Thread.start
-        around = self._around_now
+        start = threading.Thread.start
+        if isinstance(start, FunctionType):  # else other code has put something else there
+            self._hooked = Hooked(start, before=self._starts)
 
-        def start(thread: threading.Thread) -> None:
-            run = around(thread.run)
+    def _starts(self, thread: threading.Thread) -> None:
+        with uncompiled():
+            run = self._around(thread.run)
 
-            def watched() -> None:
-                thread.__dict__.pop("run", None)  # leaves no trace, and no cycle, on the user's thread
-                run()
+        def watched() -> None:
+            thread.__dict__.pop("run", None)  # leaves no trace, and no cycle, on the user's thread
+            run()
 
-            if run != thread.run and "run" not in thread.__dict__ and not thread.ident:
-                thread.run = watched  # type: ignore[method-assign]
-            before(thread)
-
-        self._start, self._ours = before, start
-        threading.Thread.start = start  # type: ignore[method-assign, assignment]
-
-    def _around_now(self, run: _Run) -> _Run:
-        return self._around(run)
+        if run != thread.run and "run" not in thread.__dict__ and not thread.ident:
+            thread.run = watched  # type: ignore[method-assign]
 
     def down(self) -> None:
-        """End; if other code has put itself before ours meanwhile, that stays, and ours passes everything on."""
+        """End; if other code has swapped the code meanwhile, that stays, and ours passes everything on."""
         self._around = lambda run: run
-        if threading.Thread.start is self._ours:
-            threading.Thread.start = self._start  # type: ignore[method-assign]
+        if self._hooked is not None:
+            self._hooked.down()

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 from repro_magic.importing import Waiting, when_imported
+from repro_magic.rng.patching import Hooked
 
 _SALT = "repro_magic"
 
@@ -61,21 +63,15 @@ class StableFigures:
             self._undo.pop()()
 
     def _wrap(self, one: _Format) -> None:
-        canvas = getattr(sys.modules[one.module], one.canvas)
-        original = getattr(canvas, one.method)
+        method = getattr(getattr(sys.modules[one.module], one.canvas), one.method)
+        if isinstance(method, FunctionType):  # else other code has put something else there
+            self._undo.append(Hooked(method, around=functools.partial(_stable, one)).down)
 
-        @functools.wraps(original)  # Matplotlib looks at the signature
-        def stable(canvas: object, filename: object, *, metadata: dict[str, Any] | None = None, **named: Any) -> Any:  # noqa: ANN401
-            with _salted():
-                return original(canvas, filename, metadata={one.date: None, **(metadata or {})}, **named)
 
-        setattr(canvas, one.method, stable)
-
-        def restore() -> None:
-            if vars(canvas).get(one.method) is stable:
-                setattr(canvas, one.method, original)
-
-        self._undo.append(restore)
+def _stable(one: _Format, original: Callable[..., Any], *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as Matplotlib's
+    named["metadata"] = {one.date: None, **(named.get("metadata") or {})}
+    with _salted():
+        return original(*args, **named)
 
 
 def _salted() -> Any:  # noqa: ANN401 - a context manager of Matplotlib's

@@ -11,20 +11,23 @@ unseeded `SeedSequence`, and `operator.index` in `_mt19937`, which a legacy seed
 
 from __future__ import annotations
 
+import abc
 import functools
 import operator
 import os
+import random
 import sys
 import threading
 import warnings
 from collections.abc import Callable
 from enum import Enum
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.rng.identity import IdentityMap
+from repro_magic.rng.patching import Hooked, keep_from_dynamo, lookalike, uncompiled
 
 
 class Kind(Enum):
@@ -61,7 +64,7 @@ _listeners: tuple[Listener, ...] = ()
 # be referred to weakly. True as long as nobody gave one another state.
 _MOST = 10_000
 _taken: dict[int, bool] = {}
-_unseeded: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_unseeded: IdentityMap[bool] = IdentityMap()
 _globals_unseeded: dict[str, bool] = {}
 
 
@@ -95,7 +98,8 @@ def unlisten(listener: Listener) -> None:
 def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN401 - each kind has its own
     for listener in _listeners:
         try:
-            listener(kind, frame, value)
+            with uncompiled():
+                listener(kind, frame, value)
         except UnseededGeneratorError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
@@ -107,8 +111,15 @@ def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN
             )
 
 
-def _caller() -> FrameType:
-    return sys._getframe(2)  # noqa: SLF001 - what inspect uses
+def _frame(depth: int) -> FrameType:
+    """The frame that called whoever is hooked, so many frames outside the hook."""
+    return sys._getframe(depth + 1)  # noqa: SLF001 - what inspect uses
+
+
+# numpy.random.seed takes integers below it.
+_LEGACY_LIMIT = 2**32
+# A hook's caller, and the caller of a function whose code was swapped.
+_CALLER, _CALLERS_CALLER = 1, 2
 
 
 def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
@@ -117,7 +128,8 @@ def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
         if len(_taken) >= _MOST:
             _taken.pop(next(iter(_taken)), None)
         _taken[drawn] = True
-        _tell(Kind.NUMPY, _caller())
+        _tell(Kind.NUMPY, _frame(_CALLER))
+        _note_if_numpys_global(is_unseeded=True)
         return drawn
 
     return randbits
@@ -125,8 +137,8 @@ def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
 
 def _coerce(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def coerce(entropy: Any) -> Any:  # noqa: ANN401 - a seed of any form
-        if entropy not in _taken if isinstance(entropy, int) else isinstance(entropy, list) and entropy:
-            _tell(Kind.SEEDED, _caller(), entropy)
+        if entropy not in _taken if type(entropy) is int else type(entropy) is list and entropy:
+            _tell(Kind.SEEDED, _frame(_CALLER), entropy)
         return original(entropy)
 
     return coerce
@@ -140,59 +152,57 @@ class _Operator:
 
     @staticmethod
     def index(seed: Any) -> int:  # noqa: ANN401 - a seed of any form
-        _tell(Kind.SEEDED, _caller(), seed)
+        _tell(Kind.SEEDED, _frame(_CALLER), seed)
+        if type(seed) is not int or 0 <= seed < _LEGACY_LIMIT:  # else NumPy refuses it, and nothing is seeded
+            _note_if_numpys_global(is_unseeded=False)
         return operator.index(seed)
 
 
-def _random_seed(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def seed(self: Any, a: Any = None, version: int = 2) -> None:  # noqa: ANN401 - as Random.seed
-        _tell(Kind.PYTHON if a is None else Kind.SEEDED, _caller(), self if a is None else a)
-        _unseeded[self] = a is None
-        original(self, a, version)
-
-    return seed
-
-
-def _global_seed(original: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(original)
-    def seed(a: Any = None, version: int = 2) -> None:  # noqa: ANN401 - as random.seed
-        _tell(Kind.PYTHON if a is None else Kind.SEEDED, _caller(), None if a is None else a)
-        original(a, version)
-        _globals_unseeded["python"] = a is None
-
-    return seed
+def _note_if_numpys_global(*, is_unseeded: bool) -> None:
+    """`numpy.random.seed` is a bound method of a compiled class and stays; it holds its generator's lock meanwhile."""
+    generator = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    if generator is None:  # NumPy is being imported, and makes it just now
+        return
+    lock = generator._bit_generator.lock  # noqa: SLF001 - there is no public way
+    if lock._is_owned() if hasattr(lock, "_is_owned") else lock.locked():  # noqa: SLF001 - a plain lock before NumPy 2.4
+        _globals_unseeded["numpy"] = is_unseeded
 
 
-def _numpy_seed(original: Callable[..., None]) -> Callable[..., None]:
-    # The entropy and the seed tell of themselves, below; this only knows whose they are.
-    @functools.wraps(original)
-    def numpy_seed(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as numpy.random.seed
-        original(*args, **kwargs)
-        _globals_unseeded["numpy"] = all(one is None for one in (*args, *kwargs.values()))
-
-    return numpy_seed
+def _before_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # noqa: ANN401 - as Random.seed
+    value = seed
+    if seed is None:
+        value = None if generator is random._inst else generator  # noqa: SLF001 - the functions are its methods
+    _tell(Kind.PYTHON if seed is None else Kind.SEEDED, _frame(_CALLERS_CALLER), value)
 
 
-def _torch_seed(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def seed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
-            _tell(kind, _caller(), args[0] if args else None)
-            found = original(*args, **kwargs)
-            _globals_unseeded["torch"] = kind is Kind.TORCH
-            return found
+def _after_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # noqa: ANN401 - as Random.seed
+    if generator is random._inst:  # noqa: SLF001 - as above
+        _globals_unseeded["python"] = seed is None
+    else:
+        _unseeded[generator] = seed is None
 
-        return seed
 
-    return wrap
+def _before(kind: Kind) -> Callable[..., None]:
+    def before(*values: Any) -> None:  # noqa: ANN401 - each function has its own
+        first = values[0] if values else None
+        if type(first) is tuple:  # a function that takes its arguments as they come, and passes them on
+            first = first[0] if first else None
+        _tell(kind, _frame(_CALLERS_CALLER), first)
+
+    return before
+
+
+def _after_torchs_seed(*, is_unseeded: bool) -> Callable[..., None]:
+    def after(*_values: Any) -> None:  # noqa: ANN401 - as above
+        _globals_unseeded["torch"] = is_unseeded
+
+    return after
 
 
 def _taking(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
         def take(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
-            _tell(kind, _caller(), args[0] if args and kind in {Kind.SEEDED, Kind.SYSTEM_MADE} else None)
+            _tell(kind, _frame(_CALLER))
             return original(*args, **kwargs)
 
         return take
@@ -200,51 +210,121 @@ def _taking(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return wrap
 
 
-# Module, the path in it, and what takes its place. `random` keeps os.urandom under a name of its own.
-_PATCHES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
-    ("random", "Random.seed", _random_seed),
-    ("random", "SystemRandom.seed", _taking(Kind.SYSTEM_MADE)),
-    ("random", "seed", _global_seed),
+def _uuids_time(original: Callable[[], Any]) -> Callable[[], Any]:
+    def generate_time_safe() -> Any:  # noqa: ANN401 - as the original
+        frame = _frame(_CALLER)
+        if frame.f_code.co_name == "uuid1":  # uuid.getnode() asks, too, for what belongs to the machine
+            _tell(Kind.URANDOM, frame)
+        return original()
+
+    return generate_time_safe
+
+
+@functools.cache
+def _of_the_system(original: Callable[..., bytes]) -> Any:  # noqa: ANN401 - one for all modules that export it
+    return lookalike(original, lambda: _tell(Kind.URANDOM, _frame(_CALLERS_CALLER)))
+
+
+# Python functions, whose code is swapped: module, the path in it, what is called before and after.
+_CODE: tuple[tuple[str, str, Callable[..., None], Callable[..., None] | None], ...] = (
+    ("random", "Random.seed", _before_random_seed, _after_random_seed),
+    ("random", "SystemRandom.seed", _before(Kind.SYSTEM_MADE), None),
+    ("torch.random", "seed", _before(Kind.TORCH), _after_torchs_seed(is_unseeded=True)),
+    ("torch.random", "manual_seed", _before(Kind.SEEDED), _after_torchs_seed(is_unseeded=False)),
+    *(("torch.cuda.random", name, _before(Kind.TORCH), None) for name in ("seed", "seed_all")),
+    *(("torch.cuda.random", name, _before(Kind.SEEDED), None) for name in ("manual_seed", "manual_seed_all")),
+)
+# Names that are bound to something else: private ones that only their own module's code reads, and builtin functions.
+_NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("random", "_urandom", _taking(Kind.SYSTEM)),
-    ("os", "urandom", _taking(Kind.URANDOM)),
-    ("os", "getrandom", _taking(Kind.URANDOM)),
-    ("uuid", "uuid1", _taking(Kind.URANDOM)),
+    ("uuid", "_generate_time_safe", _uuids_time),
     ("numpy.random.bit_generator", "randbits", _randbits),
     ("numpy.random.bit_generator", "_coerce_to_uint32_array", _coerce),
     ("numpy.random._mt19937", "operator", lambda _original: _Operator()),
-    ("numpy.random", "seed", _numpy_seed),
-    *((module, "seed", _torch_seed(Kind.TORCH)) for module in ("torch", "torch.random")),
-    *((module, "manual_seed", _torch_seed(Kind.SEEDED)) for module in ("torch", "torch.random")),
-    *(("torch.cuda", name, _taking(Kind.TORCH)) for name in ("seed", "seed_all")),
-    *(("torch.cuda", name, _taking(Kind.SEEDED)) for name in ("manual_seed", "manual_seed_all")),
+    *((module, name, _of_the_system) for module in ("os", os.name) for name in ("urandom", "getrandom")),
 )
 
 
-class _Hook:
-    """One name in somebody's module, and what stands there meanwhile."""
+class _Hook(abc.ABC):
+    """What is done to a module as soon as it is imported, and undone."""
 
-    def __init__(self, module: str, path: str, make: Callable[[Any], Any]) -> None:
-        self._module, self._path, self._make = module, path, make
-        self._put: Any = None
-        self._waiting: Waiting = when_imported(module, self._apply)
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._waiting: Waiting = when_imported(module, self.up)
 
-    def _place(self) -> tuple[Any, str]:
-        *outer, name = self._path.split(".")
-        return functools.reduce(getattr, outer, sys.modules[self._module]), name
+    @abc.abstractmethod
+    def up(self) -> None:
+        """Do it."""
 
-    def _apply(self) -> None:
-        owner, name = self._place()
-        if hasattr(owner, name):  # a private name that another version may not have
-            self._original = getattr(owner, name)
-            self._put = self._make(self._original)
-            setattr(owner, name, self._put)
+    @abc.abstractmethod
+    def undo(self) -> None:
+        """Undo it."""
 
     def down(self) -> None:
         self._waiting.cancel()
-        if self._put is not None and self._module in sys.modules:
-            owner, name = self._place()
-            if getattr(owner, name) is self._put:  # else somebody else's stands there now
-                setattr(owner, name, self._original)
+        self.undo()
+
+
+class _CodeHook(_Hook):
+    """A Python function whose code is swapped."""
+
+    def __init__(self, module: str, path: str, before: Callable[..., None], after: Callable[..., None] | None) -> None:
+        self._path, self._before, self._after = path, before, after
+        self._hooked: Hooked | None = None
+        super().__init__(module)
+
+    def up(self) -> None:
+        function = functools.reduce(getattr, self._path.split("."), sys.modules[self._module])
+        if isinstance(function, FunctionType):  # else somebody put something else there
+            self._hooked = Hooked(function, before=self._before, after=self._after)
+
+    def undo(self) -> None:
+        if self._hooked is not None:
+            self._hooked.down()
+
+
+class _NameHook(_Hook):
+    """A name in somebody's module, and what stands there meanwhile."""
+
+    def __init__(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
+        self._name, self._make = name, make
+        self._put: Any = None
+        super().__init__(module)
+
+    def up(self) -> None:
+        self._original = getattr(sys.modules[self._module], self._name, None)
+        if self._original is not None:  # a private name that another version may not have
+            self._put = self._make(self._original)
+            setattr(sys.modules[self._module], self._name, self._put)
+
+    def undo(self) -> None:
+        module = sys.modules.get(self._module)
+        if (
+            self._put is not None and getattr(module, self._name, None) is self._put
+        ):  # else somebody else's stands there
+            setattr(module, self._name, self._original)
+
+
+class _DynamoHook(_Hook):
+    """`torch.compile` is not to compile our hooks, which look at the frames around them."""
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+        super().__init__("torch._dynamo.trace_rules")
+
+    def up(self) -> None:
+        rules: Any = sys.modules[self._module]
+        if hasattr(rules, "add") and hasattr(rules, "_recompile_re"):  # what it leaves alone, by package
+            before = rules.SKIP_DIRS.copy()
+            rules.add("repro_magic")
+            self._folders = rules.SKIP_DIRS[len(before) :]
+        keep_from_dynamo()
+
+    def undo(self) -> None:
+        rules: Any = sys.modules.get(self._module)
+        for folder in self._folders:
+            rules.SKIP_DIRS.remove(folder)
+            rules._recompile_re()  # noqa: SLF001 - as its own add() does
 
 
 _hooks: list[_Hook] = []
@@ -257,7 +337,9 @@ def hooks_up() -> None:
     with _lock:
         _users += 1
         if _users == 1:
-            _hooks.extend(_Hook(*patch) for patch in _PATCHES)
+            _hooks.extend(_CodeHook(*one) for one in _CODE)
+            _hooks.extend(_NameHook(*one) for one in _NAMES)
+            _hooks.append(_DynamoHook())
 
 
 def hooks_down() -> None:
@@ -289,11 +371,9 @@ def is_unseeded(value: Any) -> bool | None:  # noqa: ANN401 - a generator of any
     entropy = _entropy(value)
     if entropy is not None:
         return _taken.get(entropy, None if entropy < 0 or entropy >= _ALL_WRITTEN_DOWN else False)
-    try:
-        if value in _unseeded:
-            return _unseeded[value]
-    except TypeError:  # it cannot be referred to weakly, or has no hash
-        return None
+    known = _unseeded.get(value)
+    if known is not None:
+        return known
     torch = sys.modules["torch"] if is_imported("torch") else None
     if torch is not None and isinstance(value, torch.Generator):
         # Its own seed() gives a number of up to 64 bits; nobody writes such a one down.
