@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,6 +18,9 @@ from repro_magic.proof.reach import own_names
 
 # A name that is bound to the same object of these still has the same value.
 _FIXED = (type(None), bool, int, float, complex, str, bytes)
+
+# The control channel's message that asks how often the main loop has turned.
+TURNS = "repro_magic_turns_request"
 
 # So many characters of a text are searched for temporary paths.
 _LONGEST = 10_000
@@ -100,6 +104,7 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
         rtol: see `Tolerance`.
         ulp: see `Tolerance`.
     """
+    _answer_turns()
     present = users_names()
     changed = {}
     for name, value in present:
@@ -122,6 +127,17 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
 
         compare_numbers(dict(present), changed, Path(spool), cell, rtol=rtol, ulp=ulp)
     return json.dumps({"changed": changed, "gone": gone, "displayed": _displayed()})
+
+
+def _answer_turns() -> None:
+    """Answer `TURNS` from now on, so that a runner can tell a busy kernel from one that lost a request."""
+    kernel = sys.modules["IPython"].get_ipython().kernel
+    kernel.control_handlers.setdefault(TURNS, partial(_tell_turns, kernel, []))
+
+
+def _tell_turns(kernel: Any, turns: list[None], stream: Any, ident: Any, parent: Any) -> None:  # noqa: ANN401 - ipykernel's
+    kernel.io_loop.add_callback(turns.append, None)  # this is the control channel's thread
+    kernel.session.send(stream, TURNS.replace("request", "reply"), {"turns": len(turns)}, parent, ident=ident)
 
 
 def _displayed() -> dict[str, Any] | None:

@@ -202,6 +202,8 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
     from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415 - as above
     from nbclient.exceptions import DeadKernelError  # noqa: PLC0415
 
+    from repro_magic.proof.client import LostReplyError  # noqa: PLC0415
+
     client = _client(notebook, folder, how)
     found = Run()
     variables = (_WAITING if how.shares else {}) | os.environ
@@ -216,6 +218,8 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
                 found.environment = _ask(client, "environment()")
     except DeadKernelError:
         found.error = f"{_DIED} in cell {len(found.cells) + 1}"
+    except LostReplyError:
+        found.error = f"the kernel is idle, but its answer to cell {len(found.cells) + 1} never came"
     except NotRunnableError:
         raise
     except NoSuchKernel as error:
@@ -251,9 +255,9 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
-    from nbclient import NotebookClient  # noqa: PLC0415 - as above
+    from repro_magic.proof.client import Client  # noqa: PLC0415 - as above
 
-    client = NotebookClient(
+    client = Client(
         notebook,
         log=_silent,
         kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
@@ -332,13 +336,9 @@ def _values(client: Any, how: How, number: int) -> Mapping[str, Any]:  # noqa: A
 
 def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's
     """What a function of `proof.probe` says in the kernel."""
-    from nbclient.util import run_sync  # noqa: PLC0415 - as above
-
     reply: Any = None
     for _ in range(50):
-        asked = {"told": f"{_PROBE}.{call}"}
-        message = client.kc.execute("", silent=True, store_history=False, user_expressions=asked)
-        reply = run_sync(client.async_wait_for_reply)(message)
+        reply = client.ask(f"{_PROBE}.{call}")
         if reply is None or reply["content"]["status"] != "aborted":
             break
         time.sleep(0.1)  # for a moment after an error the kernel turns down what waits in line
