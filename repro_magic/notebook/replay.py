@@ -138,7 +138,8 @@ class Replay:
             )
             if runner.is_stopping():
                 raise runner.StoppedError
-        recorded = record.of_session([(one.source, one.receipt, one.doubt) for one in self._cells], self._held, fresh)
+        ran = [record.SessionCell(one.number, one.source, one.receipt, one.doubt) for one in self._cells]
+        recorded = record.of_session(ran, self._held, fresh)
         found = record.compare(_NAME, recorded, fresh)
         numbers = [one.number for one in self._cells]
         cells = [dataclasses.replace(cell, number=numbers[cell.number - 1]) for cell in found.cells]

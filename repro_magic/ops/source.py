@@ -52,9 +52,17 @@ class Place:
     def accepted(self) -> frozenset[str]:
         """The ops that a comment `# repro: accept OP[, OP]` on one of its lines names."""
         linecache.checkcache(self.file)
-        lines = (linecache.getline(self.file, number) for number in range(self.line, self.end_line + 1))
-        found = (match["ops"] for line in lines for match in _ACCEPT.finditer(line))
-        return frozenset(op.strip() for ops in found for op in ops.split(","))
+        return accepted_in("".join(linecache.getline(self.file, at) for at in range(self.line, self.end_line + 1)))
+
+
+def accepted_in(source: str) -> frozenset[str]:
+    """What the comments `# repro: accept NAME[, NAME]` in some lines of code name.
+
+    Example:
+        >>> sorted(accepted_in("log = open('log')  # repro: accept log, file"))
+        ['file', 'log']
+    """
+    return frozenset(name.strip() for match in _ACCEPT.finditer(source) for name in match["ops"].split(","))
 
 
 @functools.cache

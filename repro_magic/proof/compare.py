@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from repro_magic.ops.source import accepted_in
 from repro_magic.proof.differences import different, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown
-from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Part
+from repro_magic.proof.verdict import DISPLAYED, CellVerdict, NotebookVerdict, Outcome, Part
+
+_ACCEPT = "To leave a name out on purpose, write # repro: accept NAME in its cell, or del NAME after its last use."
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def compare(path: str, runs: Sequence[Run], tolerance: Tolerance = SAME_BITS) ->
                 if _cell(number, first, [other], tolerance).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
                     disagreeing.add(place)
     error = next((run.error for run in runs if run.error), "")
-    return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), cells, error)
+    return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), declared(cells), error)
 
 
 def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
@@ -63,7 +66,7 @@ def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Toleran
     values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
     twins = [side.cell for side in others]
     outputs = _outputs(first.cell, twins, tolerance)
-    values += hidden(outputs, first.cell.displayed, [twin.displayed for twin in twins])
+    values += hidden(outputs, first.cell.displayed, [twin.displayed for twin in twins], first.held)
     return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
 
 
@@ -71,21 +74,39 @@ def hidden(
     outputs: Sequence[Part],
     first: Mapping[str, Any] | None,
     others: Sequence[Mapping[str, Any] | None],
+    held: Mapping[str, Mapping[str, Any]],
     sides: tuple[str, str] = ("one run", "another"),
 ) -> list[Part]:
-    """What a result's text leaves out: the same text of two values, long ones, that differ.
+    """What the text of a displayed value leaves out: of long values that differ it may be the same.
 
     Args:
-        outputs: what the texts brought.
-        first: the digest of the displayed value, and what it is; None: none is known.
+        outputs: what comparing the texts brought.
+        first: the digest of the displayed value, and what it is; None if it is not known.
         others: the same of the other runs.
+        held: what the names hold: a value that one of them holds is compared under its name.
         sides: what both are called.
     """
-    texts = [part.outcome for part in outputs if part.name.startswith("result ")]
-    if first is None or not texts or {*texts} != {Outcome.SAME}:
+    texts = {part.outcome for part in outputs if part.name.startswith("result ")}
+    if first is None or not texts or not texts <= {Outcome.SAME, Outcome.NOISE}:
         return []
     other = next((one for one in others if one is not None and one["hex"] != first["hex"]), None)
-    return [] if other is None else [different("the displayed value", first, other, sides)]
+    if other is not None and texts == {Outcome.SAME}:
+        return [value(DISPLAYED, first, other, sides)]
+    is_named = any(one["hex"] == first["hex"] for one in held.values())
+    return [comparable(DISPLAYED, first)] if first["gaps"] and not is_named else []
+
+
+def declared(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
+    """The cells, where each name that a comment `# repro: accept NAME` leaves out of the comparison is marked."""
+    accepted = frozenset[str]().union(*(accepted_in(cell.source) for cell in cells))
+    return [replace(cell, values=[_declared(part, accepted) for part in cell.values]) for cell in cells]
+
+
+def _declared(part: Part, accepted: Collection[str]) -> Part:
+    name = part.name.partition(".")[0]
+    if part.outcome is not Outcome.NOT_COMPARABLE or name not in accepted:
+        return part
+    return replace(part, is_declared=True, why=f"left out on purpose (# repro: accept {name})")
 
 
 def first_line(source: str) -> str:
@@ -95,27 +116,60 @@ def first_line(source: str) -> str:
 
 def _value(name: str, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> Part:
     one = first.held.get(name)
-    close: Part | None = None
+    worst = Part(name, Outcome.SAME)
     for side in others:
         other = side.held.get(name)
         if one is None or other is None:
             return Part(name, Outcome.DIFFERS, "it is there in one run only")
-        if one["hex"] != other["hex"]:
-            part = different(name, one, other, exact=tolerance.exact)
-            if part.outcome is Outcome.DIFFERS:
-                return part
-            close = part
-    if one is None:
-        return Part(name, Outcome.SAME)
-    return close or comparable(name, one)
+        worst = _worse(worst, value(name, one, other, exact=tolerance.exact))
+    return worst
 
 
-def comparable(name: str, value: Mapping[str, Any]) -> Part:
+def _worse(one: Part, other: Part) -> Part:
+    return other if one.outcome | other.outcome is not one.outcome else one
+
+
+def value(
+    name: str,
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    sides: tuple[str, str] = ("one run", "another"),
+    *,
+    exact: bool = False,
+) -> Part:
+    """The part for a value that both sides hold."""
+    unseen = next((found for found in (one, other) if _is_opaque(found)), None)
+    if one["hex"] == other["hex"] or (unseen is not None and _class(one) == _class(other)):
+        return comparable(name, unseen or one)
+    return _less_gaps(different(name, one, other, sides, exact=exact), one)
+
+
+def _is_opaque(found: Mapping[str, Any]) -> bool:
+    """Whether nothing of a value could be compared."""
+    return any(not at for at, _, _ in found["gaps"])
+
+
+def _class(found: Mapping[str, Any]) -> str:
+    name: str = found["kind"]
+    return name.rpartition(".")[2]
+
+
+def comparable(name: str, found: Mapping[str, Any]) -> Part:
     """The part for a value that is the same, as far as it can be compared."""
-    if value["gaps"]:
-        at, kind, why = value["gaps"][0]
-        return Part(name, Outcome.NOT_COMPARABLE, f"{name}{at} is a {kind}: {why}")
-    return Part(name, Outcome.SAME)
+    if not found["gaps"]:
+        return Part(name, Outcome.SAME)
+    (at, kind, why), *others = found["gaps"]
+    more = f", and {len(others)} more of its parts" if others else ""
+    remedy = "" if name == DISPLAYED else _ACCEPT
+    return Part(name, Outcome.NOT_COMPARABLE, f"{why}{more}", at=at, kind=kind.removeprefix("builtins."), remedy=remedy)
+
+
+def _less_gaps(part: Part, found: Mapping[str, Any]) -> Part:
+    """A value within the tolerance is so as far as it can be compared, too."""
+    gap = comparable(part.name, found)
+    if part.outcome is Outcome.DIFFERS or gap.outcome is Outcome.SAME:
+        return part
+    return replace(gap, why=f"{gap.why}; else {part.why}", distance=part.distance)
 
 
 def _outputs(cell: CellRun, twins: Sequence[CellRun], tolerance: Tolerance) -> list[Part]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,14 +17,15 @@ from blake3 import blake3
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import notebook_file
-from repro_magic.proof.compare import comparable, first_line, hidden
-from repro_magic.proof.differences import different, output
+from repro_magic.proof.compare import declared, first_line, hidden, value
+from repro_magic.proof.differences import output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
+from repro_magic.proof.reach import reached
 from repro_magic.proof.receipt import MIME, digest_of_source
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown, without_noise
-from repro_magic.proof.verdict import Against, CellVerdict, NotebookVerdict, Outcome, Part
+from repro_magic.proof.verdict import DISPLAYED, SHOWN, Against, CellVerdict, NotebookVerdict, Outcome, Part
 
 SIDECAR = "repro-magic.sidecar.v1"
 _FRESH = "the fresh run"
@@ -32,6 +33,15 @@ _SIDES = {Against.RECORDED: ("the record", _FRESH), Against.SESSION: ("the sessi
 # Nobody's receipt is that long; a forged one might be.
 _LARGEST_RECEIPT, _LARGEST_SIDECAR = 8 << 20, 256 << 20
 _MOST_NAMES = 8
+_LACKING = "the record lacks it, though the cell gives it: run the notebook again and save it, to record all of it"
+_RECEIPTS = 'To keep what each cell gave, start the session with %config ReproMagic.receipts = "all".'
+_RECORD = (
+    'To record the values of all cells, write %config ReproMagic.receipts = "all" into the first one, run and save; or '
+    "write a sidecar: repro-magic verify --sidecar NB"
+)
+_NOT_REACHED = "the replay ended before the session's last cell"
+_PRIVATE = "the notebook keeps it out of what is recorded"
+_PRIVATE_NAMES = re.compile(r"#\s*repro:\s*private\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
 _ANY_RECEIPT = re.compile(r"application/vnd\.repro-magic\.receipt\.(v\d+)\+json")
 
 
@@ -49,6 +59,7 @@ class RecordedCell:
         displayed: the digest of the value that it displayed, and what it is; None if that is not known.
         doubt: where nothing is recorded of what it showed, why that may have been something else; empty if nothing
             says so.
+        lost: name -> why the value that it had after the cell is not recorded.
     """
 
     source: str
@@ -59,6 +70,12 @@ class RecordedCell:
     gone: Sequence[str] = ()
     displayed: Mapping[str, Any] | None = None
     doubt: str = ""
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """The names that it says something about."""
+        return {*(self.values or {}), *self.gone}
 
     def change(self, known: dict[str, Mapping[str, Any]]) -> None:
         """Bring what is known of the names from before the cell to after it."""
@@ -89,10 +106,11 @@ class Record:
 
 @dataclass(frozen=True)
 class _Held:
-    """What the names hold after a cell: in the fresh run, and as far as it is recorded."""
+    """What the names hold after a cell, in the fresh run and as far as it is recorded; and which a later cell has."""
 
     fresh: Mapping[str, Mapping[str, Any]]
     recorded: Mapping[str, Mapping[str, Any]]
+    later: Collection[str]
 
     def has(self, name: str) -> bool:
         """Whether one of both has the name."""
@@ -101,11 +119,12 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Terms:
-    """On what terms cells are compared: what is close, what both sides are called, whose values are recorded."""
+    """On what terms cells are compared: what is close, what both sides are called, which names are not recorded."""
 
     tolerance: Tolerance
     sides: tuple[str, str]
-    is_sidecar: bool
+    record: Record
+    private: Collection[str]
 
 
 def sidecar_of(path: Path) -> Path:
@@ -116,6 +135,16 @@ def sidecar_of(path: Path) -> Path:
         'study.repro.json'
     """
     return path.with_name(f"{path.stem}.repro.json")
+
+
+def private_names(source: str) -> frozenset[str]:
+    """The names that comments `# repro: private NAME[, NAME]` keep out of receipts and sidecars.
+
+    Example:
+        >>> sorted(private_names("pin = input()  # repro: private pin"))
+        ['pin']
+    """
+    return frozenset(name.strip() for found in _PRIVATE_NAMES.findall(source) for name in found.split(","))
 
 
 def sidecar(run: Run) -> str:
@@ -160,29 +189,53 @@ def of(path: Path) -> Record:
     return Record(cells, _environment(cell.outputs for cell in notebook_file.code_cells(notebook)))
 
 
-def of_session(
-    cells: Sequence[tuple[str, Mapping[str, Any] | None, str]], held: Mapping[str, Mapping[str, Any]], fresh: Run
-) -> Record:
+@dataclass(frozen=True)
+class SessionCell:
+    """A cell that ran in a session.
+
+    Attributes:
+        number: the one in `In[3]`.
+        source: its text.
+        receipt: if it has one.
+        doubt: why it may show something else when it runs again; empty if nothing says so.
+    """
+
+    number: int
+    source: str
+    receipt: Mapping[str, Any] | None = None
+    doubt: str = ""
+
+
+def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any]], fresh: Run) -> Record:
     """What a running session has to be compared with its own replay: receipts, and what its names hold in the end.
 
     Args:
-        cells: of each cell that ran its source, its receipt if it has one, and why it may show something else when it
-            runs again.
+        cells: those that ran.
         held: name -> its digest and what it is, in the end.
         fresh: the replay. A name is the affair of the cell that changed it last there.
     """
-    last = {name: number for number, cell in enumerate(fresh.cells) for name in cell.changed}
-    values: list[dict[str, Mapping[str, Any]]] = [dict((receipt or {}).get("values", {})) for _, receipt, _ in cells]
-    for name, number in last.items():
-        if name in held:
-            values[number][name] = held[name]
-    recorded = [
-        RecordedCell(digest_of_source(source), found, (receipt or {}).get("generators"), doubt=doubt)
-        for (source, receipt, doubt), found in zip(cells, values, strict=True)
-    ]
-    lost = [name for name in held if name not in last]
-    told = f"No cell of this session makes {', '.join(sorted(lost)[:_MOST_NAMES])}: a replay cannot either."
-    return Record(recorded, against=Against.SESSION, notes=[told] if lost and not fresh.error else [])
+    recorded: list[RecordedCell] = []
+    held = {} if fresh.error else held  # what it would have come to is not known
+    lost: dict[str, str] = {}  # name -> why a value of it is not there any more, seen from the end
+    for cell, run in reversed([*zip(cells, fresh.cells, strict=False)]):
+        receipt = cell.receipt or {}
+        last = {name: held[name] for name in run.changed if name in held and name not in lost}
+        why = dict.fromkeys(run.changed, _NOT_REACHED) if fresh.error else {}
+        recorded.insert(
+            0,
+            RecordedCell(
+                digest_of_source(cell.source),
+                {**receipt.get("values", {}), **last},
+                receipt.get("generators"),
+                doubt=cell.doubt,
+                lost=why | {name: lost[name] for name in run.changed if name in lost},
+            ),
+        )
+        lost |= dict.fromkeys(run.changed, f"overwritten in In[{cell.number}] before it could be compared")
+        lost |= dict.fromkeys(run.gone, f"deleted in In[{cell.number}] before it could be compared")
+    unmade = sorted({*held}.difference(*(run.changed for run in fresh.cells)))
+    told = f"No cell of this session makes {', '.join(unmade[:_MOST_NAMES])}, so a replay cannot either."
+    return Record(recorded, against=Against.SESSION, notes=[told] if unmade and not fresh.error else [])
 
 
 def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nbformat's node
@@ -286,13 +339,15 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
     twins = _aligned(record.cells, [digest_of_source(cell.source) for cell in fresh.cells])
     held: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Mapping[str, Any]] = {}
-    terms = _Terms(tolerance, _SIDES[record.against], record.is_sidecar)
+    private = frozenset[str]().union(*(private_names(cell.source) for cell in fresh.cells))
+    terms = _Terms(tolerance, _SIDES[record.against], record, private)
     cells = []
+    later = _compared_later(fresh.cells, twins)
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
         cell.change(held)
         if recorded is not None:
             recorded.change(known)
-        cells.append(_cell(number, cell, recorded, _Held(held, known), terms))
+        cells.append(_cell(number, cell, recorded, _Held(held, known, later[number - 1]), terms))
     matched = len(twins) - twins.count(None)
     error = fresh.error or ("" if matched else "no cell of the notebook is recorded as it is now")
     differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(error)
@@ -300,12 +355,22 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         path,
         1,
         0 if differs else 1,
-        cells,
+        declared(cells),
         error,
         record.against,
         _environments_apart(record, fresh),
         [*record.notes, *_notes(record, matched, is_complete=not fresh.error)],
     )
+
+
+def _compared_later(cells: Sequence[CellRun], twins: Sequence[RecordedCell | None]) -> list[set[str]]:
+    """For each cell the names whose values after it are recorded with a later cell, which did not change them."""
+    found: list[set[str]] = []
+    later: set[str] = set()
+    for cell, recorded in reversed([*zip(cells, twins, strict=True)]):
+        found.insert(0, later)
+        later = (later | ({*(recorded.values or {})} if recorded is not None else set())) - {*cell.changed, *cell.gone}
+    return found
 
 
 def _aligned(cells: Sequence[RecordedCell], fresh: Sequence[str]) -> list[RecordedCell | None]:
@@ -331,23 +396,72 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added, or changed since"
         return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
-    values = [_value(name, held, terms) for name in _names(recorded, cell, terms) if held.has(name)]
+    values = [*_values(number, recorded, cell, held, terms)]
     outputs = _outputs(recorded, cell, terms)
     if recorded.texts is not None or not _is_noisy(cell):  # of texts that are not recorded, noise was put aside
-        values += hidden(outputs, recorded.displayed, [cell.displayed], terms.sides)
+        values += _displayed(recorded, cell, outputs, held, terms)
     return CellVerdict(number, line, [*values, *_generators(recorded, cell, terms.sides)], outputs, cell.source)
+
+
+def _displayed(
+    recorded: RecordedCell, cell: CellRun, outputs: Sequence[Part], held: _Held, terms: _Terms
+) -> list[Part]:
+    has_values = recorded.values is not None and terms.record.against is Against.RECORDED
+    if has_values and recorded.displayed is None and cell.displayed is not None:
+        return [Part(DISPLAYED, Outcome.DIFFERS, _LACKING)]
+    return hidden(outputs, recorded.displayed, [cell.displayed], held.fresh, terms.sides)
 
 
 def _is_noisy(cell: CellRun) -> bool:
     return any(without_noise(name, text) != text for name, text in shown(cell.outputs).items())
 
 
-def _names(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[str]:
-    """The names to be compared: those that are recorded, and those that the fresh run has beside them."""
+def _values(number: int, recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) -> Iterator[Part]:
+    """Each name that is recorded, or that the fresh run has beside them."""
+    fresh = (*cell.changed, *cell.gone)
     if recorded.values is None:
-        return []
-    more = (*cell.changed, *cell.gone) if terms.is_sidecar else (_receipt(cell) or {}).get("values", {})
-    return list(dict.fromkeys((*recorded.values, *recorded.gone, *more)))
+        yield from _unrecorded(number, {*cell.changed} - {*held.later})
+        return
+    whole = fresh if terms.record.is_sidecar else ()
+    for name in dict.fromkeys((*recorded.values, *recorded.gone, *whole)):
+        if held.has(name):
+            yield _value(name, held, terms)
+    if not terms.record.is_sidecar:
+        yield from _lacking(recorded, cell, held, terms)
+
+
+def _unrecorded(number: int, names: Collection[str]) -> Iterator[Part]:
+    if names:
+        why = f"nothing is recorded of the values of cell {number}"
+        yield Part("", Outcome.NOT_COMPARABLE, why, kind="no values recorded", remedy=_RECORD)
+
+
+def _lacking(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) -> Iterator[Part]:
+    """What the cell reaches, and its receipt does not hold."""
+    is_session = terms.record.against is Against.SESSION
+    of_fresh = () if is_session else (_receipt(cell) or {}).get("values", ())
+    names = [name for name in dict.fromkeys((*of_fresh, *cell.changed)) if name not in recorded.names]
+    reaches = {*of_fresh, *_standing_in(cell)} if names and not is_session else set()
+    for name in names:
+        if name in recorded.lost:
+            yield Part(name, Outcome.NOT_COMPARABLE, recorded.lost[name], kind=recorded.lost[name], remedy=_RECEIPTS)
+        elif is_session:
+            yield Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
+        elif name.partition(".")[0] in terms.private:
+            yield Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)
+        elif name in reaches:
+            yield Part(name, Outcome.DIFFERS, _LACKING)
+        elif name not in held.later:
+            yield Part(name, Outcome.NOT_COMPARABLE, "the cell's receipt does not hold it", kind="not recorded")
+
+
+def _standing_in(cell: CellRun) -> set[str]:
+    """Of the names that a cell changed, those that stand in its text: its receipt holds each of them."""
+    from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 - where a receipt lacks something
+
+    source = TransformerManager().transform_cell(cell.source)
+    roots = reached(source, {name.partition(".")[0]: None for name in cell.changed})
+    return {name for name in cell.changed if name.partition(".")[0] in roots}
 
 
 def _receipt(cell: CellRun) -> dict[str, Any] | None:
@@ -356,13 +470,11 @@ def _receipt(cell: CellRun) -> dict[str, Any] | None:
 
 def _value(name: str, held: _Held, terms: _Terms) -> Part:
     recorded, found = held.recorded.get(name), held.fresh.get(name)
-    if found is None:
-        return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[1]}")
-    if recorded is None:
-        return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
-    if recorded["hex"] != found["hex"]:
-        return different(name, recorded, found, terms.sides, exact=terms.tolerance.exact)
-    return comparable(name, found)
+    if recorded is not None and found is not None:
+        return value(name, recorded, found, terms.sides, exact=terms.tolerance.exact)
+    if found is not None and name.partition(".")[0] in terms.private:
+        return Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)
+    return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0 if recorded is None else 1]}")
 
 
 def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -> list[Part]:
@@ -377,10 +489,10 @@ def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -
             parts.append(Part(f"generator {key}", Outcome.DIFFERS, why))
         elif one != other and None in (one["before"], other["before"]):
             why = "it was not seeded before the cell, so what was drawn cannot be the same"
-            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))
+            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why, kind="another state before the cell"))
         elif one["before"] != other["before"]:
             why = "it was in another state before the cell, so what was drawn cannot be the same"
-            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why))
+            parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why, kind="another state before the cell"))
         elif one != other:
             parts.append(Part(f"generator {key}", Outcome.DIFFERS, "from the same state it came to another"))
     return parts
@@ -394,8 +506,9 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
             output(name, [recorded.texts.get(name), fresh.get(name)], terms.tolerance, terms.sides) for name in names
         ]
     if recorded.digests is None:
-        why = f"it is not kept, and may have been something else: {recorded.doubt}"
-        return [Part("what it showed", Outcome.NOT_COMPARABLE, why)] if recorded.doubt and fresh else []
+        why = "the session does not keep it"
+        why += f", and it may have been something else: {recorded.doubt}" if recorded.doubt else ""
+        return [Part(SHOWN, Outcome.NOT_COMPARABLE, why, kind="not kept")] if fresh else []
     digests = {name: _digest_of_text(name, text) for name, text in fresh.items()}
     return [
         Part(name, Outcome.SAME)
@@ -417,12 +530,6 @@ def _notes(record: Record, matched: int, *, is_complete: bool) -> list[str]:
     if record.against is Against.SESSION:
         return []
     notes = []
-    without = sum(cell.values is None for cell in record.cells)
-    if without == len(record.cells):
-        notes.append("No values are recorded: only what the notebook shows was compared.")
-    elif without:
-        cells = "1 cell" if without == 1 else f"{without} cells"
-        notes.append(f"Of {cells} no values are recorded: only what they show was compared.")
     lost = len(record.cells) - matched
     if lost and is_complete:
         notes.append(f"{lost} recorded {'cell is' if lost == 1 else 'cells are'} not in the notebook any more.")

@@ -8,6 +8,9 @@ from enum import Enum
 
 from repro_magic.proof.environment import Difference
 
+# The names of what is no variable: a cell's result beside the text that is shown of it, and all that it showed.
+DISPLAYED, SHOWN = "the displayed value", "what it showed"
+
 
 class Outcome(Enum):
     """What comparing runs brought, the best first."""
@@ -15,7 +18,7 @@ class Outcome(Enum):
     SAME = "same"
     NOISE = "only noise"  # outputs differ by addresses, timings and the like; see proof.noise
     CLOSE = "close"  # numbers differ, all within the tolerance that was given
-    NOT_COMPARABLE = "not comparable"  # all that can be compared is the same, but not all can be
+    NOT_COMPARABLE = "not comparable"  # the same as far as can be compared; see `NotCompared`
     DIFFERS = "differs"
     FAILED = "failed"
 
@@ -57,16 +60,45 @@ class Part:
     """A value or an output of a cell.
 
     Attributes:
-        name: the variable's, or what kind of output it is, e.g. `"stdout"`.
+        name: the variable's, or what kind of output it is, e.g. `"stdout"`; empty for all values of the cell.
         outcome: what comparing it brought.
         why: in words; empty where it is the same.
         distance: how far apart two numeric values are, where it could be measured.
+        at: which part of the value was not compared, e.g. `".hooks[0]"`; empty for the value itself.
+        kind: the type of what was not compared, or another word for it.
+        is_declared: whether the notebook itself says that it is not to be compared.
+        remedy: what to type so that it is compared, or left out knowingly; empty if nothing helps.
     """
 
     name: str
     outcome: Outcome
     why: str = ""
     distance: Distance | None = None
+    at: str = ""
+    kind: str = ""
+    is_declared: bool = False
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class NotCompared:
+    """A value or an output that a verdict says nothing about.
+
+    Attributes:
+        cell: the number of its cell.
+        name: the variable's, with the part that is meant, e.g. `"model.hooks[0]"`; empty for all values of the cell.
+        kind: its type, e.g. `"socket.socket"`, or another word for it.
+        why: in words.
+        is_declared: whether the notebook itself says that it is not to be compared.
+        remedy: what to type so that it is compared, or left out knowingly; empty if nothing helps.
+    """
+
+    cell: int
+    name: str
+    kind: str
+    why: str
+    is_declared: bool = False
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +155,7 @@ class NotebookVerdict:
         against: what was compared with what.
         environment: how the environment differs from the recorded one; empty where none is recorded, too.
         notes: what else has to be said, in sentences.
+        is_strict: whether all must have been compared.
     """
 
     path: str
@@ -133,6 +166,7 @@ class NotebookVerdict:
     against: Against = Against.RUNS
     environment: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_strict: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -143,6 +177,26 @@ class NotebookVerdict:
         return worst
 
     @property
+    def not_compared(self) -> list[NotCompared]:
+        """What could not be compared, the earliest cell first."""
+        return [
+            NotCompared(cell.number, f"{part.name}{part.at}", part.kind, part.why, part.is_declared, part.remedy)
+            for cell in self.cells
+            for part in cell.parts
+            if part.outcome is Outcome.NOT_COMPARABLE
+        ]
+
+    @property
+    def all_compared(self) -> bool:
+        """Whether the notebook ran to its end and everything in it was compared."""
+        return not self.error and not self.not_compared
+
+    @property
+    def lacks_proof(self) -> bool:
+        """Whether all had to be compared, and something was not that the notebook does not declare."""
+        return self.is_strict and not all(one.is_declared for one in self.not_compared)
+
+    @property
     def reproduces(self) -> bool:
-        """Whether nothing differed and nothing failed."""
-        return self.outcome not in {Outcome.DIFFERS, Outcome.FAILED}
+        """Whether nothing differed and nothing failed; if strict, also whether all was compared."""
+        return self.outcome not in {Outcome.DIFFERS, Outcome.FAILED} and not self.lacks_proof

@@ -29,6 +29,7 @@ class Job:
         kernel: the kernel's name; None: the notebook's own.
         tolerance: what counts as close.
         shares: whether others run beside it: then its kernels wait for their threads without keeping a core busy.
+        is_strict: whether it reproduces only if everything was compared.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Job:
     kernel: str | None = None
     tolerance: Tolerance = SAME_BITS
     shares: bool = False
+    is_strict: bool = False
 
     @property
     def kernels(self) -> int:
@@ -72,7 +74,8 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
         StoppedError: `runner.stop` was called meanwhile.
     """
     try:
-        return (_against_the_record if job.is_recorded else _against_each_other)(job, progress)
+        done = (_against_the_record if job.is_recorded else _against_each_other)(job, progress)
+        return replace(done, verdict=replace(done.verdict, is_strict=job.is_strict))
     except NotRunnableError as error:
         why = str(error)
     except runner.StoppedError:
@@ -145,6 +148,7 @@ def verify(  # noqa: PLR0913 - as the command has
     rtol: float = 0.0,
     ulp: int = 0,
     exact: bool = False,
+    strict: bool = False,
 ) -> NotebookVerdict:
     """Run a notebook in fresh kernels and compare, cell by cell and bit for bit, as `repro-magic verify` does.
 
@@ -159,9 +163,11 @@ def verify(  # noqa: PLR0913 - as the command has
         rtol: elements whose relative difference is no larger count as close.
         ulp: those within so many units in the last place, too.
         exact: addresses, timings and the like count as differences.
+        strict: it reproduces only if everything was compared, but for what the notebook itself leaves out.
 
     Returns:
-        The verdict; `.reproduces` says it in one word.
+        The verdict: `.reproduces` says whether nothing differed and nothing failed, `.all_compared` whether everything
+        was compared, `.not_compared` lists what was not.
 
     Raises:
         ValueError: `runs`, `rtol` or `ulp` is out of range.
@@ -172,7 +178,8 @@ def verify(  # noqa: PLR0913 - as the command has
     """
     if runs < 2 or rtol < 0 or ulp < 0:  # noqa: PLR2004 - one run alone proves nothing
         raise ValueError("runs is at least 2; rtol and ulp are not negative")
-    job = Job(Path(path), runs, recorded, timeout=timeout, kernel=kernel, tolerance=Tolerance(rtol, ulp, exact))
+    tolerance = Tolerance(rtol, ulp, exact)
+    job = Job(Path(path), runs, recorded, timeout=timeout, kernel=kernel, tolerance=tolerance, is_strict=strict)
     with runner.stoppable(), ThreadPoolExecutor(1) as executor:
         [done] = verify_all([job], executor)
     return done.verdict

@@ -19,7 +19,7 @@ from itertools import groupby, islice
 
 from repro_magic.proof.environment import Difference
 from repro_magic.proof.verdict import Against, CellVerdict, Distance, NotebookVerdict, Outcome, Part
-from repro_magic.views.verdict import overall, summary
+from repro_magic.views.verdict import overall, remedies, summary
 
 # What one cell may take of the page: source lines that are seen at once, and in all; their length; rows; names in one.
 _SEEN, _LINES, _LINE, _ROWS, _NAMES = 12, 500, 500, 100, 100
@@ -40,14 +40,16 @@ class _Look:
 
 
 _LOOKS: Mapping[Outcome, _Look] = {
-    Outcome.SAME: _Look("✓", "Every bit that can be compared is equal."),
+    Outcome.SAME: _Look("✓", "Every bit is equal."),
     Outcome.NOISE: _Look("~", "Addresses, timings, temporary paths or generated names differ; nothing else does."),
-    Outcome.CLOSE: _Look("≈", "Numbers differ, all within the tolerance that was given."),
-    Outcome.NOT_COMPARABLE: _Look("?", "All that can be compared is the same, but not all can be."),
+    Outcome.CLOSE: _Look("±", "Numbers differ, all within the tolerance that was given."),
+    Outcome.NOT_COMPARABLE: _Look("≈", "The same as far as can be compared; something was not."),
     Outcome.DIFFERS: _Look("≠", "A value or an output differs."),
     Outcome.FAILED: _Look("✗", "It ended with an error."),
 }
 _BAD = (Outcome.DIFFERS, Outcome.FAILED)
+# The symbol that a sentence begins with, and how the sentence looks.
+_TONES = {"✓": "good", "≈": "partial", "⚠": "alarm"}
 _COMPARED = {
     Against.RUNS: "compared with each other",
     Against.RECORDED: "compared with the recorded results",
@@ -144,25 +146,25 @@ def _head(title: str, style: str) -> _Html:
 
 def _overall(verdicts: Sequence[NotebookVerdict]) -> str:
     """One sentence on all notebooks."""
-    bad, total = sum(not found.reproduces for found in verdicts), len(verdicts)
-    if not total:
+    if not verdicts:
         return "No notebook was verified"
-    sign = "⚠" if bad else "✓"
-    if total == 1:
-        return f"{sign} The notebook {'did not reproduce' if bad else 'reproduced'}"
-    return overall(verdicts).text
+    if len(verdicts) > 1:
+        return overall(verdicts).text
+    if not verdicts[0].reproduces:
+        return "⚠ The notebook did not reproduce"
+    return "✓ The notebook reproduced" if verdicts[0].all_compared else "≈ The same as far as can be compared"
 
 
 def _header(verdicts: Sequence[NotebookVerdict]) -> _Html:
-    tone = "alarm" if any(not found.reproduces for found in verdicts) else "good" if verdicts else ""
+    told = _overall(verdicts)
     counts = Counter(cell.outcome for found in verdicts for cell in found.cells)
-    return _tag("header", _tag("h1", *_sign(_overall(verdicts)), class_=tone), _legend(counts))
+    return _tag("header", _tag("h1", *_sign(told), class_=_TONES.get(told[0], "")), _legend(counts))
 
 
 def _sign(text: str) -> tuple[str, ...]:
     """A sentence's leading symbol apart from its words, so that it can stand out."""
     symbol, gap, words = text.partition(" ")
-    return (_tag("span", symbol, class_="sign"), gap, words) if symbol in {"✓", "⚠"} else (text,)
+    return (_tag("span", symbol, class_="sign"), gap, words) if symbol in _TONES else (text,)
 
 
 def _legend(counts: Mapping[Outcome, int]) -> _Html:
@@ -243,13 +245,14 @@ def _link_to_first(section: str, found: NotebookVerdict) -> _Html:
 
 def _notebook(name: str, found: NotebookVerdict, *, is_only: bool, is_long: bool) -> _Html:
     # The path is the heading: the sentence need not say it again.
-    told = summary(replace(found, path="The notebook", error=_short(found.error, _TEXT)))
+    told = summary(replace(found, path="The notebook", error=_short(found.error, _TEXT))).text
+    notes = [*found.notes, *remedies(found)]
     return _tag(
         "section",
         _tag("h2", _tag("code", _short(found.path, _PATH)), id=f"{name}h"),
-        _tag("p", *_sign(told.text), class_=f"summary {told.tone.name.lower()}"),
+        _tag("p", *_sign(told), class_=f"summary {_TONES.get(told[0], '')}"),
         _tag("p", *_facts(name, found, is_only=is_only), class_="facts"),
-        _tag("ul", *(_tag("li", _short(note, _TEXT)) for note in found.notes), class_="notes") if found.notes else "",
+        _tag("ul", *(_tag("li", _short(note, _TEXT)) for note in notes), class_="notes") if notes else "",
         _environment(found.environment),
         _map(name, found),
         _tag("div", *_cells(name, found.cells, is_long=is_long), id=f"{name}cells", class_="cells", tabindex="-1")
@@ -339,7 +342,7 @@ def _cells(name: str, cells: Sequence[CellVerdict], *, is_long: bool) -> Iterato
 
 
 def _cell(name: str, cell: CellVerdict, *, is_open: bool) -> _Html:
-    names = (part.name for part in cell.parts if part.outcome is not Outcome.SAME)
+    names = (part.name or part.kind for part in cell.parts if part.outcome is not Outcome.SAME)
     told = ", ".join(_short(name, _NAME) for name in islice(names, _SEEN))
     return _tag(
         "details",
@@ -417,11 +420,12 @@ def _parts(noun: str, parts: Sequence[Part]) -> _Html:
 
 def _row(part: Part, measures: Iterable[Callable[[Distance], str]]) -> tuple[str, ...]:
     distance = part.distance
-    at = "" if distance is None else _short(distance.at, _NAME)
+    at = _short(part.at or ("" if distance is None else distance.at), _NAME)
+    kind = "" if part.kind in {"", part.why} else f"{_short(part.kind, _NAME)}: "
     return (
-        _all((_tag("code", _short(part.name, _NAME)), _tag("code", at, class_="at") if at else "")),
+        _all((_tag("code", _short(part.name or "all values", _NAME)), _tag("code", at, class_="at") if at else "")),
         _verdict(part.outcome),
-        _short(part.why, _TEXT),
+        kind + _short(part.why, _TEXT),
         *("" if distance is None else measure(distance) for measure in measures),
     )
 

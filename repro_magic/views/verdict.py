@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from repro_magic.proof.verdict import Against, CellVerdict, NotebookVerdict, Outcome, Part
+from repro_magic.proof.verdict import SHOWN, Against, CellVerdict, NotCompared, NotebookVerdict, Outcome, Part
 from repro_magic.views.document import Document, Line, Table, Tone
 
-_LINE, _MOST, _MOST_DIFFERENCES = 34, 4, 12
+_LINE, _MOST, _MOST_DIFFERENCES, _MOST_LISTED = 34, 4, 12, 3
 # So many rows stay readable; of a longer notebook the cells are told in which something is to be told.
 _MOST_ROWS = 60
+_BAD = frozenset({Outcome.DIFFERS, Outcome.FAILED})
 
 
 def notebook(found: NotebookVerdict) -> Document:
@@ -26,12 +27,12 @@ def notebook(found: NotebookVerdict) -> Document:
     if left_out:
         parts.append(Line(f"{left_out} cells are left out here."))
     parts += _environment(found)
-    parts += [Line(note) for note in found.notes]
+    parts += [Line(note) for note in (*found.notes, *remedies(found))]
     return Document((*parts, summary(found)))
 
 
 def _environment(found: NotebookVerdict) -> list[Line | Table]:
-    if not found.environment or found.reproduces:
+    if not found.environment or found.outcome not in _BAD:
         return []
     rows = [(one.section, one.name, one.first or "(none)", one.second or "(none)") for one in found.environment]
     title = "The environment differs, too; what is most likely to change results comes first"
@@ -41,60 +42,138 @@ def _environment(found: NotebookVerdict) -> list[Line | Table]:
     return parts
 
 
+def remedies(found: NotebookVerdict) -> list[str]:
+    """What to type so that more is compared, each once."""
+    return [*dict.fromkeys(one.remedy for one in found.not_compared if one.remedy and not one.is_declared)]
+
+
 def summary(found: NotebookVerdict) -> Line:
-    """One sentence."""
+    """One sentence. Only where all was compared, it begins with a tick."""
     if found.error:
         return Line(f"⚠ {found.path} could not be run to its end: {found.error}", tone=Tone.ALARM)
-    agreed = f"{found.agreed} of {found.runs} runs agreed"
-    if found.against in _FRESH:
-        gave = "gave" if found.reproduces else "did not give"
-        agreed = f"{_FRESH[found.against][0]} {gave} what {_FRESH[found.against][1]}"
-    if found.reproduces:
-        outcomes = {part.outcome for cell in found.cells for part in cell.parts}
-        notes = [told for outcome, told in _BESIDE.items() if outcome in outcomes]
-        return Line(f"✓ {found.path} reproduced: {'; '.join([agreed, *notes])}", tone=Tone.GOOD)
-    first = next(cell for cell in found.cells if cell.outcome in {Outcome.DIFFERS, Outcome.FAILED})
+    outcomes = {part.outcome for cell in found.cells for part in cell.parts}
+    if found.outcome in _BAD:
+        return _differs(found)
+    if found.not_compared:
+        return _incomplete(found)
+    beside = [told for outcome, told in _BESIDE.items() if outcome in outcomes]
+    return Line(f"✓ {found.path} reproduced: {'; '.join([_agreed(found), *beside])}", tone=Tone.GOOD)
+
+
+def _differs(found: NotebookVerdict) -> Line:
+    first = next(cell for cell in found.cells if cell.outcome in _BAD)
     elsewhere = ", and the environment differs" if found.environment else ""
-    return Line(
-        f"⚠ {found.path} {first.outcome.value}, first in cell {first.number}: {agreed}{elsewhere}", tone=Tone.ALARM
-    )
+    told = f"⚠ {found.path} {first.outcome.value}, first in {_cell(found, first.number)}: {_agreed(found)}{elsewhere}"
+    return Line(told, tone=Tone.ALARM)
 
 
+def _incomplete(found: NotebookVerdict) -> Line:
+    left_out = not_compared(found)
+    if found.lacks_proof:
+        told = f"⚠ {found.path}: nothing differed, but --strict asks for all to be compared; not compared: {left_out}"
+        return Line(told, tone=Tone.ALARM)
+    is_declared = all(one.is_declared for one in found.not_compared)
+    same = "the same but for what the notebook leaves out" if is_declared else "the same as far as can be compared"
+    return Line(f"≈ {found.path}: {same}; not compared: {left_out}", tone=Tone.STRONG)
+
+
+def _agreed(found: NotebookVerdict) -> str:
+    if found.against not in _FRESH:
+        return f"{found.agreed} of {found.runs} runs agreed"
+    gave = "did not give" if found.outcome in _BAD else "gave"
+    return f"{_FRESH[found.against][0]} {gave} what {_FRESH[found.against][1]}"
+
+
+def not_compared(found: NotebookVerdict) -> str:
+    """What was not compared, in half a sentence: the earliest first, what the notebook itself leaves out last.
+
+    Example:
+        >>> cell = CellVerdict(3, "", [Part("s", Outcome.NOT_COMPARABLE, kind="socket.socket")])
+        >>> not_compared(NotebookVerdict("a.ipynb", 2, 2, [cell]))
+        'cell 3 `s` (socket.socket)'
+    """
+    groups: dict[object, list[NotCompared]] = {}
+    for one in sorted(found.not_compared, key=lambda one: one.is_declared):
+        of_a_cell = one.name in _OF_A_CELL  # one entry for all cells of which the same is said
+        groups.setdefault((one.name, one.kind) if of_a_cell else id(one), []).append(one)
+    told = [_group(found, group) for group in [*groups.values()][:_MOST_LISTED]]
+    rest = len(groups) - len(told)
+    return ", ".join([*told, *([f"and {rest} more"] if rest else [])])
+
+
+def _group(found: NotebookVerdict, group: Sequence[NotCompared]) -> str:
+    first = group[0]
+    cells = [_cell(found, one.number) for one in found.cells if one.number in {one.cell for one in group}]
+    where = ", ".join(cells[:_MOST_LISTED]) + (f" and {len(cells) - _MOST_LISTED} more" if cells[_MOST_LISTED:] else "")
+    kind = f"{first.kind}, accepted" if first.is_declared and first.kind != "private" else first.kind
+    return _OF_A_CELL.get(first.name, "{where} `{name}` ({kind})").format(where=where, name=first.name, kind=kind)
+
+
+def _cell(found: NotebookVerdict, number: int) -> str:
+    return f"In[{number}]" if found.against is Against.SESSION else f"cell {number}"
+
+
+# What is said of a cell as a whole.
+_OF_A_CELL = {"": "{where} ({kind})", SHOWN: "what {where} showed"}
 _FRESH = {
     Against.RECORDED: ("a fresh run", "is recorded"),
     Against.SESSION: ("a fresh kernel", "the session holds"),
 }
 _BESIDE = {
     Outcome.CLOSE: "some numbers are close, within the tolerance",
-    Outcome.NOT_COMPARABLE: "some values are not comparable",
     Outcome.NOISE: "only noise differed",
 }
 
 
 def overall(found: Sequence[NotebookVerdict]) -> Line:
-    """One sentence on several notebooks.
+    """One sentence on several notebooks. Only where all of all was compared, it begins with a tick.
 
     Example:
         >>> overall([NotebookVerdict("a.ipynb", 2, 2, []), NotebookVerdict("b.ipynb", 2, 0, [], "no kernel")]).text
         '⚠ 1 of 2 notebooks reproduced, 1 failed'
     """
-    outcomes = Counter("reproduced" if one.reproduces else one.outcome.value for one in found)
-    good = outcomes.pop("reproduced", 0)
+    counts = Counter(map(_class, found))
+    good, bad = counts.pop(_REPRODUCED, 0), {*counts} - {_AS_FAR}
     rest = "".join(
         f", {count} {outcome if count == 1 else outcome.replace('differs', 'differ')}"
-        for outcome, count in sorted(outcomes.items())
+        for outcome, count in sorted(counts.items())
     )
     told = f"{good} of {len(found)} notebooks reproduced{rest}"
-    return Line(f"⚠ {told}", tone=Tone.ALARM) if rest else Line(f"✓ {told}", tone=Tone.GOOD)
+    if bad:
+        return Line(f"⚠ {told}", tone=Tone.ALARM)
+    return Line(f"≈ {told}", tone=Tone.STRONG) if rest else Line(f"✓ {told}", tone=Tone.GOOD)
+
+
+_REPRODUCED, _AS_FAR = "reproduced", "the same as far as can be compared"
+
+
+def _class(found: NotebookVerdict) -> str:
+    """What a notebook is counted as."""
+    if found.lacks_proof and found.outcome is Outcome.NOT_COMPARABLE:
+        return "not compared in full"
+    if not found.reproduces:
+        return found.outcome.value
+    return _REPRODUCED if found.all_compared else _AS_FAR
 
 
 def _why(cell: CellVerdict) -> str:
     told = [part for part in cell.parts if part.outcome is not Outcome.SAME]
     told.sort(key=lambda part: -list(Outcome).index(part.outcome))
-    lines = [f"{part.name}: {part.why}" for part in told[:_MOST]]
+    lines = [why(part) for part in told[:_MOST]]
     if len(told) > _MOST:
         lines.append(f"… and {len(told) - _MOST} more")
     return "; ".join(lines)
+
+
+def why(part: Part) -> str:
+    """A part with what is to be said of it.
+
+    Example:
+        >>> why(Part("model", Outcome.NOT_COMPARABLE, "it holds a handle", at=".log", kind="io.TextIOWrapper"))
+        'model.log (io.TextIOWrapper): it holds a handle'
+    """
+    kind = f" ({part.kind})" if part.kind and part.kind != part.why and part.name else ""
+    return f"{part.name}{part.at}{kind}: {part.why}" if part.name else part.why
 
 
 def as_data(found: NotebookVerdict) -> dict[str, Any]:
@@ -108,6 +187,9 @@ def as_data(found: NotebookVerdict) -> dict[str, Any]:
         "notebook": found.path,
         "outcome": found.outcome.value,
         "reproduces": found.reproduces,
+        "all_compared": found.all_compared,
+        "not_compared": [asdict(one) for one in found.not_compared],
+        "strict": found.is_strict,
         "against": found.against.value,
         "runs": found.runs,
         "agreed": found.agreed,
