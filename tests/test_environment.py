@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_in_kernel
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell as Shell
 from IPython.utils.capture import capture_output
 from typer.testing import CliRunner
@@ -21,6 +23,7 @@ from typer.testing import CliRunner
 from repro_magic.cli import app
 from repro_magic.exceptions import InvalidEnvironmentError
 from repro_magic.proof.environment import MIME, SECTIONS, checked, differences, environment
+from repro_magic.proof.variables import _FORMS, NOT_RECORDED, recorded
 
 cli = CliRunner()
 
@@ -52,6 +55,68 @@ def test_it_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for private in ("/somewhere", "hush", platform.node(), str(Path.home()), f'"{getpass.getuser()}"'):
         assert private not in told
     assert json.dumps(environment()) == told
+
+
+TOKEN = "hf_hXkQzPlWvRtYbNmCdEfGaSjUoI"  # noqa: S105 - nobody's
+# Names that begin as those of libraries do, and names that are recorded, with values that nobody wants to publish.
+HOSTILE = {
+    "TORCH_HUB_TOKEN": TOKEN,
+    "CUDA_API_KEY": TOKEN,
+    "MKL_LICENSE_KEY": TOKEN,
+    "NCCL_HOSTID": "node17.cluster.example.org",
+    "NCCL_SOCKET_IFNAME": "secret0",
+    "OMP_SECRET": TOKEN,
+    "PYTORCH_PASSWORD": "12345678",
+    "OMP_NUM_THREADS": TOKEN,
+    "OMP_PLACES": "/home/jane/places",
+    "OMP_PROC_BIND": "close;jane@example.org",
+    "CUDA_VISIBLE_DEVICES": "GPU-7f3a52c0-d3d0-4b1c-9e7f-jane",
+    "KMP_AFFINITY": "proclist=[jane]",
+    "MKL_DOMAIN_NUM_THREADS": "jane=4",
+    "GOMP_CPU_AFFINITY": "10.0.0.17",
+    "OPENBLAS_CORETYPE": "node17",
+    "NCCL_ALGO": "Ring\nTOKEN=" + TOKEN,
+    "ATEN_CPU_CAPABILITY": "avx2 " + TOKEN,
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8 jane",
+    "PYTHONHASHSEED": "jane",
+    "MKL_CBWR": "C:\\Users\\jane",
+}
+
+
+def test_no_variable_publishes_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    told = environment()["variables"]
+    assert set(told.values()) <= {NOT_RECORDED}
+    assert not {"TORCH_HUB_TOKEN", "CUDA_API_KEY", "MKL_LICENSE_KEY", "NCCL_HOSTID", "PYTORCH_PASSWORD"} & set(told)
+
+
+@given(name=st.sampled_from(sorted(_FORMS)), value=st.text(max_size=30).filter(str.isalpha))
+def test_no_word_that_is_not_on_the_list_is_told(name: str, value: str) -> None:
+    told = recorded({name: value})[name]
+    assert told == NOT_RECORDED or value.lower() in _FORMS[name].lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OMP_NUM_THREADS", "4,2"),
+        ("OMP_SCHEDULE", "monotonic:dynamic,4"),
+        ("OMP_PLACES", "{0:4},{4:4}"),
+        ("OMP_PLACES", "cores(4)"),
+        ("KMP_AFFINITY", "granularity=fine,compact,1,0"),
+        ("MKL_CBWR", "AVX2,STRICT"),
+        ("ATEN_CPU_CAPABILITY", "avx512"),
+        ("OPENBLAS_CORETYPE", "SkylakeX"),
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8:16:8"),
+        ("CUDA_VISIBLE_DEVICES", "0,1"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("NCCL_ALGO", "^Tree"),
+        ("PYTHONHASHSEED", "random"),
+    ],
+)
+def test_what_changes_results_is_told(name: str, value: str) -> None:
+    assert recorded({name: value}) == {name: value}
 
 
 def changed(section: str, name: str, value: str | None) -> dict[str, Any]:

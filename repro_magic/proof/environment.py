@@ -20,6 +20,7 @@ from typing import Any
 from repro_magic.determinism.switches import read_all
 from repro_magic.exceptions import InvalidEnvironmentError
 from repro_magic.importing import is_imported
+from repro_magic.proof import variables
 from repro_magic.rng.seeding import hash_seed_of_this_process
 
 SCHEMA = "repro-magic.environment.v1"
@@ -29,12 +30,6 @@ Environment = dict[str, Any]
 
 # Sections in the order in which a difference in them is likely to change results.
 SECTIONS = ("torch", "accelerators", "cpu", "threads", "switches", "variables", "blas", "python", "packages", "system")
-# What libraries read: thread counts, algorithms, precision. None of these holds a secret; paths are left out below, and
-# so is how OpenMP's threads wait, which changes no result.
-_VARIABLES = re.compile(
-    r"(?!OMP_WAIT_POLICY)(CUBLAS|CUDA|CUDNN|NCCL|NVIDIA_TF32|OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|VECLIB|NUMEXPR|DNNL|ONEDNN|ATEN|TORCH|PYTORCH)"
-    r"_\w+|PYTHONHASHSEED|PYTHONOPTIMIZE"
-)
 _BUILT_WITH = {
     "torch": re.compile(r"BLAS_INFO=(\w+)"),
     "MKL": re.compile(r"Math Kernel Library Version (\S+)"),
@@ -57,7 +52,7 @@ def environment() -> Environment:
         "cpu": _cpu(),
         "threads": _threads(),
         "switches": {reading.switch.name: reading.in_words for reading in read_all()},
-        "variables": _variables(),
+        "variables": variables.recorded(),
         "blas": _blas(),
         "python": {
             "version": platform.python_version(),
@@ -122,14 +117,6 @@ def _threads() -> dict[str, str]:
     if torch is not None:
         found |= {"of one op": str(torch.get_num_threads()), "between ops": str(torch.get_num_interop_threads())}
     return found
-
-
-def _variables() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if _VARIABLES.fullmatch(name) and os.sep not in value  # where something lies does not change what it computes
-    }
 
 
 def _blas() -> dict[str, str]:

@@ -26,6 +26,7 @@ from repro_magic.exceptions import ShareError
 from repro_magic.proof.environment import Environment
 from repro_magic.proof.notebook_file import code_cells, read
 from repro_magic.proof.record import sidecar_of
+from repro_magic.proof.variables import is_harmless
 
 _OURS = "repro-magic"
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*==[A-Za-z0-9][\w.!+-]*", re.ASCII)
@@ -323,7 +324,11 @@ def _start(environment: Environment) -> str:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         # Sums on a CPU depend on how many threads share them.
         **({"OMP_NUM_THREADS": threads[0]} if threads else {}),
-        **{name: value for name, value in environment["variables"].items() if _CHANGES_CPU.fullmatch(name)},
+        **{
+            name: value
+            for name, value in environment["variables"].items()
+            if _CHANGES_CPU.fullmatch(name) and is_harmless(name, value)
+        },
     }
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     why = "# What a running Python can no longer change has to be set before it starts."
