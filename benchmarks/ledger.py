@@ -16,8 +16,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from repro_magic.journal import CellDraws, Ledger, states
+from repro_magic.journal import CellDraws, Ledger
 from repro_magic.ops.sources import Sources
+from repro_magic.rng.seeding import looks
 
 BOUND = 1.0  # ms
 FREE = 1.05  # a ratio; what no hook is in the way of differs by noise alone
@@ -60,7 +61,7 @@ CASES: tuple[tuple[str, dict[str, object], float | None], ...] = (
 
 def cell(ledger: Ledger, generators: Sequence[object]) -> float:
     """Milliseconds of the thread that a ledger takes for a cell in which generators draw."""
-    before = states()
+    before = looks()
     start = time.thread_time()
     ledger.begin(before)
     spent = time.thread_time() - start
@@ -69,7 +70,7 @@ def cell(ledger: Ledger, generators: Sequence[object]) -> float:
         draw = getattr(generator, "random", None)
         if draw is not None:
             draw()
-    after = states()
+    after = looks()
     start = time.thread_time()
     ledger.end(CellDraws("In[1]", None, (), (), str), after)
     return (spent + time.thread_time() - start) * 1e3

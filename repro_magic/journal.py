@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.importing import Waiting, is_imported, when_imported
-from repro_magic.rng.generators import LIBRARIES, generators
-from repro_magic.rng.moves import Move, settle
+from repro_magic.rng.generators import LIBRARIES, Generator, generators
+from repro_magic.rng.moves import Move
+from repro_magic.rng.origins import UNKNOWN, Look, Told
 from repro_magic.rng.private import LIBRARY as PRIVATE
-from repro_magic.rng.seeding import seeded
+from repro_magic.rng.seeding import looks
 from repro_magic.rng.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Journal:
         self._ledger = Ledger(names)
         self.last_draws: dict[str, str] = {}
         self.drifts: dict[Setting, Drift] = {}
-        self._states: dict[str, bytes] = {}
+        self._looks: dict[str, Look] = {}
         self.first: dict[Setting, Any] = {}
         self._expected: dict[Setting, Any] = {}
         self._values: dict[Setting, Any] = {}
@@ -157,8 +158,8 @@ class Journal:
     def begin(self) -> None:
         """Begin a cell."""
         self.look("code that ran between cells")
-        self._states = states()
-        self._ledger.begin(self._states)
+        self._looks = looks()
+        self._ledger.begin(self._looks)
 
     def end(
         self,
@@ -179,10 +180,10 @@ class Journal:
             draws: the random ops that drew in it.
         """
         self.look(name)
-        after = states()
+        after = looks()
         self._ledger.end(CellDraws(name, id, (), draws, label), after)
-        self.last_draws.update({key: name for key, state in after.items() if self._states.get(key, state) != state})
-        self._states = after
+        self.last_draws.update(dict.fromkeys(_changed(self._looks, after), name))
+        self._looks = after
         if id is not None:
             self._cells = deque((cell for cell in self._cells if cell.id != id), maxlen=_CELLS)
         if findings:
@@ -231,30 +232,28 @@ class Ledger:
         self._names = names
         self._tracker: Tracker | None = None
         self._told: deque[CellDraws] = deque(maxlen=2 * _DRAWING_CELLS)  # and what moved between them
-        self._states: dict[str, bytes] = {}
-        self._seeded: Mapping[str, bool | None] = {}
+        self._looks: Mapping[str, Look] = {}
         self._waiting: list[Waiting] = []
 
-    def begin(self, states: Mapping[str, bytes]) -> None:
-        """Begin a cell; the global generators are in these states."""
+    def begin(self, looks: Mapping[str, Look]) -> None:
+        """Begin a cell; this is what the global generators look like."""
         if self._tracker is None:
             self._tracker = Tracker()
             self._tracker.look(self._names())
             self._wait()
         else:
-            self._note(CellDraws(BETWEEN, None, self._moves(states), (), str))
-        self._take(states)
+            self._note(CellDraws(BETWEEN, None, self._moves(looks), (), str))
+        self._looks = looks
 
-    def end(self, cell: CellDraws, states: Mapping[str, bytes]) -> None:
+    def end(self, cell: CellDraws, looks: Mapping[str, Look]) -> None:
         """End a cell, whose moves are to be found."""
         if self._tracker is not None:
-            moves = [*self._moves(states), *self._tracker.look(self._names())]
+            moves = [*self._moves(looks), *self._tracker.look(self._names())]
             self._note(CellDraws(cell.name, cell.id, moves, cell.draws, cell.label))
-            self._take(states)
+            self._looks = looks
 
     def told(self) -> list[CellDraws]:
         """All that is known, with what each move means."""
-        settle(move for cell in self._told for move in cell.moves)
         found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in self._told]
         return [cell for cell in found if cell.moves or cell.draws][-_DRAWING_CELLS:]
 
@@ -269,29 +268,26 @@ class Ledger:
         self._waiting = [when_imported(module, self._add) for module in absent]
 
     def _add(self) -> None:
-        self._states, self._seeded = {**states(), **self._states}, {**seeded(), **self._seeded}
+        self._looks = {**looks(), **self._looks}
 
-    def _take(self, states: Mapping[str, bytes]) -> None:
-        self._states, self._seeded = dict(states), seeded()
-
-    def _moves(self, states: Mapping[str, bytes]) -> list[Move]:
-        changed = [key for key, state in states.items() if self._states.get(key) != state]
+    def _moves(self, looks: Mapping[str, Look]) -> list[Move]:
+        changed = [key for key, look in looks.items() if key not in self._looks or self._looks[key].state != look.state]
         if not changed:
             return []
-        now, by_key = seeded(), {generator.key: generator for generator in generators()}
-        return [
-            Move(
-                key,
-                by_key[key].device.partition(":")[0] if by_key[key].library == "torch" else "",
-                self._states.get(key),
-                states[key],
-                by_key[key].distance,
-                is_made=key not in self._states,
-                was_seeded=self._seeded.get(key),
-                is_seeded=now.get(key),
-            )
-            for key in changed
-        ]
+        by_key = {generator.key: generator for generator in generators()}
+        return [self._move(by_key[key], self._looks.get(key), looks[key]) for key in changed if key in by_key]
+
+    def _move(self, generator: Generator, was: Look | None, now: Look) -> Move:
+        return Move(
+            generator.key,
+            generator.device.partition(":")[0] if generator.library == "torch" else "",
+            was.state if was is not None and was.measure is now.measure else None,
+            now.state,
+            now.measure,
+            is_made=was is None,
+            was=Told(UNKNOWN) if was is None else was,
+            now=now,
+        )
 
     def _note(self, cell: CellDraws) -> None:
         if cell.moves or cell.draws:
@@ -302,7 +298,7 @@ def _counts(cell: CellDraws, move: Move) -> bool:
     """Whether a move is worth a row: that one was seeded between two cells, the next one of its rows says as well."""
     is_seeding = cell.name == BETWEEN and move.is_anew and move.distance is not None and move.distance.count == 0
     # A global one that is there from this cell on, for its library was imported, and got its seed.
-    is_first_seed = move.is_made and move.is_seeded is True and not move.generator.startswith(f"{PRIVATE} ")
+    is_first_seed = move.is_made and move.now.known.is_seeded is True and not move.generator.startswith(f"{PRIVATE} ")
     return (move.drew and not is_seeding) or (is_first_seed and cell.name != BETWEEN)
 
 
@@ -313,11 +309,6 @@ def _read() -> Iterator[tuple[Setting, Any]]:
             yield setting, setting.read()
 
 
-def states() -> dict[str, bytes]:
-    """Each generator's state, by library and device.
-
-    Example:
-        >>> list(states())[0]
-        'python cpu'
-    """
-    return {generator.key: generator.to_bytes(generator.get_state()) for generator in generators()}
+def _changed(before: Mapping[str, Look], after: Mapping[str, Look]) -> list[str]:
+    """The generators, of those that were there before, whose state is another one."""
+    return [key for key, look in after.items() if key in before and before[key].state != look.state]

@@ -26,6 +26,7 @@ from repro_magic.ops.source import Place
 from repro_magic.rng import distance, entropy, tracking
 from repro_magic.rng.distance import Distance
 from repro_magic.rng.moves import Move
+from repro_magic.rng.origins import UNKNOWN, Origin, SeedState, Told
 from repro_magic.rng.private import held_by, private
 from repro_magic.rng.tracking import Tracker
 from repro_magic.views.ledger import ledger
@@ -134,7 +135,7 @@ def test_a_step_back_and_another_stream_are_no_draw(kind: str) -> None:
 def test_what_is_too_far_cannot_be_told() -> None:
     own = np.random.RandomState(3)
     before = state(own)
-    own.random_sample(1_000_000)
+    own.random_sample(5_000_000)
     assert measured(own, before) is None
 
 
@@ -381,7 +382,7 @@ def test_after_seed_everything_all_are_seeded() -> None:
 def test_drawing_for_long_and_seeding_cannot_always_be_told_apart() -> None:
     random.seed()
     journal = Journal()
-    cell(journal, "In[1]", lambda: random.randbytes(5_000_000))
+    cell(journal, "In[1]", lambda: random.randbytes(50_000_000))
     cell(journal, "In[2]", random.random)
     assert told(journal)[1] == ("In[2]", "python cpu", 2, None)
 
@@ -412,8 +413,9 @@ def test_so_many_cells_are_kept() -> None:
 def move(generator: str, count: int | None = 3, **more: Any) -> Move:
     found = None if count is None else Distance(count, is_anew=more.pop("is_anew", False))
     more.setdefault("device", "cpu" if generator.startswith("torch") else "")
-    more = {"was_seeded": True, "is_seeded": True} | more
-    return Move(generator, before=b"", after=b"", measure=lambda _before, _after: found, **more)
+    known = {True: SeedState(Origin.SEEDED), False: SeedState(Origin.UNSEEDED), None: UNKNOWN}[more.pop("seeded", True)]
+    told = Told(known)
+    return Move(generator, before=b"", after=b"", measure=lambda _before, _after: found, was=told, now=told, **more)
 
 
 def draws_at(*lines: int, op: str = "rand.default") -> list[Draw]:
@@ -437,8 +439,8 @@ def test_the_picture_and_the_table() -> None:
     text = ledger(
         [
             one_cell("In[9]", move("torch cpu", 1234), draws=draws_at(2, 3, 4, 5, 6)),
-            one_cell("In[10]", move("private rng", was_seeded=False, is_seeded=False), move("numpy cpu", is_anew=True)),
-            one_cell("In[11]", move("python cpu", was_seeded=None), draws=draws_at(1)),
+            one_cell("In[10]", move("private rng", seeded=False), move("numpy cpu", is_anew=True)),
+            one_cell("In[11]", move("python cpu", seeded=None), draws=draws_at(1)),
         ]
     ).text()
     lines = [line.split() for line in text.splitlines()]

@@ -19,7 +19,7 @@ import repro_magic
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
 from repro_magic.rng import generators, seeding
 from repro_magic.rng.generators import Library, checked_seed, seed_words
-from repro_magic.rng.seeding import Snapshot, Status, generator_states, note_load, seed_everything
+from repro_magic.rng.seeding import Snapshot, generator_states, seed_everything
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -28,8 +28,18 @@ def draw() -> tuple[float, float, float]:
     return random.random(), float(np.random.rand()), torch.rand(1).item()
 
 
-def status_of(library: str) -> Status:
-    return {state.library: state.status for state in generator_states()}[library]
+OURS = "untouched since seeding"
+OURS_DRAWN = "drawn from since seeding"
+THEIRS = "seeded by the notebook, untouched since"
+THEIRS_DRAWN = "seeded by the notebook, drawn from since"
+
+
+def status_of(library: str) -> str:
+    return {state.library: state.known.in_words for state in generator_states()}[library]
+
+
+def seed_of(library: str) -> object:
+    return {state.library: state.seed for state in generator_states()}[library]
 
 
 @given(seed=SEEDS)
@@ -103,22 +113,16 @@ def test_child_processes_hash_by_the_seed(seed: int, expected: str) -> None:
 
 def test_the_state_of_each_generator_is_told() -> None:
     """GIVEN generators WHEN they are seeded, drawn from and re-seeded by others THEN each step is seen."""
-    note_load()
-    assert {status_of(name) for name in ("python", "numpy", "torch")} <= {
-        Status.UNSEEDED_FRESH,
-        Status.UNSEEDED_DRAWN_BEFORE,
-    }
     seed_everything(5)
-    assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.UNTOUCHED] * 3
+    assert [status_of(name) for name in SEED_ALL] == [OURS] * 3
     draw()
-    assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.DRAWN] * 3
-    torch.manual_seed(6)
-    random.seed(6)
-    np.random.seed(6)
-    assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.RESEEDED] * 3
+    assert [status_of(name) for name in SEED_ALL] == [OURS_DRAWN] * 3
+    for seed in SEED_ALL.values():
+        seed(6)
+    assert [status_of(name) for name in SEED_ALL] == [THEIRS] * 3
     draw()
-    assert [status_of(name) for name in ("python", "numpy", "torch")] == [Status.MOVED, Status.MOVED, Status.RESEEDED]
-    assert {state.library: state.seed for state in generator_states()} == {"python": 5, "numpy": 5, "torch": 6}
+    assert [status_of(name) for name in SEED_ALL] == [THEIRS_DRAWN] * 3
+    assert [seed_of(name) for name in SEED_ALL] == [6] * 3
 
 
 SEED_ALL: dict[str, Callable[[int], object]] = {
@@ -140,46 +144,21 @@ def test_fresh_generators_are_told_from_used_ones(library: str, seed: int, count
     """Also after exactly 624 words, when MT19937's position is what it was at the start."""
     SEED_ALL[library](seed)
     DRAW[library](count)
-    [generator] = [one for one in generators.generators() if one.library == library]
-    assert generator.is_fresh(generator.get_state()) is (count == 0)
+    assert status_of(library) == (THEIRS if count == 0 else THEIRS_DRAWN)
 
 
 @given(seed=SEEDS, count=st.integers(1, 5000))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_draws_are_told_from_other_codes_seeding(seed: int, count: int) -> None:
-    """A state that the seed leads to was drawn, one that it does not lead to may come from another seed."""
     seed_everything(seed)
     DRAW["python"](count)
     DRAW["numpy"](count)
-    assert [status_of(name) for name in ("python", "numpy")] == [Status.DRAWN] * 2
+    assert [status_of(name) for name in ("python", "numpy")] == [OURS_DRAWN] * 2
     random.seed(seed ^ 1)
     np.random.seed((seed ^ 1) & 0xFFFF)
     DRAW["python"](count)
     DRAW["numpy"](count)
-    assert [status_of(name) for name in ("python", "numpy")] == [Status.MOVED] * 2
-
-
-def test_draws_before_the_extension_was_loaded_are_told() -> None:
-    torch.manual_seed(1)
-    torch.rand(1)
-    note_load()
-    assert status_of("torch") is Status.UNSEEDED_DRAWN_BEFORE
-
-
-def test_draws_after_loading_are_told_apart() -> None:
-    torch.manual_seed(1)
-    note_load()
-    assert status_of("torch") is Status.UNSEEDED_FRESH
-    torch.rand(1)
-    assert status_of("torch") is Status.UNSEEDED_DRAWN
-
-
-def test_other_codes_seeding_is_seen_without_a_seed_of_ours() -> None:
-    note_load()
-    torch.manual_seed(123)
-    np.random.seed(123)
-    assert status_of("torch") is Status.RESEEDED
-    assert status_of("numpy") is Status.RESEEDED
+    assert [seed_of(name) for name in ("python", "numpy")] == [seed ^ 1, (seed ^ 1) & 0xFFFF]
 
 
 def test_looking_draws_nothing() -> None:
@@ -205,7 +184,7 @@ def test_a_snapshot_brings_everything_back(draws: int) -> None:
     assert snapshot.restore() == []
     assert ([state.fingerprint for state in generator_states()], os.environ["PYTHONHASHSEED"]) == before
     assert seeding.seed_in_force() == 1
-    assert status_of("python") is Status.UNTOUCHED
+    assert status_of("python") == OURS
     first = draw()
     snapshot.restore()
     assert draw() == first
@@ -220,10 +199,10 @@ def test_another_bit_generator_of_numpy_is_seeded_no_worse() -> None:
         first = np.random.rand()
         snapshot.restore()
         assert np.random.rand() == first
-        assert status_of("numpy") is Status.UNSEEDED
+        assert (seed_of("numpy"), status_of("numpy")) == (1, THEIRS_DRAWN)
         seed_everything(6)
         first = np.random.rand()
-        assert status_of("numpy") is Status.MOVED
+        assert (seed_of("numpy"), status_of("numpy")) == (6, OURS_DRAWN)
         seed_everything(6)
         assert np.random.rand() == first
     finally:
@@ -261,7 +240,7 @@ def test_a_plug_in_is_seeded_and_shown(plug_in: Callable[[str, object], None]) -
     plug_in("plugged", Library(name="plugged", module="plugged", seed=seen.append))
     seed_everything(8)
     assert seen == [8]
-    assert status_of("plugged") is Status.OPAQUE
+    assert (seed_of("plugged"), status_of("plugged")) == (8, "seeded; its state cannot be read")
     assert Snapshot.take().restore() == ["plugged"], "what cannot be read is told as not put back"
 
 
@@ -316,10 +295,10 @@ def test_a_library_is_seeded_when_it_is_imported_later() -> None:
     code = (
         "import repro_magic\n"
         "states = repro_magic.seed_everything(42)\n"
-        "print([state.status.value for state in states])\n"
+        "print([state.known.in_words for state in states])\n"
         "import numpy as np, torch\n"
         "print(np.random.rand(), torch.rand(1).item(), torch.initial_seed())\n"
-        "print(sorted({state.status.value for state in repro_magic.status().generators}))\n"
+        "print(sorted({state.known.in_words for state in repro_magic.status().generators}))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     waiting, numbers, after = done.stdout.splitlines()
@@ -335,7 +314,7 @@ def test_cuda_generators_are_seeded_read_and_put_back() -> None:
     seed_everything(4)
     first = torch.rand(3, device="cuda")
     [cuda] = [state for state in generator_states() if state.device == "cuda:0"]
-    assert (cuda.seed, cuda.status) == (4, Status.DRAWN)
+    assert (cuda.seed, cuda.known.in_words) == (4, OURS_DRAWN)
     snapshot = Snapshot.take()
     second = torch.rand(3, device="cuda")
     snapshot.restore()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from repro_magic.determinism.advice import Fixed
 from repro_magic.determinism.switches import CUDNN_BENCHMARK, THREADS, Change, Reading
-from repro_magic.rng.seeding import GeneratorState, Status
+from repro_magic.rng.origins import UNKNOWN, By, Origin, SeedState
+from repro_magic.rng.seeding import GeneratorState
 from repro_magic.scope import Report
 from repro_magic.views import describe
 from repro_magic.views.document import Document, Line, Table
@@ -76,13 +77,13 @@ def test_what_went_otherwise_is_told() -> None:
 
 def test_seeds_in_words() -> None:
     states = [
-        GeneratorState("a", "cpu", 3, Status.UNTOUCHED),
-        GeneratorState("b", "", None, Status.RESEEDED),
-        GeneratorState("c", "cpu", None, Status.UNSEEDED_FRESH),
+        GeneratorState("a", "cpu", SeedState(Origin.SEEDED, 3, By.US, drawn=False)),
+        GeneratorState("b", "", UNKNOWN),
+        GeneratorState("c", "cpu", SeedState(Origin.UNSEEDED, drawn=False)),
     ]
     rows = [line.split(maxsplit=3) for line in describe.generators(states).text().splitlines()[2:]]
     assert rows == [
         ["a", "cpu", "3", "untouched since seeding"],
-        ["b", "all", "unknown", "seeded by other code"],
+        ["b", "all", "cannot", "be told   cannot be told"],
         ["c", "cpu", "unseeded", "not drawn from yet"],
     ]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import SETTINGS
 from repro_magic.interrupts import is_waiting
-from repro_magic.journal import states, value_in_words
+from repro_magic.journal import value_in_words
 from repro_magic.proof.reach import bindings, reached
-from repro_magic.rng.seeding import unseeded
+from repro_magic.rng.seeding import looks
 
 if TYPE_CHECKING:
     from repro_magic.notebook.cell_seeds import Key
     from repro_magic.ops.findings import Finding
     from repro_magic.proof.figures import StableFigures
+    from repro_magic.rng.origins import Look
     from repro_magic.scope import Report
 
 # Which cells have a receipt.
@@ -36,8 +36,7 @@ class Receipts:
         self._shell = shell
         self._mode = OFF
         self._bound: dict[str, int] | None = None
-        self._states: Mapping[str, bytes] = {}
-        self._unseeded: AbstractSet[str] = frozenset()
+        self._looks: Mapping[str, Look] = {}
         self._figures: StableFigures | None = None
 
     def begin(self, mode: str) -> None:
@@ -59,8 +58,7 @@ class Receipts:
         if self._mode == OFF:
             return
         try:
-            self._bound, self._states = bindings(self._shell.user_ns), states()
-            self._unseeded = unseeded()
+            self._bound, self._looks = bindings(self._shell.user_ns), looks()
         except Exception:  # noqa: BLE001 - a plug-in's generator: the cell has no receipt, and runs
             self._bound = None
 
@@ -118,9 +116,9 @@ class Receipts:
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
         """The state of one that nobody seeded came from the operating system, and is of no use to anybody."""
         return {
-            key: (None if key in self._unseeded else self._states[key], after)
-            for key, after in states().items()
-            if key in self._states and self._states[key] != after
+            key: (None if self._looks[key].known.is_seeded is False else self._looks[key].state, after.state)
+            for key, after in looks().items()
+            if key in self._looks and self._looks[key].state != after.state
         }
 
 

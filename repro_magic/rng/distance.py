@@ -6,19 +6,21 @@ serves all that run on the CPU: words of 32 bits, two of which make a number of 
 
 from __future__ import annotations
 
+import _random
 import array
 import ast
-import random
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro_magic.rng.rewinding import WORDS, drawn_since_seeding, is_new, words_of_seed
+from repro_magic.importing import is_imported
+from repro_magic.rng.rewinding import WORDS, Seeding, is_new, seeding_of, words_of_key, words_of_seed
 
-# How far MT19937 is followed: a million words, which takes 25 ms.
+# How far MT19937 is followed: a million words, or with NumPy, which is faster, eight million. Each takes 25 to 50 ms.
 FARTHEST = 1600 * WORDS
+_FARTHEST_WITH_NUMPY = 8 * FARTHEST
 # NumPy's SFC64 shows how far it went; whether it did is seen by going there: 0.1 s at most.
 _FARTHEST_SFC64 = 20_000_000
 
@@ -52,33 +54,59 @@ def unknown(_before: bytes | None, _after: bytes) -> None:
 _Twister = tuple[list[int], int]
 
 
-def _to_python(before: _Twister | None) -> random.Random:
-    twin = random.Random(0)  # noqa: S311 - a twin of the generator in question; an unseeded one would be told of
-    if before is not None:
-        twin.setstate((3, (*before[0], before[1]), None))
-    return twin
+class _Stream:
+    """What a state draws, as bytes. None of the functions that seedings are watched in is called for it."""
+
+    def __init__(self, state: _Twister) -> None:
+        words, position = state
+        if is_imported("numpy.random"):
+            self._numpy = sys.modules["numpy"]
+            self._twin = _numpys_twin()
+            self._twin.set_state(("MT19937", self._numpy.array(words, dtype="uint32"), position))
+            self.read, self.farthest = self._by_numpy, _FARTHEST_WITH_NUMPY
+        else:
+            self._twin = _random.Random(0)
+            self._twin.setstate((*words, position))
+            self.read, self.farthest = self._by_python, FARTHEST
+
+    def _by_numpy(self, size: int) -> bytes:
+        drawn = self._twin.randint(0, 1 << 32, size // 4, dtype=self._numpy.uint32)
+        return bytes(drawn.astype("<u4").tobytes())
+
+    def _by_python(self, size: int) -> bytes:
+        return int(self._twin.getrandbits(8 * size)).to_bytes(size, "little")
+
+
+def _numpys_twin() -> Any:  # noqa: ANN401 - a module that may not be imported here
+    """A generator of its own: two streams are never read at the same time, but two threads may look."""
+    numpy_random = sys.modules["numpy.random"]
+    return numpy_random.RandomState(numpy_random.MT19937(numpy_random.SeedSequence(0)))
 
 
 def _mt19937(before: _Twister | None, after: _Twister) -> Distance | None:
     """Look for what `after` draws next in the stream that `before` draws from."""
-    if before is not None:
-        size = 4 * WORDS
-        mark = _to_python(after).randbytes(size)
-        twin = _to_python(before)
-        stream, dropped, growth = twin.randbytes(2 * size), 0, 1
-        while True:
-            found = stream.find(mark)
-            if found >= 0:
-                return Distance((dropped + found) // 4)
-            dropped += len(stream) - size
-            if dropped >= 4 * FARTHEST:
-                break
-            stream = stream[-size:] + twin.randbytes(growth * size)
-            growth = min(4 * growth, 100)
-    since = drawn_since_seeding(*after)
-    if since is not None:
-        return Distance(since, is_anew=True, is_seed=True)
+    drawn = None if before is None else _drawn_between(before, after)
+    if drawn is not None:
+        return Distance(drawn)
+    found = seeding_of(*after)
+    if found is not None:
+        return Distance(found.drawn, is_anew=True, is_seed=True)
     return Distance(0, is_anew=True, is_seed=False) if is_new(*after) else None
+
+
+def _drawn_between(before: _Twister, after: _Twister) -> int | None:
+    size = 4 * WORDS
+    mark = _Stream(after).read(size)
+    ahead = _Stream(before)
+    stream, dropped, growth = ahead.read(2 * size), 0, 1
+    while dropped < 4 * ahead.farthest:
+        found = stream.find(mark)
+        if found >= 0:
+            return (dropped + found) // 4
+        dropped += len(stream) - size
+        stream = stream[-size:] + ahead.read(growth * size)
+        growth = min(4 * growth, 400)
+    return None
 
 
 def python(before: bytes | None, after: bytes) -> Distance | None:
@@ -92,12 +120,12 @@ def python(before: bytes | None, after: bytes) -> Distance | None:
         >>> python(before, array.array("Q", own.getstate()[1]).tobytes())
         Distance(count=2, is_anew=False, unit='words', is_seed=None)
     """
+    return _mt19937(None if before is None else _of_python(before), _of_python(after))
 
-    def read(state: bytes) -> _Twister:
-        *words, position = array.array("Q", state[: 8 * (WORDS + 1)])
-        return words, position
 
-    return _mt19937(None if before is None else read(before), read(after))
+def _of_python(state: bytes) -> _Twister:
+    *words, position = array.array("Q", state[: 8 * (WORDS + 1)])
+    return words, position
 
 
 _FIRST_NUMBER = re.compile(rb"\((\d+)")
@@ -105,12 +133,12 @@ _FIRST_NUMBER = re.compile(rb"\((\d+)")
 
 def numpy_mt19937(before: bytes | None, after: bytes) -> Distance | None:
     """Of NumPy's legacy generator: 624 words of four bytes, then a tuple as text, which begins with the position."""
+    return _mt19937(None if before is None else _of_numpy(before), _of_numpy(after))
 
-    def read(state: bytes) -> _Twister:
-        found = _FIRST_NUMBER.match(state, 4 * WORDS)
-        return list(array.array("I", state[: 4 * WORDS])), int(found[1]) if found else 0
 
-    return _mt19937(None if before is None else read(before), read(after))
+def _of_numpy(state: bytes) -> _Twister:
+    found = _FIRST_NUMBER.match(state, 4 * WORDS)
+    return list(array.array("I", state[: 4 * WORDS])), int(found[1]) if found else 0
 
 
 def torch_cpu(before: bytes | None, after: bytes) -> Distance | None:
@@ -248,3 +276,42 @@ def of_numpys(bit_generator: object) -> Measure:
         True
     """
     return _OF_NUMPYS.get(type(bit_generator).__name__, unknown)
+
+
+def is_fresh(measure: Measure, state: bytes) -> bool | None:
+    """Whether nothing was drawn since the generator was seeded, judged from its state; None: cannot be told."""
+    return _FRESH.get(measure, lambda _state: None)(state)
+
+
+def seeding(measure: Measure, state: bytes) -> Seeding | None:
+    """The seeding that a state of Python's generator, or of NumPy's legacy one, goes back to; None: cannot be told."""
+    read = _TWISTERS.get(measure)
+    return None if read is None else seeding_of(*read(state))
+
+
+def right_after(measure: Measure, key: int | Sequence[int]) -> bytes | None:
+    """The state right after a seeding with a key, in the layout of a measure; None for layouts of other kinds."""
+    words = words_of_seed(key) if isinstance(key, int) else words_of_key(key)
+    if measure is python:
+        return array.array("Q", [*words, WORDS]).tobytes()
+    return array.array("I", words).tobytes() + f"({WORDS},)".encode() if measure is numpy_mt19937 else None
+
+
+def is_as_new(measure: Measure, state: bytes) -> bool:
+    """Whether a twister's state is one right after a seeding of any kind, entropy of the system included."""
+    read = _TWISTERS.get(measure)
+    return read is not None and is_new(*read(state))
+
+
+# at::mt19937 as THGenerator stored it: seed (8 bytes), left (4), seeded (4), next (8), …; a fresh one has left == 1 and
+# next == 0. aten/src/ATen/CPUGeneratorImpl.cpp, CPUGeneratorImplStateLegacy.
+def _is_fresh_torch(state: bytes) -> bool:
+    return int.from_bytes(state[8:12], sys.byteorder) == 1 and int.from_bytes(state[16:24], sys.byteorder) == 0
+
+
+# CUDA's Philox: nothing was drawn as long as the offset is 0.
+_FRESH: dict[Measure, Callable[[bytes], bool]] = {
+    torch_cpu: _is_fresh_torch,
+    cuda: lambda state: not any(state[8:16]),
+}
+_TWISTERS: dict[Measure, Callable[[bytes], _Twister]] = {python: _of_python, numpy_mt19937: _of_numpy}

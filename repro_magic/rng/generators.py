@@ -20,14 +20,11 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
 from repro_magic.importing import is_imported
 from repro_magic.rng import distance
-from repro_magic.rng.entropy import is_global_unseeded
+from repro_magic.rng.entropy import is_global_unseeded, is_unseeded
+from repro_magic.rng.origins import Birth, plain_seed
 
 SEED_LIMIT = 2**64
 ENTRY_POINTS = "repro_magic.seeders"
-
-_MT19937_WORDS = 624
-# Both seeding routines of MT19937 that take an array set the first word to this value, no draw is likely to (2**-32).
-_MT19937_FIRST_WORD = 0x8000_0000
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,9 @@ class Generator:
         set_state: puts such a state back.
         to_bytes: the state as bytes, for the fingerprint.
         seed_in_force: the seed that the library itself reports, where it does.
-        is_fresh: whether nothing was drawn since the generator was seeded, judged from a state; None: cannot tell.
-        follows: whether a state is one that drawing after seeding with a seed leads to; None: cannot tell.
-        is_unseeded: whether its state is known to come from the operating system's entropy; None: cannot tell.
+        is_unseeded: whether it was last seeded from the operating system; None: no hook saw how it was seeded.
+        is_untouched: whether nobody gave its library a seed since it was imported; None: cannot tell.
+        birth: the seed sequence that it was made with; None if it has none, or was seeded since.
         distance: how far it moved between two states, as `to_bytes` gives them.
     """
 
@@ -53,9 +50,9 @@ class Generator:
     set_state: Callable[[Any], object]
     to_bytes: Callable[[Any], bytes]
     seed_in_force: Callable[[], int | None] = lambda: None
-    is_fresh: Callable[[Any], bool | None] = lambda _state: None
-    follows: Callable[[int, Any], bool | None] = lambda _seed, _state: None
     is_unseeded: Callable[[], bool | None] = lambda: None
+    is_untouched: Callable[[], bool | None] = lambda: None
+    birth: Callable[[], Birth | None] = lambda: None
     distance: distance.Measure = distance.unknown
 
     @property
@@ -142,29 +139,6 @@ def seed_words(seed: int) -> int | list[int]:
     return [low, high, _NOT_PYTHONS] if high else low
 
 
-# How far `follows` looks: 200 blocks of 624 words, which takes 4 ms at most.
-_BLOCKS = 200
-
-
-def _python_follows(seed: int, state: Any) -> bool | None:  # noqa: ANN401 - Python's own tuple
-    twin = random.Random(seed)  # noqa: S311 - a twin of the generator in question
-    for _ in range(_BLOCKS):
-        twin.getrandbits(32 * _MT19937_WORDS)  # one whole block: the state's words change only between blocks
-        if twin.getstate()[1][:-1] == state[1][:-1]:
-            return True
-    return None
-
-
-def _numpy_follows(seed: int, state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tuple
-    twin = _numpy_random().MT19937()
-    twin._legacy_seeding(seed_words(seed))  # noqa: SLF001 - what numpy.random.seed() calls
-    for _ in range(_BLOCKS):
-        twin.random_raw(_MT19937_WORDS, output=False)
-        if (twin.state["state"]["key"] == state[1]).all():
-            return True
-    return None
-
-
 def _python_generators() -> Iterable[Generator]:
     yield Generator(
         library="python",
@@ -172,8 +146,6 @@ def _python_generators() -> Iterable[Generator]:
         get_state=random.getstate,
         set_state=random.setstate,
         to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
-        is_fresh=lambda state: state[1][-1] == _MT19937_WORDS and state[1][0] == _MT19937_FIRST_WORD,
-        follows=_python_follows,
         is_unseeded=lambda: is_global_unseeded("python"),
         distance=distance.python,
     )
@@ -195,21 +167,18 @@ def _numpy_seed(seed: int) -> None:
         _numpy_random().set_bit_generator(type(bit_generator)(seed))
 
 
-def _numpy_is_fresh(state: Any) -> bool | None:  # noqa: ANN401 - NumPy's own tuple
-    words, position = state[1], state[2]
-    if words[0] == _MT19937_FIRST_WORD:  # seeded from an array, or by NumPy itself when it was imported (one word less)
-        return bool(position >= _MT19937_WORDS - 1)
-    if position != _MT19937_WORDS:
-        return False
-    # Seeded from one integer, which is then the first word; or a multiple of 624 words was drawn.
-    return bool((_numpy_random().RandomState(int(words[0])).get_state()[1] == words).all())
-
-
-def _numpy_is_unseeded() -> bool | None:
-    generator = _numpy_random().mtrand._rand  # noqa: SLF001 - there is no public way
-    if generator._bit_generator._seed_seq is not None:  # noqa: SLF001 - as above
-        return True  # as NumPy made it when it was imported, maybe before anybody could see that
-    return is_global_unseeded("numpy")
+def _numpy_birth() -> Birth | None:
+    """The seed sequence that the global bit generator was made with: NumPy's own, or one of `set_bit_generator`."""
+    bits = _numpy_bit_generator()
+    sequence = getattr(bits, "_seed_seq", None)
+    if sequence is None:
+        return None
+    state = distance.numpy_state(type(bits)(sequence).state)
+    seed = plain_seed(sequence.entropy)
+    unseeded = is_unseeded(_numpy_random().Generator(bits))
+    # NumPy made its MT19937 when it was imported, maybe before anybody could see where the entropy came from.
+    is_numpys = unseeded is None and type(bits).__name__ == "MT19937"
+    return Birth(state, None if unseeded or is_numpys else seed, is_numpys or unseeded)
 
 
 def _numpy_generators() -> Iterable[Generator]:
@@ -222,7 +191,9 @@ def _numpy_generators() -> Iterable[Generator]:
             device="cpu",
             get_state=lambda: numpy_random.get_state(legacy=False),
             set_state=numpy_random.set_state,
-            to_bytes=lambda state: repr(state).encode(),
+            to_bytes=distance.numpy_state,
+            birth=_numpy_birth,
+            distance=distance.of_numpys(_numpy_bit_generator()),
         )
         return
     yield Generator(
@@ -231,9 +202,8 @@ def _numpy_generators() -> Iterable[Generator]:
         get_state=numpy_random.get_state,
         set_state=numpy_random.set_state,
         to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
-        is_fresh=_numpy_is_fresh,
-        follows=_numpy_follows,
-        is_unseeded=_numpy_is_unseeded,
+        is_unseeded=lambda: is_global_unseeded("numpy"),
+        birth=_numpy_birth,
         distance=distance.numpy_mt19937,
     )
 
@@ -248,12 +218,11 @@ def _torch_seed(seed: int) -> None:
         torch.manual_seed(seed)  # CPU, and CUDA, MPS, XPU … now or when they start
 
 
-def _torch_cpu_is_fresh(state: Any) -> bool:  # noqa: ANN401 - a tensor; torch may not be imported here
-    # at::mt19937 as THGenerator stored it: seed (8 bytes), left (4), seeded (4), next (8), …; a fresh one has left == 1
-    # and next == 0. aten/src/ATen/CPUGeneratorImpl.cpp, CPUGeneratorImplStateLegacy.
-    raw = bytes(state[:24].numpy())
-    left, position = int.from_bytes(raw[8:12], sys.byteorder), int.from_bytes(raw[16:24], sys.byteorder)
-    return left == 1 and position == 0
+def _torch_is_untouched() -> bool | None:
+    """Whether `torch.manual_seed` and `torch.seed` were never called: each would have left a call for CUDA's start."""
+    cuda = sys.modules["torch"].cuda
+    calls = getattr(getattr(cuda, "_lazy_seed_tracker", None), "get_calls", None)
+    return None if calls is None or cuda.is_initialized() else not any(calls())
 
 
 def _tensor_bytes(state: Any) -> bytes:  # noqa: ANN401 - a tensor; torch may not be imported here
@@ -280,8 +249,8 @@ def _torch_generators() -> Iterable[Generator]:
         set_state=torch.default_generator.set_state,
         to_bytes=_tensor_bytes,
         seed_in_force=torch.default_generator.initial_seed,
-        is_fresh=_torch_cpu_is_fresh,
         is_unseeded=lambda: is_global_unseeded("torch"),
+        is_untouched=_torch_is_untouched,
         distance=distance.torch_cpu,
     )
     for kind, module in _torch_accelerators():
@@ -302,10 +271,7 @@ def _torch_generators() -> Iterable[Generator]:
                 set_state=generator.set_state,
                 to_bytes=_tensor_bytes,
                 seed_in_force=generator.initial_seed,
-                # CUDA's Philox: nothing was drawn as long as the offset is 0.
-                is_fresh=functools.partial(lambda generator, _state: generator.get_offset() == 0, generator)
-                if kind == "cuda"
-                else lambda _state: None,
+                is_unseeded=lambda: is_global_unseeded("torch"),
                 distance=distance.cuda if kind == "cuda" else distance.unknown,
             )
 

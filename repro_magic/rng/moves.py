@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from repro_magic.rng.distance import Distance, Measure
+from repro_magic.rng.origins import UNKNOWN, Known, SeedState, Told
 
 
 @dataclass(eq=False)
@@ -20,8 +20,8 @@ class Move:
         after: its state after the cell.
         measure: how far apart the two are.
         is_made: whether it was not there before.
-        was_seeded: whether its state before came from a seed; None: cannot be told.
-        is_seeded: the same of its state now.
+        was: knows where its state before came from.
+        now: the same of its state after.
     """
 
     generator: str
@@ -30,8 +30,8 @@ class Move:
     after: bytes
     measure: Measure
     is_made: bool = False
-    was_seeded: bool | None = None
-    is_seeded: bool | None = None
+    was: Known = Told(UNKNOWN)  # noqa: RUF009 - it is immutable
+    now: Known = Told(UNKNOWN)  # noqa: RUF009 - as above
 
     @functools.cached_property
     def distance(self) -> Distance | None:
@@ -49,39 +49,15 @@ class Move:
         return not self.is_made or self.distance is None or self.distance.count != 0
 
     @property
-    def seeded(self) -> bool | None:
-        """Whether the numbers that were drawn came from a seed."""
+    def known(self) -> SeedState:
+        """What is known of the seed that the drawn numbers came from."""
         if self.is_made or self.is_anew:
-            return self.is_seeded
-        if self.distance is None and self.was_seeded != self.is_seeded:
-            return self.is_seeded  # seeded on the way, or from no seed any more
-        return self.was_seeded
+            return self.now.known
+        if self.distance is None and self.was.known.is_seeded != self.now.known.is_seeded:
+            return self.now.known  # seeded on the way, or from no seed any more
+        return self.was.known
 
-
-def settle(moves: Iterable[Move]) -> None:
-    """Complete what each move knows of seeds by what the others know, in the order in which they were made.
-
-    A generator of Python's or NumPy's does not tell its seed. But drawing makes no seeded generator an unseeded one.
-    """
-    known: dict[str, tuple[bytes, bool | None]] = {}
-    for move in moves:
-        state, is_seeded = known.get(move.generator, (None, None))
-        if move.was_seeded is None and move.before is not None:
-            move.was_seeded = is_seeded if state == move.before and is_seeded is not None else _shows(move, move.before)
-        if move.is_seeded is None:
-            move.is_seeded = _after(move)
-        known[move.generator] = (move.after, move.is_seeded)
-
-
-def _after(move: Move) -> bool | None:
-    if move.is_anew or move.is_made:
-        return _shows(move, move.after)
-    if move.distance is None and not move.was_seeded:  # drawn from for long, or seeded
-        return None
-    return move.was_seeded
-
-
-def _shows(move: Move, state: bytes) -> bool | None:
-    """Whether a state itself shows that it comes from a seed."""
-    found = move.measure(None, state)
-    return None if found is None else found.is_seed
+    @property
+    def seeded(self) -> bool | None:
+        """Whether the numbers that were drawn came from a seed; None: cannot be told."""
+        return self.known.is_seeded

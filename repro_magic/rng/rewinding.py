@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 WORDS = 624
 _MIDDLE = 397
@@ -18,8 +19,23 @@ _TWIST, _UPPER, _LOWER, _ALL = 0x9908_B0DF, 0x8000_0000, 0x7FFF_FFFF, 0xFFFF_FFF
 _OF_AN_ARRAY = 0x8000_0000
 # So many blocks are run back, 0.3 ms each.
 _BLOCKS = 40
-# Keys up to this length are recognised. Python makes one of 17 words or more of a text.
+# Key lengths that are recognised in a state that was run back: Python makes a key of 17 words or more of a text.
 _LONGEST_KEY, _LOOKED_AT = 30, 64
+# Of a state nothing was drawn from, every word can be checked. A key from the operating system is as long as the state.
+_LONGEST_FRESH_KEY = 600
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """The seeding that a state goes back to.
+
+    Attributes:
+        key: the integer it was seeded with, or the words of an array.
+        drawn: how many words were drawn since.
+    """
+
+    key: int | tuple[int, ...]
+    drawn: int
 
 
 def words_of_seed(seed: int) -> list[int]:
@@ -35,22 +51,57 @@ def words_of_seed(seed: int) -> list[int]:
     return words
 
 
-def drawn_since_seeding(words: Sequence[int], position: int) -> int | None:
-    """How many words were drawn since somebody gave a seed; None: too many, or nobody did.
+def words_of_key(key: Sequence[int]) -> list[int]:
+    """The state right after seeding with an array of words of 32 bits (`init_by_array`).
+
+    Example:
+        >>> import random
+        >>> words_of_key([7]) == list(random.Random(7).getstate()[1][:-1])
+        True
+    """
+    words, place = words_of_seed(_SEED_BEFORE_KEY), 1
+    for step in range(max(WORDS, len(key))):
+        mixed = words[place] ^ _mixed(words[place - 1], 1664525)
+        words[place] = mixed + key[step % len(key)] + step % len(key) & _ALL
+        place = _next_place(words, place)
+    for _ in range(WORDS - 1):
+        words[place] = (words[place] ^ _mixed(words[place - 1], 1566083941)) - place & _ALL
+        place = _next_place(words, place)
+    words[0] = _OF_AN_ARRAY
+    return words
+
+
+def _mixed(word: int, factor: int) -> int:
+    return (word ^ word >> 30) * factor & _ALL
+
+
+def _next_place(words: list[int], place: int) -> int:
+    if place + 1 < WORDS:
+        return place + 1
+    words[0] = words[WORDS - 1]
+    return 1
+
+
+def seeding_of(words: Sequence[int], position: int) -> Seeding | None:
+    """The seeding that a state comes from; None: too many words were drawn since, or nobody seeded it.
 
     Example:
         >>> import random
         >>> state = random.Random(7).getstate()[1]
-        >>> drawn_since_seeding(state[:-1], state[-1])
-        0
+        >>> seeding_of(state[:-1], state[-1])
+        Seeding(key=(7,), drawn=0)
     """
-    if position == WORDS and _is_of_seed(words):
-        return 0
+    key = _key_of(words, _LONGEST_FRESH_KEY) if position == WORDS else None
+    if key is not None:
+        return Seeding(key, 0)
+    if is_new(words, position):  # seeded a moment ago, with more words than anybody writes down
+        return None
     block = list(words)
     for blocks in range(_BLOCKS):
         block = _block_before(block)
-        if _is_of_seed(block):
-            return blocks * WORDS + position
+        key = _key_of(block, _LONGEST_KEY)
+        if key is not None:
+            return Seeding(key, blocks * WORDS + position)
     return None
 
 
@@ -59,8 +110,9 @@ def is_new(words: Sequence[int], position: int) -> bool:
     return (position >= WORDS - 1 and words[0] == _OF_AN_ARRAY) or (position == WORDS and _is_of_integer(words))
 
 
-def _is_of_seed(words: Sequence[int]) -> bool:
-    return _is_of_integer(words) or _is_of_short_key(words)
+def _key_of(words: Sequence[int], longest: int) -> int | tuple[int, ...] | None:
+    """The key of a fresh seeding; of the first word, only the highest bit is looked at."""
+    return _integer_of(words) if _is_of_integer(words) else _short_key(words, longest)
 
 
 def _next_of_seed(word: int, place: int) -> int:
@@ -72,21 +124,39 @@ def _is_of_integer(words: Sequence[int]) -> bool:
     return all(words[place] == _next_of_seed(words[place - 1], place) for place in range(2, 8))
 
 
-_BASE = words_of_seed(19650218)
+def _integer_of(words: Sequence[int]) -> int | None:
+    """The integer is the first word, and the second word is made from it by steps that can be undone."""
+    mixed = (words[1] - 1) * pow(1812433253, -1, 1 << 32) & _ALL
+    seed = mixed ^ mixed >> 30
+    return None if (seed ^ words[0]) & _UPPER else seed
 
 
-def _is_of_short_key(words: Sequence[int]) -> bool:
+# `init_by_array` starts from the state of this seed.
+_SEED_BEFORE_KEY = 19650218
+_BASE = words_of_seed(_SEED_BEFORE_KEY)
+
+
+def _short_key(words: Sequence[int], longest: int) -> tuple[int, ...] | None:
     """Undo `init_by_array`: what it added to each word is the key's word and that word's place in the key."""
+    added = _added(words, 3 + max(_LOOKED_AT, min(2 * longest, WORDS - 4)))
+    for length in range(1, longest + 1):
+        if added[length:] == added[:-length]:
+            # The first of them was added to the fourth word, which takes the key's third place.
+            sums = [added[(place - 3) % length] for place in range(length)]
+            key = tuple(total - place & _ALL for place, total in enumerate(sums))
+            return key if words_of_key(key)[1:] == list(words[1:]) else None
+    return None
 
+
+def _added(words: Sequence[int], end: int) -> list[int]:
     def after_key(place: int) -> int:  # the word after the first of its two rounds
-        return (words[place] + place & _ALL) ^ (words[place - 1] ^ words[place - 1] >> 30) * 1566083941 & _ALL
+        return (words[place] + place & _ALL) ^ _mixed(words[place - 1], 1566083941)
 
-    rounds = [after_key(place) for place in range(3, 3 + _LOOKED_AT)]
-    added = [
-        now - (_BASE[place] ^ (before ^ before >> 30) * 1664525 & _ALL) & _ALL
+    rounds = [after_key(place) for place in range(3, end)]
+    return [
+        now - (_BASE[place] ^ _mixed(before, 1664525)) & _ALL
         for place, (before, now) in enumerate(itertools.pairwise(rounds), 4)
     ]
-    return any(added[length:] == added[:-length] for length in range(1, _LONGEST_KEY + 1))
 
 
 def _block_before(words: list[int]) -> list[int]:

@@ -5,20 +5,18 @@ Generators belong to the process, so what is known about them does too: one `_Le
 
 from __future__ import annotations
 
-import functools
 import os
 import secrets
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
 from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.rng.deriving import rank, rank_seed
-from repro_magic.rng.entropy import note_global_seeded
+from repro_magic.rng.entropy import listen, note_global_seeded, unlisten
 from repro_magic.rng.generators import (
     LIBRARIES,
     Generator,
@@ -29,29 +27,15 @@ from repro_magic.rng.generators import (
     known_modules,
     libraries,
     library_of,
+    seed_words,
 )
+from repro_magic.rng.origins import GIVEN, UNKNOWN, By, Look, Origin, Seed, SeedState
 
 HASH_SEED_VARIABLE = "PYTHONHASHSEED"
-_SMALL_SEED = 2**32
 HASH_SEED_AT_START = os.environ.get(HASH_SEED_VARIABLE)
 
 
 RANKS = SAME, DERIVED = ("same", "derived")
-
-
-class Status(Enum):
-    """What is known of a generator. The value is the wording."""
-
-    UNTOUCHED = "untouched since seeding"
-    DRAWN = "drawn from since seeding"
-    RESEEDED = "seeded by other code"
-    OPAQUE = "seeded; its state cannot be read"
-    MOVED = "drawn from since seeding, or seeded by other code"
-    WAITING = "seeded when it is imported"
-    UNSEEDED = "cannot be told"
-    UNSEEDED_FRESH = "not drawn from yet"
-    UNSEEDED_DRAWN = "drawn from"
-    UNSEEDED_DRAWN_BEFORE = "drawn from before the extension was loaded"
 
 
 @dataclass(frozen=True)
@@ -61,15 +45,13 @@ class GeneratorState:
     Attributes:
         library: name of the library that owns it.
         device: where it draws; empty where the library does not tell.
-        seed: the seed given through `repro_magic`, or the one that the library reports after other code seeded it.
-        status: see `Status`.
+        known: what is known of its seed: from whom, and whether it was drawn from since.
         fingerprint: eight hexadecimal digits of its state; empty where it cannot be read.
     """
 
     library: str
     device: str
-    seed: int | None
-    status: Status
+    known: SeedState
     fingerprint: str = ""
 
     @property
@@ -77,30 +59,10 @@ class GeneratorState:
         """Library and device, e.g. `"torch cuda:0"`."""
         return f"{self.library} {self.device}".strip()
 
-
-class _Reading:
-    """One look at a generator."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._state = generator.get_state()
-        self.seed_in_force = generator.seed_in_force()
-        self._to_bytes = generator.to_bytes
-        self._is_fresh = generator.is_fresh
-        self._follows = generator.follows
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """The state in short. Worked out when asked for: most seedings are never looked at."""
-        return fingerprint(self._to_bytes(self._state))
-
-    @functools.cached_property
-    def fresh(self) -> bool | None:
-        """Whether nothing was drawn at that moment. Found out when asked for: NumPy's answer takes 0.4 ms."""
-        return self._is_fresh(self._state)
-
-    def follows(self, seed: int | None) -> bool:
-        """Whether this state is known to come from drawing after seeding with `seed`."""
-        return seed is not None and self._follows(seed, self._state) is True
+    @property
+    def seed(self) -> Seed | None:
+        """What it was seeded with; None if nobody did, or the number is not known."""
+        return self.known.seed
 
 
 @dataclass
@@ -110,14 +72,14 @@ class _Ledger:
     Attributes:
         seed: the last seed that all of them were given, None before.
         hash_seed_before: `PYTHONHASHSEED` before the first seeding.
-        seeded: by library, what its generators looked like right after they were seeded.
-        at_load: by generator, what it looked like when the extension was loaded, and nobody had seeded it.
+        seeded: the libraries that were given it.
+        looks: by generator, the last look at it.
     """
 
     seed: int | None = None
     hash_seed_before: str | None = None
-    seeded: dict[str, dict[str, _Reading]] = field(default_factory=dict)
-    at_load: dict[str, _Reading] = field(default_factory=dict)
+    seeded: set[str] = field(default_factory=set)
+    looks: dict[str, Look] = field(default_factory=dict)
 
 
 _ledger = _Ledger()
@@ -130,11 +92,50 @@ def _seed_library(library: Library, seed: int) -> None:
     except Exception as error:
         if library in LIBRARIES:
             raise
-        # A plug-in's fault must not keep the others from their seed; the tables go on calling its library unseeded.
+        # A plug-in's fault must not keep the others from their seed; the tables go on saying that it cannot be told.
         warnings.warn(f"repro_magic could not seed {library.name}: {error!r}", HookFaultWarning, stacklevel=3)
         return
     note_global_seeded(library.name)
-    _ledger.seeded[library.name] = {generator.key: _Reading(generator) for generator in library.generators()}
+    _ledger.seeded.add(library.name)
+    told = SeedState(Origin.SEEDED, seed, By.US, drawn=False)
+    _ledger.looks.update({generator.key: _look(generator, told=told) for generator in library.generators()})
+
+
+def _look(generator: Generator, told: SeedState | None = None) -> Look:
+    state = generator.to_bytes(generator.get_state())
+    last = None if told else _ledger.looks.get(generator.key)
+    if last is not None and last.state == state:
+        return last.again()
+    ours = () if _ledger.seed is None else (_ledger.seed, _as_tuple(seed_words(_ledger.seed)))
+    return Look(
+        state,
+        generator.distance,
+        GIVEN,
+        reported=generator.seed_in_force(),
+        is_unseeded=generator.is_unseeded(),
+        is_untouched=generator.is_untouched(),
+        birth=generator.birth(),
+        before=last,
+        ours=ours if generator.library in _ledger.seeded else (),
+        told=told,
+    )
+
+
+def _as_tuple(words: int | list[int]) -> int | tuple[int, ...]:
+    return words if isinstance(words, int) else tuple(words)
+
+
+def looks() -> dict[str, Look]:
+    """Every global generator that can be read, by library and device. What a look means is found out when asked.
+
+    Example:
+        >>> _ = seed_everything(1)
+        >>> looks()["python cpu"].known.number
+        '1'
+    """
+    found = {generator.key: _look(generator) for generator in generators()}
+    _ledger.looks.update(found)
+    return found
 
 
 def _seed_later(module: str, seed: int) -> Callable[[], None]:
@@ -154,12 +155,15 @@ def _stop_waiting() -> None:
 def suspend() -> None:
     """Let later imports and child processes alone from here on. Seeded generators stay as they are."""
     _stop_waiting()
+    unlisten(GIVEN)
     if _ledger.seed is not None and os.environ.get(HASH_SEED_VARIABLE) == str(hash_seed(_ledger.seed)):
         _set_hash_seed(_ledger.hash_seed_before)
 
 
 def resume() -> None:
-    """Take up again what `suspend` stopped; does nothing when no seed was given."""
+    """Take up again what `suspend` stopped, and take note of the seeds that others give."""
+    unlisten(GIVEN)
+    listen(GIVEN)
     if _ledger.seed is not None:
         _set_hash_seed(str(hash_seed(_ledger.seed)))
     _seed_on_import()
@@ -275,9 +279,8 @@ def new_seed() -> int:
 
 
 def note_load() -> None:
-    """Remember what the generators look like now, so that draws made before can be told from later ones."""
-    if _ledger.seed is None:
-        _ledger.at_load = {generator.key: _Reading(generator) for generator in generators()}
+    """Look at the generators: what is known of them now tells where later states come from."""
+    looks()
 
 
 def seed_in_force() -> int | None:
@@ -285,76 +288,29 @@ def seed_in_force() -> int | None:
     return _ledger.seed
 
 
-def unseeded() -> set[str]:
-    """The generators, by library and device, whose state came from the operating system, as far as can be told.
-
-    Quick, unlike `generator_states`: nothing is looked for among the states that a seed leads to.
-
-    Example:
-        >>> _ = seed_everything(1)
-        >>> unseeded()
-        set()
-    """
-    return {
-        generator.key
-        for library in libraries()
-        if library.name not in _ledger.seeded
-        for generator in library.generators()
-        if _unseeded_status(_Reading(generator), _ledger.at_load.get(generator.key)) is not Status.RESEEDED
-    }
-
-
-def seeded() -> dict[str, bool | None]:
-    """Of each global generator, by library and device, whether its state comes from a seed; None: cannot be told.
-
-    Quick: the states themselves are not looked at. A seed that PyTorch drew itself has more bits than people write
-    down; another large one may be either.
-
-    Example:
-        >>> _ = seed_everything(1)
-        >>> seeded()["python cpu"]
-        True
-    """
-    return {
-        generator.key: (library.name in _ledger.seeded and not generator.is_unseeded())
-        or _is_seeded_by_others(generator)
-        for library in libraries()
-        for generator in library.generators()
-    }
-
-
-def _is_seeded_by_others(generator: Generator) -> bool | None:
-    unseeded = generator.is_unseeded()
-    seed = generator.seed_in_force()
-    if seed is None or unseeded is not None:
-        return None if unseeded is None else not unseeded
-    first = _ledger.at_load.get(generator.key)
-    return True if seed < _SMALL_SEED else False if first is None or first.seed_in_force == seed else None
-
-
 def generator_states() -> list[GeneratorState]:
     """Every generator that is known at this moment, with what is known of it.
 
-    "Unseeded" means: not through `repro_magic`. A generator that other code seeded is told as such where that can be
-    seen: PyTorch reports its seed; Python and NumPy show it until the first draw. After that, their state is looked for
-    among those that the seed leads to, as far as 124,800 words; what is not found there may be either.
+    A generator that other code seeded is told with its seed where that can be seen: PyTorch reports it, and the states
+    of Python's and NumPy's generators are run back for 25,000 words, or followed for millions from where they were seen
+    last.
 
     Example:
-        >>> [state.status.value for state in seed_everything(1) if state.library == "python"]
+        >>> [state.known.in_words for state in seed_everything(1) if state.library == "python"]
         ['untouched since seeding']
     """
     states = []
+    seen = looks()
     for library in libraries():
-        found = [_state(library, generator) for generator in library.generators()]
+        found = [_state(generator, seen[generator.key]) for generator in library.generators() if generator.key in seen]
         if not found and library not in LIBRARIES:  # a plug-in without readable generators
-            seeded = library.name in _ledger.seeded
-            status = Status.OPAQUE if seeded else Status.UNSEEDED
-            found = [GeneratorState(library.name, "", _ledger.seed if seeded else None, status)]
+            known = SeedState(Origin.SEEDED, _ledger.seed, By.US) if library.name in _ledger.seeded else UNKNOWN
+            found = [GeneratorState(library.name, "", known)]
         states += found
     # A plug-in's library that nobody imported is not worth a row.
     waited_for = {waiting.module for waiting in _waiting}
     states += [
-        GeneratorState(library.name, "", _ledger.seed, Status.WAITING)
+        GeneratorState(library.name, "", SeedState(Origin.WAITING, _ledger.seed, By.US))
         for library in LIBRARIES
         if library.module in waited_for and not is_imported(library.module)
     ]
@@ -362,42 +318,8 @@ def generator_states() -> list[GeneratorState]:
     return sorted(states, key=lambda state: order.get(state.library, len(order)))
 
 
-def _state(library: Library, generator: Generator) -> GeneratorState:
-    now = _Reading(generator)
-    seeded = _ledger.seeded.get(library.name)
-    if seeded is None:
-        status = _unseeded_status(now, _ledger.at_load.get(generator.key))
-    else:
-        status = _seeded_status(now, seeded.get(generator.key), _ledger.seed)
-    ours = None if seeded is None else _ledger.seed
-    seed = now.seed_in_force if status is Status.RESEEDED else ours
-    return GeneratorState(generator.library, generator.device, seed, status, now.fingerprint)
-
-
-def _seeded_status(now: _Reading, then: _Reading | None, seed: int | None) -> Status:
-    if then is None:  # its device started after the seeding, with the seed that waited for it
-        if now.seed_in_force not in (None, seed):
-            return Status.RESEEDED
-        return Status.UNTOUCHED if now.fresh else Status.DRAWN
-    if now.fingerprint == then.fingerprint:
-        return Status.UNTOUCHED
-    if now.seed_in_force != then.seed_in_force or now.fresh:
-        return Status.RESEEDED
-    tells_its_seed = now.seed_in_force is not None
-    return Status.DRAWN if tells_its_seed or now.follows(seed) else Status.MOVED
-
-
-def _unseeded_status(now: _Reading, at_load: _Reading | None) -> Status:
-    if now.fresh is None:
-        return Status.UNSEEDED
-    if at_load is not None and now.seed_in_force != at_load.seed_in_force:
-        return Status.RESEEDED
-    if now.fresh:
-        same = at_load is None or now.fingerprint == at_load.fingerprint
-        return Status.UNSEEDED_FRESH if same else Status.RESEEDED
-    if at_load is not None and at_load.fresh is False:
-        return Status.UNSEEDED_DRAWN_BEFORE
-    return Status.UNSEEDED_DRAWN
+def _state(generator: Generator, look: Look) -> GeneratorState:
+    return GeneratorState(generator.library, generator.device, look.known, fingerprint(look.state))
 
 
 @dataclass(frozen=True)
@@ -413,7 +335,7 @@ class Snapshot:
         """Read every generator."""
         return cls(
             states={generator.key: (generator, generator.get_state()) for generator in generators()},
-            ledger=replace(_ledger, seeded=dict(_ledger.seeded), at_load=dict(_ledger.at_load)),
+            ledger=replace(_ledger, seeded=set(_ledger.seeded), looks=looks()),
             hash_seed=os.environ.get(HASH_SEED_VARIABLE),
         )
 
@@ -428,7 +350,8 @@ class Snapshot:
         _set_hash_seed(self.hash_seed)
         late = [generator.key for generator in generators() if generator.key not in self.states]
         opaque = [library.name for library in libraries() if library not in LIBRARIES and not [*library.generators()]]
+        kept = replace(self.ledger, seeded=set(self.ledger.seeded), looks=dict(self.ledger.looks))
         for recorded in fields(_Ledger):
-            setattr(_ledger, recorded.name, getattr(self.ledger, recorded.name))
+            setattr(_ledger, recorded.name, getattr(kept, recorded.name))
         _seed_on_import()
         return late + opaque

@@ -12,7 +12,6 @@ import random
 import sys
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
@@ -21,6 +20,7 @@ from weakref import WeakKeyDictionary
 from repro_magic.importing import is_imported
 from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
+from repro_magic.rng.origins import GIVEN, UNKNOWN, Birth, Look, Told, plain_seed
 from repro_magic.rng.parts import Path, at, has_parts, in_words, is_item, parts
 from repro_magic.rng.private import Private, global_ones, private
 
@@ -123,14 +123,6 @@ def _search(value: object) -> tuple[list[Path], int]:
     return found, looked
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A generator as it was at the last look."""
-
-    state: bytes
-    is_seeded: bool | None
-
-
 class Tracker:
     """Sees which of the notebook's own generators moved.
 
@@ -145,7 +137,7 @@ class Tracker:
 
     def __init__(self) -> None:
         """Nothing was seen."""
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, Look] = {}
         # Name -> which object it was, where it holds some, how many parts it has.
         self._paths: dict[str, tuple[int, Sequence[Path], int]] = {}
         self._turn = self._saved = 0
@@ -222,28 +214,44 @@ class Tracker:
         return found
 
 
-def _compared(before: _Seen | None, one: Private) -> tuple[_Seen, Move | None]:
+def _compared(before: Look | None, one: Private) -> tuple[Look, Move | None]:
     state = one.generator.to_bytes(one.generator.get_state())
     if before is not None and before.state == state:
-        return before, None
-    unseeded = is_unseeded(one.value)
-    now = _Seen(state, None if unseeded is None else not unseeded)
+        return before.again(), None
+    born = _birth(one) if before is None else None
+    now = private_look(one, state, before, born)
     return now, Move(
         one.generator.key,
         str(getattr(getattr(one.value, "device", None), "type", "")),
-        _at_first(one) if before is None else before.state,
+        before.state if before is not None else None if born is None else born.state,
         state,
         one.generator.distance,
         is_made=before is None,
-        was_seeded=None if before is None else before.is_seeded,
-        is_seeded=now.is_seeded,
+        was=Told(UNKNOWN) if before is None else before,
+        now=now,
     )
 
 
-def _at_first(one: Private) -> bytes | None:
-    """The state in which one of NumPy's generators was made, which its seed sequence leads to."""
+def private_look(one: Private, state: bytes, before: Look | None, born: Birth | None) -> Look:
+    """A look at a generator of the notebook's own, which keeps nothing of it."""
+    reported = getattr(one.value, "initial_seed", None) if type(one.value).__module__ == "torch._C" else None
+    return Look(
+        state,
+        one.generator.distance,
+        GIVEN,
+        reported=None if reported is None else reported(),
+        is_unseeded=is_unseeded(one.value),
+        birth=born,
+        before=before,
+    )
+
+
+def _birth(one: Private) -> Birth | None:
+    """What one of NumPy's generators was made with, and the state that its seed sequence leads to."""
     bits: Any = one.source
     sequence = getattr(bits, "seed_seq", None)
     if sequence is None:
         return None
-    return one.generator.to_bytes(type(bits)(sequence).state)
+    state = one.generator.to_bytes(type(bits)(sequence).state)
+    unseeded = is_unseeded(one.value)
+    return Birth(state, None if unseeded else plain_seed(getattr(sequence, "entropy", None)), unseeded)

@@ -12,20 +12,11 @@ from repro_magic.determinism.switches import THREADS
 from repro_magic.journal import Label
 from repro_magic.overview import Status
 from repro_magic.proof.receipt import fingerprint
+from repro_magic.rng.origins import By, Origin
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
-from repro_magic.rng.seeding import Status as GeneratorStatus
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document, Line, Part, Table, Tone
-
-
-def _seed_in_words(state: GeneratorState) -> str:
-    if state.seed is not None:
-        return str(state.seed)
-    return "unknown" if state.status is GeneratorStatus.RESEEDED else "unseeded"
-
-
-_UNMOVED = {GeneratorStatus.UNTOUCHED, GeneratorStatus.WAITING, GeneratorStatus.UNSEEDED_FRESH}
 
 
 def generators_table(
@@ -37,10 +28,10 @@ def generators_table(
         (
             state.library,
             state.device or "all",
-            _seed_in_words(state),
-            state.status.value,
+            state.known.number,
+            state.known.in_words,
             state.fingerprint,
-            "" if state.status in _UNMOVED else last_draws.get(state.key, ""),
+            "" if state.known.drawn is False else last_draws.get(state.key, ""),
         )
         for state in states
     ]
@@ -72,27 +63,52 @@ class Headline:
 def headline(found: Status) -> Headline:
     """What matters most, first: ops that can differ, then a missing seed, then what other code did."""
     differ = in_words.can_differ(one for cell in found.cells for one in cell.findings)
-    seeded = f"Seeded {found.seed}" if found.per_cell is None else f"Seeded {found.per_cell} for each cell"
-    other = _by_other_code(found)
-    if found.seed is None:
-        sentence = f"Unseeded, and {differ}" if differ else "Unseeded: numbers will change on re-run"
-        return Headline("⚠" if differ else "○", sentence, Tone.ALARM if differ else Tone.CAUTION)
+    is_good, seeds = _seeds(found)
     if differ:
-        return Headline("⚠", f"{seeded}, but {differ}", Tone.ALARM)
-    if other:
-        return Headline("○", f"{seeded}, but {other}", Tone.CAUTION)
-    if found.is_watched is False:
-        return Headline("○", f"{seeded}; cells are not watched", Tone.CAUTION)
-    flagged = "" if found.is_watched is None else ", nothing flagged"
-    return Headline("✓", f"{seeded}{flagged}", Tone.GOOD)
-
-
-def _by_other_code(found: Status) -> str:
-    reseeded = [state.key for state in found.generators if state.status is GeneratorStatus.RESEEDED]
+        return Headline("⚠", f"{seeds}{', but ' if is_good else ', and '}{differ}", Tone.ALARM)
     drifts = [one for one in found.settings if one.drift is not None]
-    told = [f"other code seeded {', '.join(reseeded)}"] if reseeded else []
-    told += [f"code changed {_count(len(drifts), 'setting', 'settings')}"] if drifts else []
-    return " and ".join(told)
+    if drifts:
+        seeds += f"{', but' if is_good else ';'} code changed {_count(len(drifts), 'setting', 'settings')}"
+    if not is_good or drifts:
+        return Headline("○", seeds, Tone.CAUTION)
+    if found.is_watched is False:
+        return Headline("○", f"{seeds}; cells are not watched", Tone.CAUTION)
+    flagged = "" if found.is_watched is None else ", nothing flagged"
+    return Headline("✓", f"{seeds}{flagged}", Tone.GOOD)
+
+
+def _seeds(found: Status) -> tuple[bool, str]:
+    """Whether every generator has the seed that it should have, and what is to be said of seeds."""
+    others = [state for state in found.generators if state.known.by is By.NOTEBOOK]
+    lost = {origin: [one for one in found.generators if one.known.origin is origin] for origin in _NO_SEED}
+    told = [f"{_NO_SEED[origin]}: {_names(states)}" for origin, states in lost.items() if states]
+    if found.seed is not None:
+        ours = f"Seeded {found.seed}" if found.per_cell is None else f"Seeded {found.per_cell} for each cell"
+        told = [f"the notebook seeded {_with_numbers(others)}", *told] if others else told
+        return not told, f"{ours}, but {'; '.join(told)}" if told else ours
+    if len(lost[Origin.UNSEEDED]) == len(found.generators):
+        return False, "Unseeded: numbers will change on re-run"
+    seeded = f"Seeded by the notebook: {_with_numbers(others)}" if others else ""
+    numbers = {state.known.number for state in others}
+    if len(others) == len(found.generators) and len(numbers) == 1:
+        seeded = f"Seeded {numbers.pop()} by the notebook"
+    text = "; ".join(filter(None, [seeded, *told]))
+    return not told, text[:1].upper() + text[1:]
+
+
+_NO_SEED = {Origin.UNSEEDED: "unseeded", Origin.UNKNOWN: "cannot be told whether seeded"}
+
+
+def _names(states: Sequence[GeneratorState]) -> str:
+    return ", ".join(_name(state) for state in states)
+
+
+def _name(state: GeneratorState) -> str:
+    return state.library if state.device in {"", "cpu"} else state.key
+
+
+def _with_numbers(states: Sequence[GeneratorState]) -> str:
+    return ", ".join(f"{_name(state)} ({state.known.number})" for state in states)
 
 
 def seeding(
@@ -113,7 +129,7 @@ def seeding(
         rank: this process's, where the seed follows from it.
     """
     rows = [
-        (state.library, state.device or "all", str(seed) + ("" if _is_seeded(state) else f" ({state.status.value})"))
+        (state.library, state.device or "all", str(seed) + ("" if _is_seeded(state) else f" ({state.known.in_words})"))
         for state in states
     ]
     rows.append(("string hashes", "child processes", str(hash_seed(seed))))
@@ -149,12 +165,7 @@ def _adopted(places: Sequence[str]) -> str:
 
 
 def _is_seeded(state: GeneratorState) -> bool:
-    return state.status in (
-        GeneratorStatus.UNTOUCHED,
-        GeneratorStatus.DRAWN,
-        GeneratorStatus.MOVED,
-        GeneratorStatus.OPAQUE,
-    )
+    return state.known.origin is Origin.SEEDED and state.known.by is By.US
 
 
 def generators(states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({})) -> Document:

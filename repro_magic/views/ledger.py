@@ -136,7 +136,8 @@ def _seeded(move: Move | None) -> str:
         return "unknown"
     if not move.seeded:
         return "no"
-    return "in this cell" if move.is_made or move.is_anew else "yes"
+    number = "" if move.known.seed is None else f" ({move.known.number})"
+    return f"{'in this cell' if move.is_made or move.is_anew else 'yes'}{number}"
 
 
 def _ops(entry: _Entry) -> str:
