@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import io
+import random
+import re
+from collections.abc import Callable
+from typing import Any
 
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from repro_magic.proof.noise import normalised
@@ -103,15 +111,124 @@ def test_of_a_bar_the_users_own_words_stay(drawn: str) -> None:
     assert shown != normalised(drawn.format("loss 0.25: ", "12.5", ", acc=0.6"))
 
 
-def test_tqdm_itself_draws_such_bars() -> None:
+@pytest.fixture
+def tired_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A clock for tqdm that goes as it likes, by a seed: how often bars are drawn depends on it."""
+
+    def wind(seed: int) -> None:
+        numbers, now = random.Random(seed), [1e9]
+
+        def clock() -> float:
+            now[0] += numbers.choice([0, 0.001, 0.02, 0.3, 5])
+            return now[0]
+
+        monkeypatch.setattr("tqdm.std.time", clock)
+
+    return wind
+
+
+def nested(file: io.StringIO, loss: float, **options: Any) -> None:
+    for epoch in tqdm(range(3), desc="epochs", file=file, **options):
+        inner = tqdm(range(6), desc=f"epoch {epoch}", file=file, **options)
+        for _ in inner:
+            inner.set_postfix(loss=loss, refresh=False)
+
+
+def two_below_each_other(file: io.StringIO, loss: float, **options: Any) -> None:
+    for _ in tqdm(range(3), file=file, **options):
+        for _ in tqdm(range(6), desc=f"loss {loss}", file=file, **{**options, "leave": False}):
+            pass
+
+
+def written_between(file: io.StringIO, loss: float, **options: Any) -> None:
+    for step in tqdm(range(9), file=file, **options):
+        tqdm.write(f"step {step}: {loss}", file=file)
+
+
+def printed_between(file: io.StringIO, loss: float, **options: Any) -> None:
+    for step in tqdm(range(9), desc=f"loss {loss}", file=file, **options):
+        print(f"step {step}", file=file)
+
+
+def of_unknown_length(file: io.StringIO, loss: float, **options: Any) -> None:
+    for _ in tqdm(iter(range(300)), file=file, postfix={"losses": [loss, 2.5]}, **options):
+        pass
+
+
+def told_before_and_after(file: io.StringIO, loss: float, **options: Any) -> None:
+    print("before", file=file)
+    for _ in tqdm(range(200), file=file, **options):
+        pass
+    print("after", loss, file=file)
+
+
+LOOPS = [nested, two_below_each_other, written_between, printed_between, of_unknown_length, told_before_and_after]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"ascii": True},
+    {"ascii": " .oO0", "colour": "green"},
+    {"dynamic_ncols": True},
+    {"ncols": 80},
+    {"ncols": 0},
+    {"unit_scale": True, "unit": "B"},
+    {"unit_scale": 0.5, "unit": " images"},
+    {"mininterval": 0, "miniters": 1},
+    {"bar_format": "{l_bar}{bar:20}{r_bar}"},
+    {"bar_format": "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_tqdms_own_bars_are_noise_whatever_the_clock_says(
+    loop: Callable[..., None], options: dict[str, Any], tired_clock: Callable[[int], None]
+) -> None:
+    """GIVEN one loop on two clocks THEN it reads the same; GIVEN another loss THEN it does not."""
+
+    def read(seed: int, loss: float) -> str:
+        file = io.StringIO()
+        tired_clock(seed)
+        loop(file, loss, **options)
+        return normalised(file.getvalue())
+
+    first = read(0, 0.5)
+    for seed in range(1, 5):
+        assert read(seed, 0.5) == first
+    if loop is not two_below_each_other:  # whose loss is erased
+        assert read(0, 0.25) != first
+
+
+def test_a_bar_that_is_erased_leaves_nothing(tired_clock: Callable[[int], None]) -> None:
     file = io.StringIO()
+    tired_clock(0)
     for total in (range(3), iter(range(3))):
         for leave in (True, False):
             for _ in tqdm(total, desc="loss 0.5", file=file, mininterval=0, postfix={"acc": 1}, leave=leave):
                 pass
-    counted, *uncounted = normalised(file.getvalue()).split("\n")
-    assert counted == "loss 0.5:[progress bar, acc=1]"
-    assert uncounted == ["loss 0.5: [progress bar, acc=1]"] * 2
+    print("done", file=file)
+    assert normalised(file.getvalue()).split("\n") == [
+        "loss 0.5:[progress bar, acc=1]",
+        "loss 0.5: [progress bar, acc=1]",
+        "done",
+        "",
+    ]
+
+
+KERAS_2 = "{}10/10 [==========] - {}/step - loss: {}\n"
+KERAS_3 = "{}\x1b[1m10/10\x1b[0m \x1b[32m━━━━━━\x1b[0m\x1b[37m\x1b[0m \x1b[1m{}/step - loss: {}\n"  # in colours
+BEFORE_2 = " 1/10 [==>.......] - ETA: 9s - loss: 0.9\b\b\b\b\b\r"
+BEFORE_3 = "\r\x1b[1m 1/10\x1b[0m \x1b[32m━━\x1b[0m\x1b[37m━━━━\x1b[0m \x1b[1m1:09\x1b[0m 20ms/step - loss: 0.9\b\b\b\r"
+OTHER_BARS = [
+    (KERAS_2, (BEFORE_2, "1s 20ms"), ("", "2s 35ms")),
+    (KERAS_3, (BEFORE_3, "2s\x1b[0m 35ms"), ("\r", "1:09\x1b[0m 135ms")),
+    ("{}━━━━━━━╸━━━━━━━ {} loss {}\n", ("", "100% 0:00:01"), ("", " 70% -:--:--")),
+]
+
+
+@pytest.mark.parametrize(("drawn", "one", "other"), OTHER_BARS)
+def test_bars_of_keras_and_rich(drawn: str, one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert normalised(drawn.format(*one, 0.5)) == normalised(drawn.format(*other, 0.5))
+    assert normalised(drawn.format(*one, 0.5)) != normalised(drawn.format(*one, 0.25))
 
 
 BAR = "\r  0%|          | 0/10 [00:00<?, ?it/s]{}\r100%|██████████| 10/10 [00:01<00:00, {}it/s{}]\n"
@@ -156,3 +273,127 @@ def test_a_bar_takes_only_its_own_carriage_returns(drawn: str, seen: str) -> Non
 @pytest.mark.parametrize("text", ["acc 95%|loss|0.31", "hash=0x1234abcd", "weights 0xdeadbeef"])
 def test_results_are_no_noise(text: str) -> None:
     assert normalised(text) == text
+
+
+def scatter(figure: Any, _shift: float) -> None:
+    axes = figure.subplots()
+    axes.scatter(range(50), range(50), c=range(50), s=range(50), marker="^")
+    axes.scatter(range(90), range(90), marker="o", alpha=0.5)
+    figure.colorbar(axes.collections[0])
+
+
+def lines(figure: Any, shift: float) -> None:
+    axes = figure.subplots()
+    axes.plot([1, 2, 3 + shift], "o--", label="one $x^2$")
+    axes.plot([3, 1, 2], "s:", markevery=2)
+    axes.errorbar([1, 2], [1, 2], yerr=[0.1, 0.2], capsize=3)
+    axes.legend()
+
+
+def image(figure: Any, shift: float) -> None:
+    left, right = figure.subplots(1, 2)
+    left.imshow([[1, 2 + shift], [3, 4]])
+    right.imshow([[1, 2], [3, 4]], alpha=0.5, interpolation="bilinear")
+    right.pcolormesh([[1, 2], [3, 4]], shading="gouraud")
+
+
+def hatches(figure: Any, shift: float) -> None:
+    axes = figure.subplots()
+    axes.bar([1, 2], [3, 4 + shift], hatch=["//", "xx"])
+    axes.contourf([[1, 2], [3, 4]], hatches=["-", "/"], colors="none")
+
+
+def clipped(figure: Any, shift: float) -> None:
+    axes = figure.subplots(subplot_kw={"projection": "polar"})
+    (line,) = axes.plot([1, 2, 3 + shift])
+    circle = mpl.patches.Circle((0, 0), 1, transform=axes.transData)
+    line.set_clip_path(circle)
+
+
+def solid(figure: Any, shift: float) -> None:
+    axes = figure.add_subplot(projection="3d")
+    axes.plot_surface(np.eye(4), np.eye(4).T, np.eye(4) * (2 + shift), cmap="viridis")
+    axes.scatter([1], [2], [3])
+
+
+FIGURES = [scatter, lines, image, hatches, clipped, solid]
+
+
+def svg(draw: Callable[[Any, float], None], shift: float = 0.0, gid: str = "") -> str:
+    figure, file = Figure(), io.StringIO()
+    draw(figure, shift)
+    figure.axes[0].set_gid(gid or None)
+    figure.savefig(file, format="svg")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("fonttype", ["path", "none"])
+@pytest.mark.parametrize("draw", FIGURES)
+def test_of_matplotlibs_svg_only_its_ids_and_the_date_are_noise(
+    draw: Callable[[Any, float], None], fonttype: str
+) -> None:
+    with mpl.rc_context({"svg.fonttype": fonttype}):
+        one, other = svg(draw), svg(draw)
+        assert one != other
+        assert normalised(one) == normalised(other)
+        assert normalised(svg(draw, gid="p0123456789")) != normalised(svg(draw, gid="p9876543210")), "the user's"
+        if draw is not scatter:
+            assert normalised(svg(draw, 0.5)) != normalised(one)
+
+
+def test_which_marker_stands_where_is_no_noise() -> None:
+    def two(figure: Any, shift: float) -> None:
+        axes = figure.subplots()
+        axes.plot([1], [1], "o", [2], [2], "o", [1], [2], "s", [3], [3], "s" if shift else "o", c="k")
+
+    used = re.compile(r'<use xlink:href="#\[svg id (\d+)]" x="')
+    one, other = normalised(svg(two)), normalised(svg(two, 1.0))
+    assert one != other
+    assert used.findall(one) != used.findall(other)
+
+
+RESULTS_IN_PAGES = [
+    '<a href="#{}">',
+    '<p id="{}">',
+    '<g id="p{}"/>',
+    '<p id="altair-{}">',
+    '<p id="result_{}">',
+    "map {}",
+    'fill="{}"',
+    'href="{}"',
+]
+
+
+@pytest.mark.parametrize("text", RESULTS_IN_PAGES)
+@pytest.mark.parametrize("digits", [10, 12, 32, 64])
+def test_a_hash_is_a_result(text: str, digits: int) -> None:
+    assert normalised(text.format("a" * digits)) != normalised(text.format("b" * digits))
+
+
+PAGES = [
+    ('<div id="altair-viz-{0}"></div><script>document.getElementById("altair-viz-{0}")</script>', "{:032x}"),
+    (
+        '<table id="itables_{0}"></table><script>new ITable("#itables_{0}")</script>',
+        "{:08x}_1111_2222_3333_444455556666",
+    ),
+    ('<div id="map_{0}"></div><script>var map_{0} = L.map("map_{0}")</script>', "{:032x}"),
+    (
+        '<div id="{0}" class="plotly-graph-div"></div><script>Plotly.newPlot("{0}")',
+        "{:08x}-1111-2222-3333-444455556666",
+    ),
+]
+
+
+@pytest.mark.parametrize(("page", "name"), PAGES)
+def test_what_libraries_name_parts_of_a_page_is_noise(page: str, name: str) -> None:
+    one, other = page.format(name.format(3)), page.format(name.format(4))
+    assert one != other
+    assert normalised(one) == normalised(other)
+
+
+def test_a_styled_frame_differs_by_noise_only() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    one, other = (frame.style.highlight_max().to_html() for _ in range(2))
+    assert one != other
+    assert normalised(one) == normalised(other)
+    assert normalised(one) != normalised((frame + 1).style.highlight_max().to_html())

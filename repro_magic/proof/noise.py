@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+
+from repro_magic.proof import bars
 
 _NUMBER = r"(?<!\d)\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _UNIT = r"(?:ns|µs|μs|us|ms|s|min|h|d)"
@@ -34,43 +35,44 @@ class Noise:
         return self.pattern.sub(lambda match: f"{match.groupdict().get('keep') or ''}[{self.name}]", text)
 
 
-class _ProgressBar(Noise):
-    """tqdm's bar, and all that it overwrote: how often it is drawn depends on the time that it takes.
+class _SvgIds(Noise):
+    """The ids that Matplotlib gives to clip paths, hatches, markers and images: hashes with a random salt.
 
-    What the user put before it and behind its rate stays: it may be a loss.
+    Each is numbered in the order of first use, so that what refers to what is still compared. A `gid` that the user
+    gave stands on a group, and stays.
     """
 
     def replaced(self, text: str) -> str:
         """The text with the name in its place."""
-        if self.pattern.search(text) is None:
-            return text
-        return "\n".join(map(self._in_line, text.split("\n")))
+        generated = {found["defined"] or found["used"] for found in _SVG_GENERATED.finditer(text)}
+        numbers: dict[str, int] = {}
 
-    def _in_line(self, line: str) -> str:
-        """Bars that follow one another are one, the last; the carriage returns around it are its own."""
-        pieces = re.split(r"(\r+)", line)
-        found, bar, between = [], "", ""
-        for piece, after in zip_longest(pieces[::2], pieces[1::2], fillvalue=""):
-            drawn = self.pattern.search(piece)
-            if drawn is not None:
-                bar, between = self.pattern.sub(rf"[{self.name}\g<behind>]", piece), ""
-            elif not (bar and after and not piece.strip(" ")):  # else it is erased, with as many spaces as it was long
-                found += [bar or between, piece]
-                bar, between = "", after
-        return "".join([*found, bar])
+        def named(found: re.Match[str]) -> str:
+            if found["id"] not in generated:
+                return found[0]
+            return f"{found['keep']}[{self.name} {numbers.setdefault(found['id'], len(numbers) + 1)}]"
+
+        return self.pattern.sub(named, text) if generated else text
 
 
-# " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" where nobody knows how many.
-_CLOCK = r"(?:\d+ days?, )?\d+:[\d:]+"
-_BAR = (
-    rf"(?: *(?<!\d)\d+%\|[^|\n]{{,500}}\| [\w.]+/[\w.]+ \[{_CLOCK}<(?:\?|{_CLOCK})"
-    rf"|(?<![\w.])\d[\w.]* \[{_CLOCK})"
-    r"(?:, *(?:\?|[\d.]+)[^\s,\]/]*/[^\s,\]]+)?(?P<behind>(?:, [^\]\n]{,10000}+)?)\]"
-)
+class _ProgressBars(Noise):
+    """Progress bars: how often they are drawn depends on the time that the work takes."""
 
+    def replaced(self, text: str) -> str:
+        """The text with the name in its place, and what was drawn over gone."""
+        return bars.settled(text, self.name)
+
+
+_OF_KIND = {"progress bar": _ProgressBars, "svg id": _SvgIds}
+
+# Matplotlib's ids: of clip paths, hatches, markers, the paths of a collection, and images.
+_SVG_ID = r"(?:[phm]|C[0-9a-f]+_[0-9a-f]+_|(?:Im_)?image)[0-9a-f]{10,12}"
+# Where one is made, and where one is used that no user can have made: a clip path has no name of the user's.
+_SVG_GENERATED = re.compile(rf"(?<!<g )\bid=\"(?P<defined>{_SVG_ID})\"|clip-path=\"url\(#(?P<used>{_SVG_ID})\)\"")
+_FOLIUM = "map|marker|tile_layer|popup|html|circle_marker|circle|geo_json|feature_group|layer_control|icon|poly_line"
 
 NOISE: tuple[Noise, ...] = tuple(
-    (_ProgressBar if pattern is _BAR else Noise)(name, re.compile(pattern, re.MULTILINE))
+    _OF_KIND.get(name, Noise)(name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
         # Not a number that is printed behind the word "at": in <…>, &lt;…&gt;, or with what reprs put behind it.
         ("address", r"(?P<keep>\bobject at )0x[0-9a-fA-F]{4,16}\b"),
@@ -80,14 +82,19 @@ NOISE: tuple[Noise, ...] = tuple(
         ("timing", rf"^(?P<keep>(?:Wall time|Compiler time|Compiler|Parser) *: ){_TIME}$"),
         # %timeit
         ("timing", rf"{_TIME} ± {_TIME} per loop \(mean ± std\. dev\. of [\d,]+ runs?, [\d,]+ loops? each\)"),
-        ("progress bar", _BAR),
+        ("progress bar", bars.BAR),
         ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
         ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),
         ("process", r"(?P<keep>ipykernel_)\d+"),
+        # Plotly, Bokeh and xarray name the parts of a page so.
         ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
-        # Matplotlib's SVG: ids are hashes with a random salt, the date is now.
+        # Matplotlib's SVG
         ("date", r"(?P<keep><dc:date>)[^<]*"),
-        ("id", r"(?P<keep>\b(?:id|xlink:href|clip-path|href|fill|mask)=\"(?:url\()?#?)[a-z]{0,2}[0-9a-f]{10,}"),
+        ("svg id", rf"(?P<keep>\bid=\"|\bhref=\"#|url\(#)(?P<id>{_SVG_ID})(?=[\")])"),
+        # Altair's, itables' and folium's parts of a page
+        ("id", r"(?P<keep>\baltair-viz-)[0-9a-f]{32}\b"),
+        ("id", r"(?P<keep>\bitables_)[0-9a-f]{8}(?:_[0-9a-f]{4}){3}_[0-9a-f]{12}\b"),
+        ("id", rf"(?P<keep>\b(?:{_FOLIUM})_)[0-9a-f]{{32}}\b"),
         # scikit-learn's page of a fitted search
         ("timing", r"(?P<keep>refit_time_: float<br>(?:(?!</tr>)[\s\S]){,2000}?<td>)[^<]*"),
         ("timing", r"(?P<keep>&#x27;me\.\.\.me&#x27;: array\()[^)]*"),

@@ -1,0 +1,182 @@
+"""Progress bars, as a terminal leaves them: how often they are drawn depends on the time that the work takes.
+
+What the user put before a bar and behind its rate stays as it was drawn last: it may be a loss. What was drawn over, or
+erased, is gone, as it is for whoever reads the notebook.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+# What moves the cursor: to the line's start, to the next line, back, and up.
+_UP = "\x1b[A"
+_CURSOR = re.compile(r"(\r+|\n|\x08+|\x1b\[A)")
+
+_CLOCK = r"(?:\d+ days?, )?\d+:[\d:]+"
+_COLOUR = r"(?:\x1b\[[\d;]*m|</?span[^>\n]{,200}>){,4}+"
+_PERCENT = r"(?<! ) *(?:(?<!\d)\d+%(?:\|[^|\n]{,500}\|)?|\|[^|\n]{,500}\|) [\w.]+/"
+_SECONDS = r"[\d:]+(?:m?s)?"
+_PER_STEP = r"(?: \d+[mµu]?s/\w+)?"
+# " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" where nobody knows how many.
+_TQDM = (
+    rf"(?:{_PERCENT}(?P<total>[\w.?]+) \[{_CLOCK}<(?:\?|{_CLOCK})"
+    rf"|(?<![\w.])\d[\w.]*(?: [A-Za-z]{{1,20}})? \[{_CLOCK})"
+    r"(?:, *(?:\?|[\d.]+)[^,/\]\n]{,40}/[^,\]\n]{,40})?"
+    r"(?P<behind>(?:, (?:[^\[\]\n]|\[[^\[\]\n]*\])*+)?)(?P<is_closed>\])"
+)
+_CUT_OFF = rf"{_PERCENT}[\w.?]+ \[{_CLOCK}[^\]\n]*\Z"  # where the line was too short
+# "1/2 [=====>....] - ETA: 0s - loss: 0.5", and "1/2 ━━━━━ 0s 20ms/step - loss: 0.5" since version 3
+_KERAS_2 = rf"(?<! ) *(?<![\w.])\d+/\d+ \[[=>.]{{2,500}}\] - (?:ETA: {_SECONDS}|{_SECONDS}{_PER_STEP})"
+_KERAS = (
+    rf"(?<! ) *{_COLOUR} *(?<![\d.])\d+/\d+{_COLOUR} "
+    rf"{_COLOUR}━++{_COLOUR}(?:━++{_COLOUR})? {_COLOUR}{_SECONDS}{_COLOUR}{_PER_STEP}"
+)
+# A line of "━━━━━╸━━━━━", and "50% 0:00:01"
+_RICH = rf"{_COLOUR}(?<![━╸╺])(?:[━╸╺]++{_COLOUR}){{1,3}} +{_COLOUR} *\d+%{_COLOUR} {_COLOUR}(?:-:--:--|\d+:\d\d:\d\d)"
+BAR = f"{_TQDM}|{_CUT_OFF}|{_KERAS_2}|{_KERAS}|{_RICH}"
+_BAR = re.compile(BAR)
+_MAY_BE_A_BAR = re.compile(r"\d%(?:\|| \w+/)|\d \[=|[\w?] \[\d+(?: days?, \d+)?:\d|[━╸╺]")
+# The forms that users give to tqdm's bar: only what is drawn over a line counts as one.
+_OTHER_BAR = re.compile(r"(?<! ) *(?<!\d)\d+%\|[█▏▎▍▌▋▊▉#\d ]{1,500}\|(?: [\w.]+/[\w.?]+(?: \[[^\]\n]*\])?)?")
+_IS_FIRST = re.compile(r"<\?|, *\?")
+
+
+def settled(text: str, name: str) -> str:
+    r"""What is left of a text when all bars are drawn, with a name in the place of each.
+
+    Example:
+        >>> settled("\r 50%|#   | 1/2 [00:00<00:01, 1it/s]\r100%|##| 2/2 [00:02<00:00, 1it/s, loss=0.5]", "bar")
+        '[bar, loss=0.5]'
+    """
+    if _MAY_BE_A_BAR.search(text) is None:
+        return text
+    screen = _Screen(name)
+    for piece in _CURSOR.split(text):
+        screen.take(piece)
+    return screen.text
+
+
+@dataclass
+class _Bar:
+    """A bar as it was drawn last; whether the user wrote behind it, and whether it was then drawn anew elsewhere."""
+
+    text: str
+    is_followed: bool = False
+    is_past: bool = False
+
+
+@dataclass
+class _Row:
+    """A line of the screen: what the user wrote, bars, and the carriage returns since."""
+
+    items: list[str | _Bar] = field(default_factory=list)
+    returns: str = ""
+    is_erased: bool = False
+
+    @property
+    def bar(self) -> _Bar | None:
+        """The bar that stands at the end."""
+        return self.items[-1] if self.items and isinstance(self.items[-1], _Bar) else None
+
+    @property
+    def text(self) -> str:
+        """The line; the carriage returns around a bar are its own."""
+        parts = [item if isinstance(item, str) else "" if item.is_past else item.text for item in self.items]
+        return "".join(parts) + ("" if self.bar or self.is_erased else self.returns)
+
+    def write(self, piece: str) -> None:
+        """The user's own text."""
+        if self.bar:
+            self.bar.is_followed = True
+        elif not self.is_erased:
+            self.items.append(self.returns)
+        self.items.append(piece)
+        self.returns, self.is_erased = "", False
+
+    def draw(self, bar: _Bar) -> None:
+        """A bar, over the one that stands here."""
+        if self.bar:
+            self.items.pop()
+        self.items.append(bar)
+        self.returns, self.is_erased = "", False
+
+    def erases(self, piece: str) -> bool:
+        """Whether these are the spaces with which a bar is erased, as many as it was long; if so, it is gone."""
+        if piece.strip(" ") or not self.returns or (self.items and not self.bar):
+            return False
+        self.items = self.items[:-1]
+        self.returns, self.is_erased = "", True
+        return True
+
+
+class _Screen:
+    """What a terminal shows of a text, as far as its bars go."""
+
+    def __init__(self, name: str) -> None:
+        """An empty screen; `name` takes the place of bars."""
+        self._name = name
+        self._rows, self._at = [_Row()], 0
+        self._last: dict[str, _Bar] = {}
+
+    @property
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(row.text for row in self._rows)
+
+    def take(self, piece: str) -> None:
+        """A piece of text, or a movement of the cursor."""
+        row = self._rows[self._at]
+        if piece == "\n":
+            self._down()
+        elif piece == _UP:
+            self._up(row)
+        elif piece[:1] in ("\r", "\b"):
+            row.returns += piece
+        elif piece:
+            self._put(row, piece)
+
+    def _down(self) -> None:
+        self._at += 1
+        if self._at == len(self._rows):
+            self._rows.append(_Row())
+
+    def _up(self, row: _Row) -> None:
+        """Bars below others go up again when they are drawn; what else the user does with the cursor stays."""
+        if self._at and (row.bar or row.is_erased or not row.items):
+            self._at -= 1
+        else:
+            row.write(_UP)
+
+    def _put(self, row: _Row, piece: str) -> None:
+        bars = [*_BAR.finditer(piece)] or ([*_OTHER_BAR.finditer(piece)][:1] if row.returns else [])
+        if not bars and not row.erases(piece):
+            self._write(row, piece)
+        start = 0
+        for bar, following in zip_longest(bars, bars[1:]):
+            end = len(piece) if following is None else following.start()
+            self._draw(row, piece[start : bar.start()], bar, piece[bar.end() : end].rstrip(" "))
+            start = end
+
+    def _draw(self, row: _Row, before: str, drawn: re.Match[str], after: str) -> None:
+        """A bar; what stands before and behind it in the piece is drawn anew with it, save what the user printed."""
+        found = drawn.groupdict()
+        if before and not (row.returns or row.bar):
+            row.write(before)
+            before = ""
+        is_whole = found.get("is_closed") is not None  # else nobody knows where it ends
+        bar = _Bar(f"{before}[{self._name}{found.get('behind') or ''}]{'' if is_whole else after}")
+        row.draw(bar)
+        last = self._last.get(found.get("total") or "")
+        if last is not None and last.is_followed and not _IS_FIRST.search(drawn[0]):
+            last.is_past = True
+        self._last[found.get("total") or ""] = bar
+        if after and is_whole:
+            row.write(after.lstrip(" "))
+
+    def _write(self, row: _Row, piece: str) -> None:
+        """The user's text; a bar that stood below others is overwritten by it."""
+        if row.bar and self._at < len(self._rows) - 1:
+            row.items.pop()
+        row.write(piece)
