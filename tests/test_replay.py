@@ -6,11 +6,17 @@ import re
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
-from conftest import run_in_kernel
+from conftest import run_in_kernel, runner
+from IPython.core.history import HistoryManager
 
-from repro_magic.notebook.replay import Ran, Replay, cells_of
+from repro_magic.notebook.replay import Ran, Replay, cells_of, each_once, texts_of
+from repro_magic.proof import record
+from repro_magic.proof.receipt import Facts, receipt
 from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.verdict import NotebookVerdict, Outcome
+from repro_magic.views.verdict import summary
 
 pytestmark = pytest.mark.kernel
 
@@ -24,7 +30,7 @@ def test_the_cell_that_would_not_reproduce_is_named(tmp_path: Path, monkeypatch:
         LOAD, *VALUES, "before = (x.sum(), u)\n%repro_verify --wait\nlater = 1", "before == (x.sum(), u)"
     )
     shown = ran.shown(5)
-    assert "this session differs, first in cell 3: a fresh kernel did not give what the session holds" in shown
+    assert "this session differs, first in In[3]: a fresh kernel did not give what the session holds" in shown
     assert "u: builtins.float" in shown
     verdicts = re.findall(r"^ \d .*? {2,}(same|differs)", shown, re.MULTILINE)
     assert verdicts == ["same", "same", "differs", "differs", "same", "differs"]
@@ -38,17 +44,71 @@ def test_a_session_that_reproduces_in_the_background() -> None:
     assert "✓ this session reproduced: a fresh kernel gave what the session holds" in ran.shown(2)
 
 
-def test_what_a_cell_showed_is_not_kept_so_one_that_may_show_something_else_is_not_the_same() -> None:
+KEEPS_OUTPUTS = hasattr(HistoryManager, "outputs")  # IPython 9
+
+
+def verdicts_in(shown: str) -> list[str]:
+    return re.findall(r"^ \d .*? {2,}(same|only noise|not comparable|differs|failed)", shown, re.MULTILINE)
+
+
+@pytest.mark.skipif(not KEEPS_OUTPUTS, reason="the history of this IPython holds no outputs")
+def test_what_a_cell_printed_and_its_result_and_error_are_compared() -> None:
     draws = "import numpy\nprint(numpy.random.default_rng().random())"
     fails = "import numpy\nraise ValueError(numpy.random.default_rng().random())"
-    ran = run_in_kernel("print('before')", LOAD, "print('sure')", draws, fails, "%repro_verify --wait")
-    shown = ran.shown(5)
-    verdicts = re.findall(r"^ \d .*? {2,}(same|not comparable|differs)", shown, re.MULTILINE)
-    assert verdicts == ["not comparable", "same", "same", "not comparable", "not comparable"]
-    told = " ".join(shown.split())
-    for why in ("it was not watched", "numpy.random.default_rng in line 2"):
-        assert f"what it showed: it is not kept, and may have been something else: {why}" in told
-    assert told.count("it is not kept") == 3, "once for each cell, however much it showed"
+    noise = "object()"
+    ran = run_in_kernel("print('before')", LOAD, "print('sure')", noise, draws, fails, "%repro_verify --wait")
+    assert verdicts_in(ran.shown(6)) == ["same", "same", "same", "only noise", "differs", "differs"]
+
+
+def test_a_display_is_not_kept_and_is_never_called_the_same() -> None:
+    draws = "import numpy\nfrom IPython.display import HTML, display\ndisplay(HTML(str({}numpy.random.default_rng().random())))"
+    ran = run_in_kernel(LOAD, draws.format(""), draws.format("0 * "), "%repro_verify --wait")
+    shown = " ".join(ran.shown(3).split())
+    assert verdicts_in(ran.shown(3)) == ["same", "not comparable", "not comparable"]
+    assert "the session does not keep it, and it may have been something else: numpy.random.default_rng" in shown
+    assert shown.endswith("the same as far as can be compared; not compared: what In[2], In[3] showed")
+    assert "✓" not in shown
+
+
+def run_with_ids(*cells: tuple[str, str]) -> str:
+    """What the last cell displayed, run by a front end that gives each cell an id."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source, _ in cells])
+    with runner(notebook, allow_errors=True) as client, client.setup_kernel():
+        for index, (cell, (_, cell_id)) in enumerate(zip(notebook.cells, cells, strict=True)):
+            client.kc.session.metadata["cellId"] = cell_id  # type: ignore[union-attr]
+            client.execute_cell(cell, index)
+    return str(notebook.cells[-1].outputs[-1].data["text/plain"])
+
+
+def test_a_value_that_was_overwritten_is_not_compared() -> None:
+    unseeded = "import numpy as np\nw = np.random.default_rng().random(3)"
+    ran = run_in_kernel(LOAD, "w = 0", unseeded, "w = w.shape", "%repro_verify --wait")
+    assert verdicts_in(ran.shown(4)) == ["same", "not comparable", "not comparable", "same"]
+    assert "not compared: In[2] `w` (overwritten in In[3] before it could be compared), In[3] `w` (over" in ran.shown(4)
+    assert "✓" not in ran.shown(4)
+
+
+def test_a_cell_that_ran_twice_is_tried_once_too() -> None:
+    twice = [("x = 1", "b"), ("x = x + 1", "c"), ("x = x + 1", "c"), ("%repro_verify --wait", "d")]
+    told = run_with_ids((LOAD, "a"), *twice)
+    assert "⚠ this session reproduces as it ran here; from top to bottom it would not: In[4] ran twice" in told
+    assert "x differs in In[4]" in told
+    told = run_with_ids((LOAD, "a"), ("x = 1", "b"), ("x = 1", "b"), ("%repro_verify --wait", "d"))
+    assert (
+        "In[3] ran twice. Run once each, from top to bottom, the cells gave the same in a second fresh kernel." in told
+    )
+
+
+def test_the_replay_starts_from_the_hash_seed_that_the_session_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a seeding, which sets the variable for child processes WHEN a session is replayed THEN it is no such."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    ran = run_in_kernel(LOAD, "order = list({f's{i}' for i in range(50)})", "%repro_verify --wait")
+    assert "order" in ran.shown(2)
+    assert verdicts_in(ran.shown(2)) == ["same", "differs"]
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    ran = run_in_kernel(LOAD, "order = list({f's{i}' for i in range(50)})", "%repro_verify --wait")
+    assert "✓ this session reproduced" in ran.shown(2)
+    assert "String hashes are fixed to 0 here by PYTHONHASHSEED: the order of sets" in ran.shown(2)
 
 
 def test_it_can_be_stopped_and_runs_but_once() -> None:
@@ -77,7 +137,7 @@ def test_lines_that_run_programs_need_a_yes() -> None:
 def test_names_that_no_cell_makes_are_told() -> None:
     made = "if 'once' not in __import__('os').environ:\n    __import__('os').environ['once'] = '1'; made = [1]"
     ran = run_in_kernel(LOAD, made, "%repro_verify --wait")
-    assert "No cell of this session makes made: a replay cannot either." in ran.shown(2), "the variable is inherited"
+    assert "No cell of this session makes made, so a replay cannot either." in ran.shown(2), "the variable is inherited"
 
 
 def test_python_ends_with_a_replay_that_runs() -> None:
@@ -98,3 +158,46 @@ def test_a_replay_knows_its_notebook() -> None:
     tags = [cell.metadata.get("tags", []) for cell in replay.notebook().cells]
     assert tags == [["raises-exception"], []]
     assert Run([CellRun("1 / 0", [], may_fail=True)]).error == ""
+
+
+def cell_run(source: str, *gone: str, **values: object) -> CellRun:
+    changed = receipt(Facts(source, values))["values"]
+    return CellRun(source, [], changed, gone)
+
+
+def session(*cells: CellRun, held: dict[str, object], receipts: tuple[int, ...] = ()) -> NotebookVerdict:
+    """A session of these cells that replays to the same, where some cells have receipts."""
+    ran = [
+        record.SessionCell(
+            number, cell.source, {"values": cell.changed, "generators": {}} if number in receipts else None
+        )
+        for number, cell in enumerate(cells, start=1)
+    ]
+    fresh = Run([*cells])
+    return record.compare("this session", record.of_session(ran, receipt(Facts("", held))["values"], fresh), fresh)
+
+
+def test_what_no_later_look_could_see_is_not_compared() -> None:
+    found = session(cell_run("x = 1", x=1), cell_run("x = 2", x=2), held={"x": 2})
+    assert [cell.outcome for cell in found.cells] == [Outcome.NOT_COMPARABLE, Outcome.SAME]
+    assert found.not_compared[0].kind == "overwritten in In[2] before it could be compared"
+    assert session(cell_run("x = 1", x=1), cell_run("x = 2", x=2), held={"x": 2}, receipts=(1,)).all_compared
+    found = session(cell_run("x = 1", x=1), cell_run("del x", "x"), held={})
+    assert found.not_compared[0].kind == "deleted in In[2] before it could be compared"
+    found = session(cell_run("x = 1", x=1), held={})
+    assert found.outcome is Outcome.DIFFERS, "the replay has a name that the session lacks"
+
+
+def test_a_cell_that_ran_again_is_one_of_the_notebook() -> None:
+    cells = [Ran(1, "a", id="1"), Ran(2, "b"), Ran(3, "a2", id="1"), Ran(4, "b")]
+    assert [cell.source for cell in each_once(cells)] == ["a2", "b", "b"]
+
+
+def test_a_history_without_outputs_keeps_the_error_only() -> None:
+    assert texts_of(object(), 1, "ValueError: no") == {"error": "ValueError: no"}
+
+
+def test_the_sentence_on_a_session_that_holds_in_its_own_order_only() -> None:
+    found = NotebookVerdict("this session", 1, 1, [], from_the_top="In[4] ran twice")
+    told = "⚠ this session reproduces as it ran here; from top to bottom it would not: In[4] ran twice"
+    assert summary(found).text == told

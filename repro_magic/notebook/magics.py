@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from argparse import ArgumentTypeError, Namespace
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,9 +42,15 @@ if TYPE_CHECKING:
 # What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
 
 
+# The texts of what was shown since somebody emptied this: a replay must not take them for results.
+shown_by_us: deque[str] = deque(maxlen=100)
+
+
 def show(document: Document, data: Mapping[str, object] | None = None) -> None:
     """Display a document in both its forms, and data for programs beside it."""
-    display({**document.bundle(), **(data or {})}, raw=True)
+    bundle = document.bundle()
+    shown_by_us.append(bundle["text/plain"])
+    display({**bundle, **(data or {})}, raw=True)
 
 
 def _seed(text: str) -> int:

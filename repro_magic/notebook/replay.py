@@ -5,13 +5,14 @@ from __future__ import annotations
 import _thread
 import atexit
 import dataclasses
+import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import nbformat
@@ -20,13 +21,21 @@ from IPython.display import DisplayHandle, display
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
 from repro_magic.proof import record, runner
+from repro_magic.proof.compare import fixed_hashes
 from repro_magic.proof.runner import How
-from repro_magic.proof.verdict import NotebookVerdict
+from repro_magic.proof.shown import shown
+from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
 from repro_magic.proof.workspace import scratch_copy
+from repro_magic.rng.seeding import HASH_SEED_AT_START, HASH_SEED_VARIABLE, hash_seed_of_this_process
 from repro_magic.views import verdict as in_words
 from repro_magic.views.document import Document, Line, Tone
 
 _NAME = "this session"
+# A cell that is replayed from top to bottom may take so many seconds, at least.
+_LEAST = 30
+_TOO_LONG = "took more than"
+_BAD = frozenset({Outcome.DIFFERS, Outcome.FAILED})
+_STREAMS = {"out_stream": "stdout", "err_stream": "stderr"}
 # So often, in seconds, the bar moves at most.
 _PAUSE = 0.5
 # How long Python's end waits for the replay to clean up behind it.
@@ -46,6 +55,8 @@ class Ran:
         failed: whether it ended with an error; then it is to do so again.
         id: the front end's; a cell that ran again has the same.
         doubt: why it may show something else when it runs again; empty if nothing says so.
+        texts: what it showed, as far as the session keeps it; see `texts_of`.
+        own: the texts of what this package showed under it.
     """
 
     number: int
@@ -54,6 +65,8 @@ class Ran:
     failed: bool = False
     id: str | None = None
     doubt: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
 
 
 class Replay:
@@ -68,7 +81,7 @@ class Replay:
     def __init__(self, cells: Sequence[Ran], held: Mapping[str, Mapping[str, Any]], timeout: int | None = None) -> None:
         """Nothing runs yet."""
         self._cells, self._held, self._timeout = cells, held, timeout
-        self._done = 0
+        self._done, self._total, self._what = 0, len(cells), "this session"
         self._shown_at = 0.0
         self._handle: DisplayHandle | None = None
         self._ended, self._is_stopped = threading.Event(), threading.Event()
@@ -81,13 +94,7 @@ class Replay:
 
     def notebook(self) -> Any:  # noqa: ANN401 - nbformat's node
         """The cells as a notebook."""
-        cells = []
-        for one in self._cells:
-            metadata: dict[str, Any] = {"tags": ["raises-exception"]} if one.failed else {}
-            if one.id is not None:
-                metadata[runner.CELL_ID] = one.id
-            cells.append(nbformat.v4.new_code_cell(one.source, metadata=metadata))
-        return nbformat.v4.new_notebook(cells=cells)
+        return _notebook_of(self._cells)
 
     def start(self) -> None:
         """Begin, on a thread of ours, and show how far it is."""
@@ -129,22 +136,33 @@ class Replay:
             self._ended.set()  # last: the cell that waits is over then
 
     def _outcome(self) -> Document:
-        with runner.stoppable(), scratch_copy(Path.cwd() / "session.ipynb") as copy:
+        began = time.monotonic()
+        with runner.stoppable():
             if self._is_stopped.is_set():  # before `stoppable` began
                 raise runner.StoppedError
-            notebook = self.notebook()
-            fresh = runner.run_in(
-                notebook, copy.parent, How(self._timeout, command=_COMMAND, shares=True), self._advance
-            )
-            if runner.is_stopping():
-                raise runner.StoppedError
-        ran = [record.SessionCell(one.number, one.source, one.receipt, one.doubt) for one in self._cells]
-        recorded = record.of_session(ran, self._held, fresh)
-        found = record.compare(_NAME, recorded, fresh)
-        numbers = [one.number for one in self._cells]
-        cells = [dataclasses.replace(cell, number=numbers[cell.number - 1]) for cell in found.cells]
-        self.verdict = dataclasses.replace(found, cells=cells)
+            found = self._compared(self._cells, self._timeout)
+            once = each_once(self._cells)
+            if found.reproduces and len(once) < len(self._cells):
+                self._done, self._total, self._what = 0, len(once), "from top to bottom"
+                # It is to take no longer than the session's own order did, or not much.
+                limit = max(_LEAST, int(2 * (time.monotonic() - began)))
+                found = _with_order(found, self._cells, self._compared(once, min(self._timeout or limit, limit)))
+        hashes = hash_seed_of_this_process()
+        notes = [] if hashes == "random" else [fixed_hashes(hashes)]
+        self.verdict = dataclasses.replace(found, notes=[*found.notes, *notes])
         return in_words.notebook(self.verdict)
+
+    def _compared(self, cells: Sequence[Ran], timeout: int | None) -> NotebookVerdict:
+        """What the session holds, against these cells in a fresh kernel."""
+        with scratch_copy(Path.cwd() / "session.ipynb") as copy:
+            how = How(timeout, command=_COMMAND, shares=True, variables=_variables())
+            fresh = runner.run_in(_notebook_of(cells), copy.parent, how, self._advance)
+        if runner.is_stopping():
+            raise runner.StoppedError
+        ran = [record.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own) for one in cells]
+        found = record.compare(_NAME, record.of_session(ran, self._held, fresh), fresh)
+        numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
+        return dataclasses.replace(found, cells=numbered)
 
     def _advance(self) -> None:
         self._done += 1
@@ -154,19 +172,87 @@ class Replay:
             self._handle.update(self._bar(), raw=True)
 
     def _bar(self) -> dict[str, str]:
-        told = f"Replaying in a fresh kernel: {self._done} of {len(self._cells)} cells done"
+        told = f"Replaying {self._what} in a fresh kernel: {self._done} of {self._total} cells done"
         bar = f'<progress value="{self._done}" max="{len(self._cells)}" aria-label="{told}"></progress>'
         return {"text/plain": told, "text/html": f"<div>{told} {bar}</div>"}
 
 
-def cells_of(  # noqa: PLR0913 - each is what is kept of cells, by number
-    history: Sequence[str],
-    receipts: Mapping[int, Mapping[str, Any]],
-    failed: set[int],
-    present: int,
-    *,
-    ids: Mapping[int, str] = MappingProxyType({}),
-    doubts: Mapping[int, str] = MappingProxyType({}),
+def _notebook_of(cells: Sequence[Ran]) -> Any:  # noqa: ANN401 - nbformat's node
+    found = []
+    for one in cells:
+        metadata: dict[str, Any] = {"tags": ["raises-exception"]} if one.failed else {}
+        if one.id is not None:
+            metadata[runner.CELL_ID] = one.id
+        found.append(nbformat.v4.new_code_cell(one.source, metadata=metadata))
+    return nbformat.v4.new_notebook(cells=found)
+
+
+def _variables() -> dict[str, str]:
+    """The variables of this process, but for the seed of string hashes: the one that it started with itself."""
+    found = {name: value for name, value in os.environ.items() if name != HASH_SEED_VARIABLE}
+    return found if HASH_SEED_AT_START is None else {**found, HASH_SEED_VARIABLE: HASH_SEED_AT_START}
+
+
+def each_once(cells: Sequence[Ran]) -> list[Ran]:
+    """The cells as their notebook has them: of one that ran several times only its last text, where it ran first.
+
+    A front end that gives no ids tells no cell that ran again from a new one: then all of them stay.
+
+    Example:
+        >>> [ran.source for ran in each_once([Ran(1, "x = 1", id="a"), Ran(2, "y", id="b"), Ran(3, "x = 2", id="a")])]
+        ['x = 2', 'y']
+    """
+    found: dict[object, Ran] = {}
+    for cell in cells:
+        found[cell.number if cell.id is None else cell.id] = cell
+    return [*found.values()]
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"  # noqa: PLR2004
+
+
+def _with_order(found: NotebookVerdict, cells: Sequence[Ran], from_the_top: NotebookVerdict) -> NotebookVerdict:
+    """The verdict, with what came of running each cell once."""
+    runs = Counter(cell.id for cell in cells)
+    again = [cell for cell in each_once(cells) if cell.id is not None and runs[cell.id] > 1]
+    ran = ", ".join(f"In[{cell.number}] ran {_times(runs[cell.id])}" for cell in again)
+    if from_the_top.reproduces:
+        note = f"{ran}. Run once each, from top to bottom, the cells gave the same in a second fresh kernel."
+        return dataclasses.replace(found, notes=[*found.notes, note])
+    number, part = next(
+        ((cell.number, part) for cell in from_the_top.cells for part in cell.parts if part.outcome in _BAD),
+        (0, Part("", Outcome.FAILED, from_the_top.error)),
+    )
+    if number == 0 or _TOO_LONG in part.why:
+        note = f"{ran}. What the notebook gives from top to bottom is not known: {part.why}."
+        return dataclasses.replace(found, notes=[*found.notes, note])
+    is_error = part.outcome is Outcome.FAILED
+    differs = f"In[{number}] fails ({part.why})" if is_error else f"{part.name} differs in In[{number}]"
+    return dataclasses.replace(found, from_the_top=f"{ran} (run once each in a second fresh kernel, {differs})")
+
+
+def texts_of(history: Any, number: int, error: str) -> dict[str, str]:  # noqa: ANN401 - IPython's HistoryManager
+    """What a cell showed, as far as IPython's history keeps it: streams and its result. Before IPython 9: nothing.
+
+    Args:
+        history: the session's.
+        number: of the cell.
+        error: the error that it ended with, in words; empty if there was none.
+    """
+    outputs: list[dict[str, Any]] = []
+    for one in list(getattr(history, "outputs", {}).get(number, ())):
+        if one.output_type in _STREAMS:
+            text = "".join(map(str, one.bundle.get("stream", ())))
+            outputs.append({"output_type": "stream", "name": _STREAMS[one.output_type], "text": text})
+        elif one.output_type == "execute_result":
+            kept = {mime: data for mime, data in one.bundle.items() if isinstance(data, str)}
+            outputs.append({"output_type": "execute_result", "data": kept})
+    return shown(outputs) | ({"error": error} if error else {})
+
+
+def cells_of(
+    history: Sequence[str], receipts: Mapping[int, Mapping[str, Any]], failed: set[int], present: int
 ) -> list[Ran]:
     """The cells of a session's history, in the order in which they ran, without the lines that ask for a replay.
 
@@ -175,8 +261,6 @@ def cells_of(  # noqa: PLR0913 - each is what is kept of cells, by number
         receipts: number -> the cell's receipt.
         failed: the numbers of those that ended with an error.
         present: the number of the cell that asks: what stands below the line that asks has not run yet.
-        ids: number -> the front end's id of the cell.
-        doubts: number -> why the cell may show something else when it runs again.
 
     Example:
         >>> [ran.source for ran in cells_of(["", "x = 1", "%repro_verify --wait"], {}, set(), 2)]
@@ -186,8 +270,4 @@ def cells_of(  # noqa: PLR0913 - each is what is kept of cells, by number
         (number, ASKS_FOR_REPLAY.split(source)[0] if number == present else ASKS_FOR_REPLAY.sub("", source))
         for number, source in enumerate(history[: present + 1])
     )
-    return [
-        Ran(number, source, receipts.get(number), number in failed, ids.get(number), doubts.get(number, ""))
-        for number, source in sources
-        if source.strip()
-    ]
+    return [Ran(number, source, receipts.get(number), number in failed) for number, source in sources if source.strip()]

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -23,7 +24,7 @@ from repro_magic.interrupts import Guard, uninterrupted
 from repro_magic.journal import Cell, CellDraws, Journal
 from repro_magic.notebook.cell_seeds import CellSeeds, id_of
 from repro_magic.notebook.files import Files
-from repro_magic.notebook.magics import ReproMagic, flags_of, show
+from repro_magic.notebook.magics import ReproMagic, flags_of, show, shown_by_us
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.notebook.watching import CellWatch
@@ -104,7 +105,8 @@ class Session:
         self._files = Files(shell)
         self._receipts = Receipts(shell)
         self._of_cells: dict[int, dict[str, Any]] = {}
-        self._failed: set[int] = set()
+        self._failed: dict[int, str] = {}
+        self._own: dict[int, frozenset[str]] = {}
         self._doubts: dict[int, str] = {}
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
@@ -242,6 +244,9 @@ class Session:
         finally:
             self._is_running = False  # whatever failed: a click in the panel must not wait for ever
         self._show_block(result, findings, number)
+        if number is not None:
+            self._own[number] = frozenset(shown_by_us)
+        shown_by_us.clear()
         if self._panel is not None:
             self._panel.cell_ended()
 
@@ -257,7 +262,7 @@ class Session:
         """What a cell that is over found, kept in the journal; and the cell's number."""
         number = getattr(result, "execution_count", None)
         if number is not None and result is not None and not result.success:
-            self._failed.add(number)
+            self._failed[number] = _error_in_words(result)
         self._files.know(result, number)
         cell_id = id_of(getattr(result, "info", None), self._shell)
         if number is not None and cell_id is not None:
@@ -436,7 +441,7 @@ class Session:
         Raises:
             NotRunnableError: one runs already, or nothing can be replayed.
         """
-        from repro_magic.notebook.replay import Replay, cells_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
+        from repro_magic.notebook.replay import Replay, cells_of, texts_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
         from repro_magic.proof import probe  # noqa: PLC0415
         from repro_magic.proof.consent import shell_lines  # noqa: PLC0415
 
@@ -449,10 +454,19 @@ class Session:
         if running:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
-        history = self._shell.history_manager.input_hist_raw
+        history = self._shell.history_manager
         present = self._shell.execution_count
-        doubts = {number: self._doubts.get(number, _UNWATCHED) for number in range(present)}
-        cells = cells_of(history, self._of_cells, self._failed, present, ids=self._ids, doubts=doubts)
+        own = {**self._own, present: frozenset(shown_by_us)}
+        cells = [
+            replace(
+                cell,
+                id=self._ids.get(cell.number),
+                doubt=self._doubts.get(cell.number, _UNWATCHED),
+                texts=texts_of(history, cell.number, self._failed.get(cell.number, "")),
+                own=own.get(cell.number, frozenset()),
+            )
+            for cell in cells_of(history.input_hist_raw, self._of_cells, {*self._failed}, present)
+        ]
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         replay = Replay(cells, probe.held(), arguments.timeout)
@@ -498,6 +512,15 @@ class Session:
             return {"completions": [SimpleCompletion(flag, type="param") for flag in flags], "suppress": bool(flags)}
 
         return matcher
+
+
+def _error_in_words(result: ExecutionResult) -> str:
+    """A cell's error as front ends write it; empty if it cannot be told."""
+    error = result.error_before_exec or result.error_in_exec
+    try:
+        return "" if error is None else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - a __str__ of the user's
+        return ""
 
 
 def _interrupt_soon() -> None:

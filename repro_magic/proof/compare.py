@@ -109,6 +109,15 @@ def _declared(part: Part, accepted: Collection[str]) -> Part:
     return replace(part, is_declared=True, why=f"left out on purpose (# repro: accept {name})")
 
 
+def fixed_hashes(what: str) -> str:
+    """The note that string hashes do not vary here, as they do elsewhere.
+
+    Args:
+        what: what they are, e.g. `"fixed to 0"`.
+    """
+    return f"String hashes are {what} here by PYTHONHASHSEED: the order of sets of strings may differ elsewhere."
+
+
 def first_line(source: str) -> str:
     """A cell's first line that is not blank."""
     return next((line for line in source.splitlines() if line.strip()), "")

@@ -60,6 +60,7 @@ class RecordedCell:
         doubt: where nothing is recorded of what it showed, why that may have been something else; empty if nothing
             says so.
         lost: name -> why the value that it had after the cell is not recorded.
+        own: the texts of what this package showed under the cell, which is no result.
     """
 
     source: str
@@ -71,6 +72,7 @@ class RecordedCell:
     displayed: Mapping[str, Any] | None = None
     doubt: str = ""
     lost: Mapping[str, str] = field(default_factory=dict)
+    own: Collection[str] = ()
 
     @property
     def names(self) -> set[str]:
@@ -198,12 +200,16 @@ class SessionCell:
         source: its text.
         receipt: if it has one.
         doubt: why it may show something else when it runs again; empty if nothing says so.
+        texts: what it showed, by name, as far as the session keeps it.
+        own: the texts of what this package showed under it.
     """
 
     number: int
     source: str
     receipt: Mapping[str, Any] | None = None
     doubt: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    own: Collection[str] = ()
 
 
 def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any]], fresh: Run) -> Record:
@@ -227,7 +233,9 @@ def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any
                 digest_of_source(cell.source),
                 {**receipt.get("values", {}), **last},
                 receipt.get("generators"),
+                cell.texts,
                 doubt=cell.doubt,
+                own=cell.own,
                 lost=why | {name: lost[name] for name in run.changed if name in lost},
             ),
         )
@@ -499,23 +507,45 @@ def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -
 
 
 def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]:
+    if terms.record.against is Against.SESSION:
+        return [*_of_history(recorded, cell, terms)]
     fresh = shown(cell.outputs)
     if recorded.texts is not None:
         names = dict.fromkeys((*recorded.texts, *fresh))
         return [
             output(name, [recorded.texts.get(name), fresh.get(name)], terms.tolerance, terms.sides) for name in names
         ]
-    if recorded.digests is None:
-        why = "the session does not keep it"
-        why += f", and it may have been something else: {recorded.doubt}" if recorded.doubt else ""
-        return [Part(SHOWN, Outcome.NOT_COMPARABLE, why, kind="not kept")] if fresh else []
     digests = {name: _digest_of_text(name, text) for name, text in fresh.items()}
+    known = recorded.digests or {}
     return [
         Part(name, Outcome.SAME)
-        if recorded.digests.get(name) == digests.get(name)
+        if known.get(name) == digests.get(name)
         else Part(name, Outcome.DIFFERS, "it is not what is recorded")
-        for name in dict.fromkeys((*recorded.digests, *digests))
+        for name in dict.fromkeys((*known, *digests))
     ]
+
+
+def _of_history(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> Iterator[Part]:
+    """What a session's cell showed, as far as its history keeps that: streams, results and errors, but no displays."""
+    fresh = shown(one for one in cell.outputs if one.get("data", {}).get("text/plain") not in recorded.own)
+    kept = recorded.texts or {}
+    for name in dict.fromkeys((*kept, *fresh)):
+        if name in kept or name == "error":
+            yield _kept(name, [kept.get(name), fresh.get(name)], terms)
+    if not {*fresh} <= {*kept, "error"}:
+        why = "the session does not keep it"
+        why += f", and it may have been something else: {recorded.doubt}" if recorded.doubt else ""
+        yield Part(SHOWN, Outcome.NOT_COMPARABLE, why, kind="not kept")
+
+
+def _kept(name: str, texts: Sequence[str | None], terms: _Terms) -> Part:
+    """A stream in the history holds also what was captured or cleared, and lacks what programs wrote."""
+    part = output(name, texts, terms.tolerance, terms.sides)
+    lines = {None if text is None else text.count("\n") for text in texts}
+    if part.outcome is not Outcome.DIFFERS or name not in {"stdout", "stderr"} or len(lines) == 1:
+        return part
+    why = "the session's history holds other lines of it: some were cleared, captured or written by a program"
+    return Part(name, Outcome.NOT_COMPARABLE, why, kind="cleared or captured")
 
 
 def _environments_apart(record: Record, fresh: Run) -> list[environments.Difference]:

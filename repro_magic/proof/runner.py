@@ -51,6 +51,7 @@ class How:
         tolerance: what is close, when they are.
         shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
         tells_environment: whether the environment is asked for at the end.
+        variables: the environment variables that the kernel starts with; None: those of this process.
     """
 
     timeout: int | None = None
@@ -60,6 +61,7 @@ class How:
     tolerance: Tolerance = SAME_BITS
     shares: bool = False
     tells_environment: bool = False
+    variables: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
 
     client = _client(notebook, folder, how)
     found = Run()
-    variables = (_WAITING if how.shares else {}) | os.environ
+    variables = (_WAITING if how.shares else {}) | dict(os.environ if how.variables is None else how.variables)
     _running.add(client)
     try:
         with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):

@@ -156,6 +156,7 @@ class NotebookVerdict:
         environment: how the environment differs from the recorded one; empty where none is recorded, too.
         notes: what else has to be said, in sentences.
         is_strict: whether all must have been compared.
+        from_the_top: of a session that reproduces as it ran, why its notebook, run from top to bottom, would not.
     """
 
     path: str
@@ -167,6 +168,7 @@ class NotebookVerdict:
     environment: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_strict: bool = False
+    from_the_top: str = ""
 
     @property
     def outcome(self) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -9,11 +10,12 @@ from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import record, runner
-from repro_magic.proof.compare import compare
+from repro_magic.proof.compare import compare, fixed_hashes
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.runner import How, Run
 from repro_magic.proof.verdict import NotebookVerdict
 from repro_magic.proof.workspace import room
+from repro_magic.rng.seeding import HASH_SEED_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
     """
     try:
         done = (_against_the_record if job.is_recorded else _against_each_other)(job, progress)
-        return replace(done, verdict=replace(done.verdict, is_strict=job.is_strict))
+        notes = [*done.verdict.notes, *_hashes()]
+        return replace(done, verdict=replace(done.verdict, is_strict=job.is_strict, notes=notes))
     except NotRunnableError as error:
         why = str(error)
     except runner.StoppedError:
@@ -83,6 +86,12 @@ def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
     except Exception as error:  # noqa: BLE001 - one that nobody foresaw says nothing of the notebook, and of the others
         why = f"it could not be run: {type(error).__name__}: {error}"
     return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], why))
+
+
+def _hashes() -> list[str]:
+    """What is to be said where every kernel inherits one seed for the hashes of strings."""
+    found = os.environ.get(HASH_SEED_VARIABLE, "")
+    return [fixed_hashes(f"fixed to {found}")] if found.isdecimal() else []
 
 
 def _against_each_other(job: Job, progress: Progress) -> Done:

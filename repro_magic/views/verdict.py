@@ -54,6 +54,9 @@ def summary(found: NotebookVerdict) -> Line:
     outcomes = {part.outcome for cell in found.cells for part in cell.parts}
     if found.outcome in _BAD:
         return _differs(found)
+    if found.from_the_top:
+        told = f"⚠ {found.path} reproduces as it ran here; from top to bottom it would not: {found.from_the_top}"
+        return Line(told, tone=Tone.ALARM)
     if found.not_compared:
         return _incomplete(found)
     beside = [told for outcome, told in _BESIDE.items() if outcome in outcomes]
