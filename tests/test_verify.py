@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from conftest import run_and_store
 from typer.testing import CliRunner
 
 import repro_magic
-from repro_magic.cli import app
+from repro_magic.cli import _SEVERITY, app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import notebook_file, runner, workspace
 from repro_magic.proof.compare import compare
@@ -31,11 +32,15 @@ from repro_magic.proof.consent import shell_lines
 from repro_magic.proof.differences import output
 from repro_magic.proof.distance import Tolerance
 from repro_magic.proof.runner import CellRun, Run
-from repro_magic.proof.verdict import Outcome
+from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Part
 from repro_magic.proof.verification import Job, verify_all, verify_one
+from repro_magic.views.verdict import overall, summary
 
 cli = CliRunner()
 QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+
+
+AS_FAR = ("not comparable", True, False)
 
 
 def notebook(path: Path, *sources: str, tags: tuple[str, ...] = ()) -> Path:
@@ -103,10 +108,24 @@ def test_noise_alone_reproduces(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
-    code, verdict, told = verify(notebook(tmp_path / "n.ipynb", "x = object()"))
-    assert (code, verdict["outcome"]) == (0, "not comparable")
-    assert "some values are not comparable" in told
+def test_what_cannot_be_compared_is_listed_and_is_no_tick(tmp_path: Path) -> None:
+    cells = "import socket\nx = 1", "sock = socket.socket()\nlock = __import__('threading').Lock()"
+    path = notebook(tmp_path / "n.ipynb", *cells)
+    code, verdict, told = verify(path)
+    assert (code, verdict["outcome"], verdict["reproduces"], verdict["all_compared"]) == (0, *AS_FAR)
+    entries = [(one["cell"], one["name"], one["kind"]) for one in verdict["not_compared"]]
+    assert entries == [(2, "sock", "socket.socket"), (2, "lock", "_thread.lock")]
+    left_out = "not compared: cell 2 `sock` (socket.socket), cell 2 `lock` (_thread.lock)"
+    assert f"≈ {path}: the same as far as can be compared; {left_out}" in told
+    assert "✓" not in told
+    assert "# repro: accept NAME" in told
+    code, verdict, told = verify("--strict", path)
+    assert (code, verdict["reproduces"]) == (5, False)
+    assert f"--strict asks for all to be compared; {left_out}" in told
+    accepted = notebook(tmp_path / "a.ipynb", cells[0], f"{cells[1]}  # repro: accept sock, lock")
+    code, verdict, told = verify("--strict", accepted)
+    assert (code, verdict["reproduces"], verdict["all_compared"]) == (0, True, False)
+    assert "the same but for what the notebook leaves out; not compared: cell 2 `sock` (socket.socket, acc" in told
 
 
 @pytest.mark.kernel
@@ -455,6 +474,92 @@ def test_a_name_that_is_there_in_one_run_only_differs() -> None:
     found = compare("n", [run({"a": "1"}), run({})])
     assert found.outcome is Outcome.DIFFERS
     assert compare("n", [run({}), run({"a": "1"})]).outcome is Outcome.DIFFERS
+
+
+def held_as(hex_: str, *gaps: tuple[str, str, str], kind: str = "k", **more: Any) -> dict[str, Any]:
+    return {"hex": hex_, "kind": kind, "dtype": None, "shape": None, "gaps": [list(gap) for gap in gaps], **more}
+
+
+def run_of(
+    found: dict[str, Any], *, shown: str = "", displayed: dict[str, Any] | None = None, source: str = "x"
+) -> Run:
+    outputs = [{"output_type": "execute_result", "data": {"text/plain": shown}}] if shown else []
+    return Run([CellRun(source, outputs, found, displayed=displayed)])
+
+
+OPAQUE = ("", "socket.socket", "a handle")
+
+
+def test_a_part_that_cannot_be_compared_keeps_the_tick_away() -> None:
+    part = (".log", "_io.TextIOWrapper", "a handle")
+    found = compare("n", [run_of({"m": held_as("1", part)})] * 2)
+    assert (found.outcome, found.reproduces, found.all_compared) == (Outcome.NOT_COMPARABLE, True, False)
+    assert [(one.name, one.kind) for one in found.not_compared] == [("m.log", "_io.TextIOWrapper")]
+    other = run_of({"m": held_as("2", part)})
+    assert compare("n", [run_of({"m": held_as("1", part)}), other]).outcome is Outcome.DIFFERS, "the rest differs"
+
+
+def test_what_one_run_could_look_at_and_another_could_not_is_not_compared() -> None:
+    seen, unseen = held_as("1", kind="a.M"), held_as("0", ("", "M", "it took too long"), kind="M")
+    for pair in ((seen, unseen), (unseen, seen)):
+        assert compare("n", [run_of({"m": one}) for one in pair]).outcome is Outcome.NOT_COMPARABLE
+    assert compare("n", [run_of({"m": one}) for one in (held_as("1"), unseen)]).outcome is Outcome.DIFFERS
+
+
+def test_what_is_close_is_so_as_far_as_it_can_be_compared() -> None:
+    near = {"at": "", "dtype": "float", "shape": [], "differing": 1, "size": 1, "first": [], "max_abs": 1e-12}
+    near |= {"max_ulp": 3, "is_close": True}
+    gap = (".log", "file", "a handle")
+    one, other = held_as("1", gap), held_as("2", gap, distance=near, **{"from": "1"})
+    found = compare("n", [run_of({"m": one}), run_of({"m": other})], Tolerance(rtol=1e-6))
+    assert found.outcome is Outcome.NOT_COMPARABLE
+    assert "else " in found.not_compared[0].why
+
+
+def test_a_displayed_value_that_cannot_be_compared_is_listed_unless_a_name_holds_it() -> None:
+    opaque = held_as("1", OPAQUE)
+    found = compare("n", [run_of({}, shown="<frame>", displayed=opaque)] * 2)
+    assert [one.name for one in found.not_compared] == ["the displayed value"]
+    found = compare("n", [run_of({"s": opaque}, shown="<frame>", displayed=opaque)] * 2)
+    assert [one.name for one in found.not_compared] == ["s"]
+
+
+def test_strict_takes_only_what_the_notebook_accepts() -> None:
+    def of(source: str) -> NotebookVerdict:
+        return replace(compare("n", [run_of({"s": held_as("1", OPAQUE)}, source=source)] * 2), is_strict=True)
+
+    assert (of("s = 1").reproduces, of("s = 1").lacks_proof) == (False, True)
+    assert (of("s = 1  # repro: accept s").reproduces, of("s = 1  # repro: accept t").reproduces) == (True, False)
+
+
+def test_the_exit_code_of_several_is_that_of_the_worst() -> None:
+    assert [max(codes, key=_SEVERITY.index) for codes in ((0, 5), (5, 1), (1, 4), (3, 5))] == [5, 1, 4, 3]
+
+
+def test_many_cells_of_which_the_same_is_said_are_one_entry() -> None:
+    part = Part("", Outcome.NOT_COMPARABLE, "w", kind="no values recorded")
+    cells = [CellVerdict(number, "x", [part]) for number in range(1, 7)]
+    cells.append(CellVerdict(7, "x", [Part("s", Outcome.NOT_COMPARABLE, kind="socket.socket")]))
+    told = summary(NotebookVerdict("a.ipynb", 1, 1, cells)).text
+    assert told.endswith("cells 1, 2, 3 and 3 more (no values recorded), cell 7 `s` (socket.socket)")
+
+
+def test_several_notebooks_are_ticked_only_if_all_of_each_was_compared() -> None:
+    whole = compare("n", [run_of({"x": held_as("1")})] * 2)
+    part = compare("n", [run_of({"s": held_as("1", OPAQUE)})] * 2)
+    assert overall([whole, whole]).text == "✓ 2 of 2 notebooks reproduced"
+    assert overall([whole, part]).text == "≈ 1 of 2 notebooks reproduced, 1 the same as far as can be compared"
+    assert overall([whole, replace(part, is_strict=True)]).text.startswith("⚠ 1 of 2 notebooks reproduced, 1 not comp")
+
+
+@pytest.mark.kernel
+def test_a_hash_seed_from_outside_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    found = repro_magic.verify(notebook(tmp_path / "n.ipynb", "x = list({'a', 'b', 'c'})"), strict=True)
+    assert found.reproduces
+    assert found.notes == [
+        "String hashes are fixed to 7 here by PYTHONHASHSEED: the order of sets of strings may differ elsewhere."
+    ]
 
 
 def test_only_the_names_that_a_cell_changed_are_told_of_it() -> None:

@@ -105,11 +105,17 @@ def not_compared(found: NotebookVerdict) -> str:
 
 
 def _group(found: NotebookVerdict, group: Sequence[NotCompared]) -> str:
-    first = group[0]
-    cells = [_cell(found, one.number) for one in found.cells if one.number in {one.cell for one in group}]
-    where = ", ".join(cells[:_MOST_LISTED]) + (f" and {len(cells) - _MOST_LISTED} more" if cells[_MOST_LISTED:] else "")
+    first, numbers = group[0], [*dict.fromkeys(one.cell for one in group)]
     kind = f"{first.kind}, accepted" if first.is_declared and first.kind != "private" else first.kind
+    where = _several(found, numbers) if len(numbers) > 1 else _cell(found, first.cell)
     return _OF_A_CELL.get(first.name, "{where} `{name}` ({kind})").format(where=where, name=first.name, kind=kind)
+
+
+def _several(found: NotebookVerdict, numbers: Sequence[int]) -> str:
+    is_session = found.against is Against.SESSION
+    told = ", ".join(f"In[{number}]" if is_session else str(number) for number in numbers[:_MOST_LISTED])
+    more = f" and {len(numbers) - _MOST_LISTED} more" if numbers[_MOST_LISTED:] else ""
+    return f"{'' if is_session else 'cells '}{told}{more}"
 
 
 def _cell(found: NotebookVerdict, number: int) -> str:
