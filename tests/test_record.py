@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from conftest import runner
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro_magic.cli import app
@@ -17,6 +21,7 @@ from repro_magic.proof import record
 from repro_magic.proof.receipt import MIME, Facts, digest_of_source, receipt
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
+from repro_magic.views.verdict import summary
 
 cli = CliRunner()
 SEEDED = (
@@ -63,8 +68,10 @@ def copied(notebook: Path, tmp_path: Path) -> Path:
 def test_a_fresh_run_gives_what_is_recorded(notebook: Path) -> None:
     before = notebook.read_bytes()
     code, verdict, told = recorded(notebook)
-    assert (code, verdict["outcome"], verdict["against"]) == (0, "same", "recorded results")
-    assert "a fresh run gave what is recorded" in told
+    assert (code, verdict["outcome"], verdict["against"]) == (0, "not comparable", "recorded results")
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "same", "not comparable"], "y has no receipt"
+    assert "the same as far as can be compared; not compared: cell 3 (no values recorded)" in told
+    assert "repro-magic verify --sidecar" in told
     assert "No environment is recorded" in told
     assert notebook.read_bytes() == before
 
@@ -78,8 +85,30 @@ def test_another_value_is_named_with_its_cell(notebook: Path, tmp_path: Path) ->
 
     code, verdict, told = recorded(edited(copied(notebook, tmp_path), forge))
     assert code == 1
-    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "differs", "same"]
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "differs", "not comparable"]
     assert "x: torch.Tensor torch.float32 [3]: 00000000 in the record" in told
+
+
+@pytest.mark.kernel
+def test_a_receipt_that_holds_less_than_its_cell_gives_is_refused(notebook: Path, tmp_path: Path) -> None:
+    def trim(found: Any) -> None:
+        for output in found.cells[1].outputs:
+            if MIME in output.get("data", {}):
+                output.data[MIME]["values"] = {}
+
+    code, verdict, told = recorded(edited(copied(notebook, tmp_path), trim))
+    assert (code, verdict["cells"][1]["outcome"]) == (1, "differs")
+    assert "x: the record lacks it, though the cell gives it" in " ".join(told.split())
+    assert "✓" not in told
+
+
+@pytest.mark.kernel
+def test_a_record_of_every_cell_ends_in_a_tick(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.ipynb", SEEDED[0], '%config ReproMagic.receipts = "all"', *SEEDED[1:], "%repro_env")
+    code, verdict, told = recorded(path)
+    assert (code, verdict["all_compared"]) == (0, True), told
+    assert "a fresh run gave what is recorded" in told
+    assert "✓" in told
 
 
 @pytest.mark.kernel
@@ -232,6 +261,112 @@ def whole(run: Run) -> record.Record:
         ],
         is_sidecar=True,
     )
+
+
+def cell_run(source: str, **values: object) -> CellRun:
+    return CellRun(source, [], receipt(Facts(source, values))["values"])
+
+
+def of_receipts(*cells: tuple[str, dict[str, object] | None]) -> record.Record:
+    """What a notebook says whose cells have receipts with these values, or none."""
+    return record.Record(
+        [
+            record.RecordedCell(
+                digest_of_source(source), None if values is None else receipt(Facts(source, values))["values"], texts={}
+            )
+            for source, values in cells
+        ]
+    )
+
+
+FRESH = Run([cell_run("x = 1", x=1), cell_run("y = f(x)", y=2), cell_run("z = x + y", z=3)])
+SOURCES = [cell.source for cell in FRESH.cells]
+
+
+def not_compared(*values: dict[str, object] | None) -> list[tuple[int, str, str]]:
+    found = record.compare("n", of_receipts(*zip(SOURCES, values, strict=True)), FRESH)
+    assert found.reproduces
+    return [(one.cell, one.name, one.kind) for one in found.not_compared]
+
+
+def test_cells_of_which_no_values_are_recorded_are_not_compared() -> None:
+    assert not_compared({"x": 1}, {"x": 1, "y": 2}, {"x": 1, "y": 2, "z": 3}) == []
+    assert not_compared({"x": 1}, None, {"y": 2, "z": 3}) == [], "a later receipt holds the unchanged value"
+    assert not_compared(None, None, {"z": 3}) == [(1, "", "no values recorded"), (2, "", "no values recorded")]
+
+
+@pytest.mark.parametrize("values", [{}, {"x": 1}], ids=["emptied", "trimmed"])
+def test_a_receipt_lacks_no_name_that_stands_in_its_cell(values: dict[str, object]) -> None:
+    found = record.compare("n", of_receipts((SOURCES[0], {"x": 1}), (SOURCES[1], values), (SOURCES[2], None)), FRESH)
+    assert [(part.name, part.outcome) for part in found.cells[1].values if part.name == "y"] == [("y", Outcome.DIFFERS)]
+
+
+def test_what_a_cell_changes_by_other_means_may_lack_and_is_not_compared() -> None:
+    fresh = Run([cell_run("push()", held=[1])])
+    found = record.compare("n", of_receipts(("push()", {})), fresh)
+    assert [(one.name, one.kind) for one in found.not_compared] == [("held", "not recorded")]
+
+
+def test_a_private_name_is_left_out_and_not_missing() -> None:
+    source = "pin = 1  # repro: private pin"
+    for recorded_as in (of_receipts((source, {})), record.Record(of_receipts((source, {})).cells, is_sidecar=True)):
+        found = record.compare("n", recorded_as, Run([cell_run(source, pin=1)]))
+        assert [(one.name, one.kind, one.is_declared) for one in found.not_compared] == [("pin", "private", True)]
+        assert replace(found, is_strict=True).reproduces
+        assert summary(found).text == (
+            "≈ n: the same but for what the notebook leaves out; not compared: cell 1 `pin` (private)"
+        )
+
+
+def test_a_sidecar_that_lacks_a_cell_or_a_displayed_value_is_no_tick() -> None:
+    short = record.Record(whole(FRESH).cells[:2], is_sidecar=True)
+    assert record.compare("n", short, FRESH).outcome is Outcome.DIFFERS
+    shown = {"output_type": "execute_result", "data": {"text/plain": "1"}}
+    fresh = Run([CellRun("x", [shown], displayed=receipt(Facts("", {"x": 1}))["values"]["x"])])
+    lacking = record.Record([record.RecordedCell(digest_of_source("x"), {}, texts={"result (text/plain)": "1"})])
+    found = record.compare("n", lacking, fresh)
+    assert [(part.name, part.outcome) for part in found.cells[0].values] == [("the displayed value", Outcome.DIFFERS)]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from([*GOOD, "more"]), json_values)
+def test_whatever_a_receipt_holds_it_is_read_or_refused_in_a_sentence(key: str, value: object) -> None:
+    with suppress(NotRunnableError):
+        assert record.checked({**GOOD, key: value}, "receipt.v1", "it", 1 << 20)["schema"]
+
+
+def test_what_is_nested_too_deeply_to_be_a_receipt_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(NotRunnableError, match="is not valid"):
+        record.checked({**GOOD, "more": deep}, "receipt.v1", "it", 1 << 20)
+    del deep
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"output_type": "stream"},
+        {"output_type": "display_data", "data": [1]},
+        {"data": {}},
+        {"output_type": "x", "data": []},
+    ],
+)
+def test_an_output_of_another_form_is_no_traceback(tmp_path: Path, output: dict[str, Any]) -> None:
+    cell = {"cell_type": "code", "source": "1", "metadata": {}, "outputs": [output], "execution_count": 1}
+    path = tmp_path / "n.ipynb"
+    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+    code, _, told = recorded(path)
+    assert code == 2
+    assert "Traceback" not in told
+    assert told.startswith("repro-magic: ")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ _RECORD = (
     'To record the values of all cells, write %config ReproMagic.receipts = "all" into the first one, run and save; or '
     "write a sidecar: repro-magic verify --sidecar NB"
 )
+_ANEW = {
+    "receipt.v1": "Run the cell and save the notebook to replace it.",
+    "sidecar.v1": "To write a new one: repro-magic verify --sidecar NB",
+}
 _NOT_REACHED = "the replay ended before the session's last cell"
 _PRIVATE = "the notebook keeps it out of what is recorded"
 _PRIVATE_NAMES = re.compile(r"#\s*repro:\s*private\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
@@ -248,8 +252,9 @@ def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any
 
 def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nbformat's node
     found: Mapping[str, Any] | None = None
+    texts = _shown(cell, number)
     for one in cell.get("outputs", []):
-        for mime, data in one.get("data", {}).items():
+        for mime, data in one["data"].items() if isinstance(one.get("data"), Mapping) else ():
             version = _ANY_RECEIPT.fullmatch(mime)
             if version:
                 if mime != MIME:
@@ -261,9 +266,18 @@ def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nb
         digest_of_source(cell.source) if found is None else found["source"],
         None if found is None else found["values"],
         None if found is None else found["generators"],
-        shown(cell.get("outputs", [])),
+        texts,
         displayed=None if found is None else found["shown"],
     )
+
+
+def _shown(cell: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - as above
+    try:
+        return shown(cell.get("outputs", []))
+    except (KeyError, TypeError, AttributeError):
+        raise NotRunnableError(
+            f"an output of cell {number} does not have the form of one: run the cell again and save the notebook"
+        ) from None
 
 
 def _environment(outputs_of_cells: Any) -> Environment | None:  # noqa: ANN401 - nbformat's nodes
@@ -289,7 +303,7 @@ def _read_sidecar(path: Path) -> Record:
             cell["values"],
             digests=cell["shown"],
             gone=cell["gone"],
-            displayed=cell.get("displayed"),
+            displayed=cell["displayed"],
         )
         for cell in found["cells"]
     ]
@@ -307,7 +321,11 @@ def checked(found: Any, schema: str, what: str, largest: int) -> dict[str, Any]:
     """
     from jsonschema.exceptions import best_match  # noqa: PLC0415 - 0.3 s that only this needs
 
-    if len(json.dumps(found, default=str)) > largest:
+    try:
+        size = len(json.dumps(found, default=str))
+    except (ValueError, RecursionError) as error:
+        raise NotRunnableError(f"{what} is not valid: {type(error).__name__}") from None
+    if size > largest:
         raise NotRunnableError(f"{what} is too large to be one")
     name = found.get("schema") if isinstance(found, dict) else None
     expected = f"repro-magic.{schema}"
@@ -315,7 +333,8 @@ def checked(found: Any, schema: str, what: str, largest: int) -> dict[str, Any]:
         raise NotRunnableError(f"{what} is of {name}, and this release reads {expected}: update repro_magic")
     wrong = best_match(_validator(schema).iter_errors(found))
     if wrong is not None:
-        raise NotRunnableError(f"{what} is not valid: {str(wrong.message)[:200]} (at {wrong.json_path[:80]})")
+        told = f"{str(wrong.message)[:200]} (at {wrong.json_path[:80]})"
+        raise NotRunnableError(f"{what} is not valid: {told}. {_ANEW[schema]}")
     return dict(found)
 
 
@@ -451,9 +470,9 @@ def _lacking(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) 
     names = [name for name in dict.fromkeys((*of_fresh, *cell.changed)) if name not in recorded.names]
     reaches = {*of_fresh, *_standing_in(cell)} if names and not is_session else set()
     for name in names:
-        if name in recorded.lost:
+        if name in recorded.lost and name not in held.later:
             yield Part(name, Outcome.NOT_COMPARABLE, recorded.lost[name], kind=recorded.lost[name], remedy=_RECEIPTS)
-        elif is_session:
+        elif is_session and name not in recorded.lost:
             yield Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
         elif name.partition(".")[0] in terms.private:
             yield Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)
