@@ -115,6 +115,9 @@ def notebook(*cells: CellVerdict, path: str = "a.ipynb", agreed: int = 2) -> Not
 
 
 EVERY = notebook(*(cell(number, outcome) for number, outcome in enumerate(Outcome, start=1)))
+REMEDY = "To leave a name out, write `# repro: accept NAME`."
+OPAQUE = Part("sock", Outcome.NOT_COMPARABLE, "a handle", kind="socket.socket", at=".file", remedy=REMEDY)
+PARTIAL = notebook(cell(1), CellVerdict(2, "sock", [OPAQUE], [], "sock"))
 WEIGHT = Distance(".0.weight", "float32", (64, 784), 3, 50176, (0, 17), 1.1920929e-07, 2)
 
 # Text as it may stand in a notebook: any character at all, and what browsers take for markup.
@@ -148,7 +151,17 @@ distances = st.builds(
     max_abs=st.none() | st.floats(),
     max_ulp=st.none() | numbers,
 )
-parts = st.builds(Part, texts, st.sampled_from(Outcome), texts, st.none() | distances)
+parts = st.builds(
+    Part,
+    texts,
+    st.sampled_from(Outcome),
+    texts,
+    st.none() | distances,
+    at=texts,
+    kind=texts,
+    is_declared=st.booleans(),
+    remedy=texts,
+)
 several = st.lists(parts, max_size=3)
 verdicts = st.builds(
     NotebookVerdict,
@@ -162,6 +175,8 @@ verdicts = st.builds(
     against=st.sampled_from(Against),
     environment=st.lists(st.builds(Difference, texts, texts, texts, texts), max_size=2),
     notes=st.lists(texts, max_size=2),
+    is_strict=st.booleans(),
+    from_the_top=st.just("") | texts,
 )
 
 
@@ -241,6 +256,9 @@ def test_every_outcome_is_named_and_explained_and_has_a_mark_and_a_colour_of_its
         ([], "No notebook was verified"),
         ([notebook(cell(1))], "✓ The notebook reproduced"),
         ([EVERY], "⚠ The notebook did not reproduce"),
+        ([PARTIAL], "≈ The same as far as can be compared"),
+        ([notebook(cell(1)), PARTIAL], "≈ 1 of 2 notebooks reproduced, 1 the same as far as can be compared"),
+        ([replace(PARTIAL, is_strict=True)], "⚠ The notebook did not reproduce"),
         ([notebook(cell(1))] * 3, "✓ 3 of 3 notebooks reproduced"),
         ([notebook(cell(1, Outcome.DIFFERS))] * 2, "⚠ 0 of 2 notebooks reproduced, 2 differ"),
         ([notebook(cell(1)), EVERY, notebook()], "⚠ 2 of 3 notebooks reproduced, 1 failed"),
@@ -256,6 +274,17 @@ def test_the_heading_says_what_all_notebooks_come_to(found: list[NotebookVerdict
     heading = re.search("<h1.*?</h1>", text)
     assert heading is not None
     assert _Page(heading[0]).text == sentence
+
+
+def test_what_was_not_compared_stands_in_the_sentence_and_in_its_cell() -> None:
+    text = page([PARTIAL])
+    assert "✓ The" not in text
+    found = _Page(text)
+    assert found.of("code").count("sock.file") == 1
+    assert "not compared: cell 2 sock.file (socket.socket)" in found.text
+    assert "socket.socket: a handle" in found.text
+    assert "To leave a name out, write # repro: accept NAME." in found.text
+    assert _Page(page([replace(PARTIAL, notes=["a ` alone"])])).text.count("a ` alone") == 1
 
 
 def test_headings_are_in_order() -> None:

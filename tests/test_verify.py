@@ -118,7 +118,7 @@ def test_what_cannot_be_compared_is_listed_and_is_no_tick(tmp_path: Path) -> Non
     left_out = "not compared: cell 2 `sock` (socket.socket), cell 2 `lock` (_thread.lock)"
     assert f"≈ {path}: the same as far as can be compared; {left_out}" in told
     assert "✓" not in told
-    assert "# repro: accept NAME" in told
+    assert "`# repro: accept NAME`" in told
     code, verdict, told = verify("--strict", path)
     assert (code, verdict["reproduces"]) == (5, False)
     assert f"--strict asks for all to be compared; {left_out}" in told

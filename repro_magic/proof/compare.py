@@ -13,7 +13,7 @@ from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown
 from repro_magic.proof.verdict import DISPLAYED, CellVerdict, NotebookVerdict, Outcome, Part
 
-_ACCEPT = "To leave a name out on purpose, write # repro: accept NAME in its cell, or del NAME after its last use."
+_ACCEPT = "To leave a name out on purpose, write `# repro: accept NAME` in its cell, or `del NAME` after its last use."
 
 
 @dataclass(frozen=True)

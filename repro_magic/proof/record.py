@@ -34,10 +34,10 @@ _SIDES = {Against.RECORDED: ("the record", _FRESH), Against.SESSION: ("the sessi
 _LARGEST_RECEIPT, _LARGEST_SIDECAR = 8 << 20, 256 << 20
 _MOST_NAMES = 8
 _LACKING = "the record lacks it, though the cell gives it: run the notebook again and save it, to record all of it"
-_RECEIPTS = 'To keep what each cell gave, start the session with %config ReproMagic.receipts = "all".'
+_RECEIPTS = 'To keep what each cell gave, start the session with `%config ReproMagic.receipts = "all"`.'
 _RECORD = (
-    'To record the values of all cells, write %config ReproMagic.receipts = "all" into the first one, run and save; or '
-    "write a sidecar: repro-magic verify --sidecar NB"
+    'To record the values of all cells, put `%config ReproMagic.receipts = "all"` into the first, run and save; or write '
+    "a sidecar: `repro-magic verify --sidecar NB`"
 )
 _ANEW = {
     "receipt.v1": "Run the cell and save the notebook to replace it.",

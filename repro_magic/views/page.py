@@ -167,6 +167,16 @@ def _sign(text: str) -> tuple[str, ...]:
     return (_tag("span", symbol, class_="sign"), gap, words) if symbol in _TONES else (text,)
 
 
+def _with_code(text: str) -> _Html:
+    """A sentence whose `names` stand out."""
+    if isinstance(text, _Html):
+        return text
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one stands alone
+        return _all((text,))
+    return _all(_tag("code", one) if place % 2 else one for place, one in enumerate(pieces))
+
+
 def _legend(counts: Mapping[Outcome, int]) -> _Html:
     entries = [
         _tag(
@@ -250,9 +260,9 @@ def _notebook(name: str, found: NotebookVerdict, *, is_only: bool, is_long: bool
     return _tag(
         "section",
         _tag("h2", _tag("code", _short(found.path, _PATH)), id=f"{name}h"),
-        _tag("p", *_sign(told), class_=f"summary {_TONES.get(told[0], '')}"),
+        _tag("p", *map(_with_code, _sign(told)), class_=f"summary {_TONES.get(told[0], '')}"),
         _tag("p", *_facts(name, found, is_only=is_only), class_="facts"),
-        _tag("ul", *(_tag("li", _short(note, _TEXT)) for note in notes), class_="notes") if notes else "",
+        _tag("ul", *(_tag("li", _with_code(_short(note, _TEXT))) for note in notes), class_="notes") if notes else "",
         _environment(found.environment),
         _map(name, found),
         _tag("div", *_cells(name, found.cells, is_long=is_long), id=f"{name}cells", class_="cells", tabindex="-1")
