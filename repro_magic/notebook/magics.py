@@ -293,7 +293,8 @@ class ReproMagic(Magics):
         """Replay the cells that ran in this session, in that order, in a fresh kernel, and compare.
 
         It runs beside this session, in a copy of the present folder, and shows which cell would not reproduce: its
-        receipt differs, or a name that it changed last holds something else in the end. The session is not touched.
+        receipt differs, or what it showed, or a name that it changed last holds something else in the end. If a cell
+        ran more than once, each cell is then run once, too, as the saved notebook would. The session is not touched.
 
         Examples:
         --------

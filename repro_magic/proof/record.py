@@ -36,8 +36,8 @@ _MOST_NAMES = 8
 _LACKING = "the record lacks it, though the cell gives it: run the notebook again and save it, to record all of it"
 _RECEIPTS = 'To keep what each cell gave, start the session with `%config ReproMagic.receipts = "all"`.'
 _RECORD = (
-    'To record the values of all cells, put `%config ReproMagic.receipts = "all"` into the first, run and save; or write '
-    "a sidecar: `repro-magic verify --sidecar NB`"
+    'To record the values of all cells, put `%config ReproMagic.receipts = "all"` into the first one, run and save; or '
+    "use `repro-magic verify --sidecar NB`."
 )
 _ANEW = {
     "receipt.v1": "Run the cell and save the notebook to replace it.",
