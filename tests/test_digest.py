@@ -406,7 +406,7 @@ def test_what_has_no_bits_is_a_gap(value: Any, path: str) -> None:
 
 def test_a_gap_inside_is_named_and_the_rest_counts() -> None:
     one, other = ({"model": linear(1), "loss": [iter([1])], "step": step} for step in (1, 2))
-    assert [gap.path for gap in digest(one).gaps] == ["['loss'][0]"]
+    assert [gap.path for gap in digest(one).gaps] == ["[key 2 of 3][0]"]
     assert digest(one).is_comparable
     assert digest(one).hex != digest(other).hex
 
@@ -542,7 +542,7 @@ def test_an_object_that_cannot_be_looked_at_is_a_gap_and_the_rest_counts() -> No
             raise ValueError("no")
 
     found = digest({"a": Sulking([1]), "b": 2})
-    assert [(gap.path, gap.why) for gap in found.gaps] == [("['a']", "looking at it failed: ValueError")]
+    assert [(gap.path, gap.why) for gap in found.gaps] == [("[key 1 of 2]", "looking at it failed: ValueError")]
     assert found.hex != digest({"a": Sulking([1]), "b": 3}).hex
 
 
@@ -650,3 +650,9 @@ def test_the_padding_of_long_doubles_means_nothing() -> None:
     found = {digest(np.full(3, 1.0).astype("longdouble") + 0).hex for _ in range(50)}
     assert len(found) == 1
     assert digest(np.full(3, 1.5).astype("longdouble")).hex not in found
+
+
+def test_no_key_of_a_dictionary_stands_in_a_gaps_path() -> None:
+    """A key may be a name or a PIN, and receipts with their gaps are published."""
+    secret = {"Jane Doe": iter([1]), 4711: iter([1]), ("Jane", 1): {b"Jane": iter([1])}}
+    assert [gap.path for gap in digest(secret).gaps] == ["[key 1 of 3]", "[key 2 of 3]", "[key 3 of 3][key 1 of 1]"]

@@ -288,8 +288,8 @@ def _sequence(walk: _Walk, value: Any, path: str) -> bytes:
 
 def _mapping(walk: _Walk, value: Mapping[Any, Any], path: str) -> bytes:
     def parts() -> Iterator[tuple[object, str]]:
-        for key, part in value.items():
-            at = f"{path}[{key!r}]" if type(key) in _PLAIN else f"{path}[…]"
+        for place, (key, part) in enumerate(value.items(), start=1):
+            at = f"{path}[key {place} of {len(value)}]"  # a key may be a name or a PIN, and receipts are published
             yield key, at
             yield part, at
 
