@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.ops import sources
 from repro_magic.ops.catalogue import lookup
 from repro_magic.rng import entropy
-from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_unseeded
+from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_global_unseeded, is_unseeded
 from repro_magic.rng.private import adopt
 from repro_magic.scope import _in_a_script
 
@@ -263,7 +264,7 @@ def test_a_scope_warns_of_sources() -> None:
 
 
 def test_the_hooks_nest_and_leave_nothing() -> None:
-    functions = [random.Random.seed, random.SystemRandom.seed, torch.seed, torch.manual_seed]
+    functions = [random.Random.seed, random.SystemRandom.seed, torch.random.seed, torch.random.manual_seed]
     names = [(np.random.bit_generator, "randbits"), (np.random._mt19937, "operator"), (random, "_urandom")]
     names += [(os, "urandom"), (uuid, "_generate_time_safe")]
 
@@ -285,6 +286,50 @@ def test_a_hook_of_somebody_elses_on_top_stays(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "urandom", theirs)
     hooks_down()
     assert os.urandom is theirs
+
+
+def test_a_generator_may_have_no_hash_and_is_known_by_identity() -> None:
+    class Unhashable(random.Random):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Unhashable) and self.getstate() == other.getstate()
+
+        __hash__ = None  # type: ignore[assignment]
+
+    def make() -> list[object]:
+        return [Unhashable(3), Unhashable()]
+
+    hooks_up()
+    seeded, unseeded = make()
+    assert [is_unseeded(one) for one in (seeded, unseeded)] == [False, True]
+    hooks_down()
+    assert [name for name, _ in found(make)] == ["random.Random"]
+
+
+@pytest.mark.parametrize("seed", [3, [1, 2], None])
+def test_whose_seed_numpys_global_generator_got_is_known(seed: Any) -> None:
+    """GIVEN that `numpy.random.seed` stays what it is WHEN it seeds THEN that is known, and of no other generator."""
+    state = np.random.get_state()
+    hooks_up()
+    np.random.seed(5 if seed is None else None)
+    np.random.RandomState(seed).seed(seed)
+    assert is_global_unseeded("numpy") is (seed is not None)
+    np.random.seed(seed)
+    assert is_global_unseeded("numpy") is (seed is None)
+    with pytest.raises(ValueError, match="Seed must be"):
+        np.random.seed(-1)
+    assert is_global_unseeded("numpy") is (seed is None), "nothing was seeded"
+    hooks_down()
+    np.random.set_state(state)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_is_no_source() -> None:
+    """GIVEN that Python seeds its global generator anew in a forked process WHEN somebody forks THEN nobody asked."""
+    with repro_magic.watch(warn=False) as report:
+        process = os.fork()
+        if process == 0:
+            os._exit(len(report.findings))
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
 def test_a_fault_of_ours_does_not_reach_the_user() -> None:

@@ -32,6 +32,7 @@ from repro_magic.ops.findings import doubt
 from repro_magic.ops.loaders import LoaderLog
 from repro_magic.ops.source import drop_own_frames
 from repro_magic.ops.sources import allow_unseeded, refuse_unseeded
+from repro_magic.ops.unprofiled import unprofiled
 from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 from repro_magic.rng.tracking import worth_a_look
@@ -215,6 +216,7 @@ class Session:
         self._shell.events.register(event, guarded)
         self._undo.append(off)
 
+    @unprofiled()
     def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
         if self._is_inside_a_cell() or self._is_beside_a_cell():  # the outer one, or the first one, tells of both
             return
@@ -233,6 +235,7 @@ class Session:
         self._loaders.new()  # those made between cells are told in the table only
         self._start_watching()
 
+    @unprofiled()
     def _after_cell(self, result: ExecutionResult | None) -> None:
         if self._is_inside_a_cell():
             return

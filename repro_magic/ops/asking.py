@@ -28,6 +28,8 @@ _NUMPYS = {
     "Philox",
     "SFC64",
 }
+# In a forked process Python seeds its global generator anew, before the call returns.
+_FORKS = {"fork", "forkpty"}
 _UNPICKLING = {"load", "loads"}
 # What makes a generator without a seed and gives it a state at once.
 _STATE_FOLLOWS = {"jumped", "spawn"}
@@ -71,7 +73,10 @@ class Asked:
             if not _is_between(here):
                 return None
             through, here = here, here.f_back
-        return None if here is None else cls(here, through, call_of(here))
+        if here is None:
+            return None
+        asked = cls(here, through, call_of(here))
+        return None if asked.called in _FORKS else asked
 
     @functools.cached_property
     def called(self) -> str:
