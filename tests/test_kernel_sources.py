@@ -118,8 +118,8 @@ def test_all_hooks_are_gone_after_unloading() -> None:
         "names = [(random, '_urandom'), (os, 'urandom'), (uuid, '_generate_time_safe'), (warnings, '_showwarnmsg'),\n"
         "    (np.random.bit_generator, 'randbits'), (np.random.bit_generator, '_coerce_to_uint32_array'),\n"
         "    (np.random._mt19937, 'operator')]\n"
-        "functions = [random.Random.seed, random.SystemRandom.seed, torch.random.seed, torch.random.manual_seed, torch.cuda.seed,\n"
-        "    torch.utils.data.DataLoader.__init__, threading.Thread.start]\n"
+        "functions = [random.Random.seed, random.SystemRandom.seed, torch.random.seed, torch.random.manual_seed,\n"
+        "    torch.cuda.seed, torch.utils.data.DataLoader.__init__, threading.Thread.start]\n"
         "now = [*(getattr(*name) for name in names), *(one.__code__ for one in functions)]"
     )
     ran = run_in_kernel(

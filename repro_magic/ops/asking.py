@@ -7,7 +7,7 @@ import functools
 import sys
 import time
 from dataclasses import dataclass
-from types import FrameType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from repro_magic.ops.calls import Call, call_of, called_by, value_of
@@ -30,6 +30,9 @@ _NUMPYS = {
 }
 # In a forked process Python seeds its global generator anew, before the call returns.
 _FORKS = {"fork", "forkpty"}
+# The operating system's own, by whatever name the line has for their module.
+_SYSTEMS = {"urandom", "getrandom"}
+_PYTHONS = {*sys.stdlib_module_names, "numpy", "torch"}
 _UNPICKLING = {"load", "loads"}
 # What makes a generator without a seed and gives it a state at once.
 _STATE_FOLLOWS = {"jumped", "spawn"}
@@ -116,8 +119,28 @@ class Asked:
         own = None if self.through is None else self.through.f_locals.get("self")
         return secrets is not None and own is secrets._sysrand and bool(self.called)  # noqa: SLF001 - as above
 
+    def is_librarys(self, kind: Kind) -> bool:
+        """Whether the line calls compiled code of some library, which takes entropy for purposes of its own.
+
+        Such code has no frame between the line and the entropy. Numba, for one, calls `os.urandom` for a generator that
+        the compiled function may never use.
+        """
+        if self.called in _SYSTEMS or (self.through is not None and self.through_module != "random"):
+            return False
+        module = _module_of(value_of(self.call.written, self.caller)) if self.call.written else None
+        if module is None:  # what cannot be looked up is the user's, but for bytes that the call does not name
+            return kind is Kind.URANDOM and self.call.node is not None and not self._names_the_systems
+        return module.partition(".")[0] not in _PYTHONS and not is_users(_file_of(module))
+
+    @property
+    def _names_the_systems(self) -> bool:
+        written = "" if self.call.node is None else ast.unparse(self.call.node)
+        return any(name in written for name in _SYSTEMS)
+
     def is_excused(self, kind: Kind) -> bool:
-        """Whether a generator only seems to have no seed: it is given one, or a state, at once."""
+        """Whether nothing depends on it: a library asked, or a generator gets its seed, or its state, at once."""
+        if self.is_librarys(kind):
+            return True
         if kind is Kind.PYTHON and self.called in _UNPICKLING:
             return True
         if kind is Kind.NUMPY and (self.called in _STATE_FOLLOWS or self._has_key()):
@@ -140,6 +163,27 @@ class Asked:
         if isinstance(seed, ast.Constant):
             return seed.value is not None
         return not isinstance(seed, ast.Name | ast.Attribute) or value_of(ast.unparse(seed), self.caller) is not None
+
+
+def _module_of(called: object) -> str | None:
+    """The module of a function or class, or of a callable object's class; None where there is none."""
+    kind = type(called)
+    if called is None or kind is ModuleType:
+        return None
+    if issubclass(kind, type):
+        return str(type.__dict__["__module__"].__get__(called))
+    if kind in {FunctionType, BuiltinFunctionType} or kind.__name__ == "cython_function_or_method":
+        return str(getattr(called, "__module__", None))
+    return str(kind.__module__)
+
+
+def _file_of(module: str) -> str:
+    """The file of an imported module; the notebook's own has none, and is the user's."""
+    found = getattr(sys.modules.get(module), "__file__", None)
+    return found if isinstance(found, str) else _TYPED
+
+
+_TYPED = "<stdin>"
 
 
 def _is_between(frame: FrameType) -> bool:

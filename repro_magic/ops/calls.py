@@ -142,7 +142,7 @@ def called_by(frame: FrameType) -> str:
 def value_of(name: str, frame: FrameType) -> Any:  # noqa: ANN401 - whatever the name holds
     """What a plain or dotted name holds; dots are followed in modules and plain attributes only: nothing runs."""
     first, *rest = name.split(".")
-    value = frame.f_locals.get(first, frame.f_globals.get(first))
+    value = frame.f_locals.get(first, frame.f_globals.get(first, frame.f_builtins.get(first)))
     for part in rest:
         value = vars(value).get(part) if type(value) is ModuleType else attributes(value).get(part)
     return value
