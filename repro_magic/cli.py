@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.metadata
 import json
+import math
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated
 
+import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from repro_magic.exceptions import NotRunnableError, ReproError
+from repro_magic.exceptions import NotRunnableError, NotWritableError, ReproError
 from repro_magic.proof import environment as environments
-from repro_magic.proof import notebook_file, record, runner
+from repro_magic.proof import notebook_file, record, runner, writing
 from repro_magic.proof import share as sharing
 from repro_magic.proof.consent import shell_lines
 from repro_magic.proof.distance import Tolerance
+from repro_magic.proof.project import Contents, Scope, in_bytes, not_copied
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
-from repro_magic.proof.verification import Done, Job, verify_all, verify_one
-from repro_magic.proof.workspace import size_of
+from repro_magic.proof.verification import Done, Job, Progress, verify_all, verify_one
+from repro_magic.proof.writing import Kind
 from repro_magic.views import environment as in_words
 from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views
 from repro_magic.views.page import page
+from repro_magic.views.visible import in_one_line, visible
 
-# From so many bytes on it takes a while to copy a folder.
-_LARGE = 1 << 30
+# From so many bytes or files on it takes a while to copy a folder.
+_LARGE, _MANY = 1 << 30, 10_000
+_SOME = 100  # files, between two moves of a bar
 REPRODUCED, DIFFERS, WRONG_USAGE, NOT_RUN, ELSEWHERE, NOT_COMPARED = 0, 1, 2, 3, 4, 5
 # The worst last: of several notebooks, this is the order that decides on the exit code.
 _SEVERITY = (REPRODUCED, NOT_COMPARED, DIFFERS, WRONG_USAGE, NOT_RUN, ELSEWHERE)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no tolerance; expected a number such as 1e-6")
+    return value
+
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, to be kept or compared.")]
 _Diff = Annotated[
@@ -49,12 +62,23 @@ _Diff = Annotated[
 ]
 
 
-_Notebooks = Annotated[list[Path], typer.Argument(metavar="NB…", help="Notebooks.")]
+_Notebooks = Annotated[list[Path], typer.Argument(metavar="NB…", help="Notebooks; of a folder all below it.")]
 _Runs = Annotated[int, typer.Option(min=2, help="How many fresh kernels run each notebook.")]
 _Recorded = Annotated[bool, typer.Option("--recorded", help="Compare one fresh run with what is recorded, instead.")]
 _Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many notebooks run side by side.")]
 _Rtol = Annotated[
-    float, typer.Option(min=0, metavar="X", help="Numbers whose relative difference is no larger are close.")
+    float,
+    typer.Option(
+        min=0, metavar="X", callback=_finite, help="Numbers whose relative difference is no larger are close."
+    ),
+]
+_Root = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder that is copied; otherwise git's work tree or that of pyproject.toml."),
+]
+_Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Paths below it that are copied whatever their size, e.g. data/raw; repeatable."),
 ]
 _Ulp = Annotated[int, typer.Option(min=0, metavar="N", help="So are those within N units in the last place.")]
 _Exact = Annotated[bool, typer.Option("--exact", help="Addresses, timings and the like are differences, too.")]
@@ -81,8 +105,17 @@ _Shell = Annotated[bool, typer.Option(help="Run lines such as !pip too, without 
 _JsonTo = Annotated[str | None, typer.Option("--json", metavar="PATH", help="Write the verdicts as JSON; - is stdout.")]
 
 
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer's form of a callback
+    if wanted:
+        _say(f"repro-magic {importlib.metadata.version('repro-magic')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    *,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show it.")] = False,
+) -> None:
     """Reproducible PyTorch notebooks, and the proof of it."""
 
 
@@ -96,12 +129,12 @@ def env(*, as_json: _AsJson = False, diff: _Diff = None) -> None:
     if diff is not None:
         found = environments.differences(*map(_read, diff))
         told = [asdict(one) for one in found]
-        typer.echo(json.dumps(told, indent=1) if as_json else in_words.differences(found).text())
+        _say(json.dumps(told, indent=1) if as_json else in_words.differences(found).text())
         raise typer.Exit(DIFFERS if found else 0)
     for module in ("numpy", "torch"):  # as a notebook of this environment would
         importlib.import_module(module)
     here = environments.environment()
-    typer.echo(json.dumps(here, indent=1, ensure_ascii=False) if as_json else in_words.environment(here).text())
+    _say(json.dumps(here, indent=1, ensure_ascii=False) if as_json else in_words.environment(here).text())
 
 
 @app.command()
@@ -118,6 +151,8 @@ def verify(  # noqa: PLR0913 - the command line has as many
     exact: _Exact = False,
     strict: _Strict = False,
     allow_shell: _Shell = False,
+    root: _Root = None,
+    include: _Include = None,
     sidecar: _Sidecar = False,
     json_to: _JsonTo = None,
     html_to: _HtmlTo = None,
@@ -142,36 +177,64 @@ def verify(  # noqa: PLR0913 - the command line has as many
         raise _refused("give --exact or a tolerance, not both", WRONG_USAGE)
     if recorded and sidecar:
         raise _refused("--sidecar writes what --recorded reads: give one of them", WRONG_USAGE)
-    read = _read_all(notebooks, is_recorded=recorded)
-    if not allow_shell:
-        _ask_for_shell(read)
-    for path in (json_to, html_to):
-        _check_folder(path)
-    _tell_of_large_folders(notebooks)
-    tolerance = Tolerance(rtol, ulp, exact)
-    todo = [Job(path, runs, recorded, sidecar, timeout, kernel, tolerance, jobs > 1, strict) for path in notebooks]
-    found = _verify(todo, jobs, {path: len(notebook_file.code_cells(notebook)) for path, notebook in read})
+    paths = _expanded(notebooks)
+    _check_targets(json_to, html_to, paths if sidecar else [])
+    tolerance, scope = Tolerance(rtol, ulp, exact), Scope(root, tuple(include or ()))
+    base = Job(
+        Path(), runs, recorded, sidecar, timeout, kernel, tolerance, shares=jobs > 1, is_strict=strict, scope=scope
+    )
+    opened = [_opened(replace(base, path=path)) for path in paths]
+    asked = opened if allow_shell else _agreed(opened)
+    tell = functools.partial(_say, err=json_to == "-")
+    found = _verify(asked, jobs, tell)
     if sidecar:
         _write_sidecars(found)
     verdicts = [one.verdict for one in found]
     if json_to is not None:
-        _write(json.dumps([verdict_views.as_data(one) for one in verdicts], indent=1, ensure_ascii=False), json_to)
+        _write(
+            json.dumps([verdict_views.as_data(one) for one in verdicts], indent=1, ensure_ascii=False),
+            json_to,
+            writing.VERDICTS,
+        )
     if html_to is not None:
-        _write(page(verdicts), html_to)
+        _write(page(verdicts), html_to, writing.PAGE)
     if len(verdicts) > 1:
-        typer.echo(verdict_views.overall(verdicts).text, err=True)
-    raise typer.Exit(max((_exit_code(one) for one in verdicts), key=_SEVERITY.index))
+        tell(verdict_views.overall(verdicts).text)
+    codes = [_exit_code(one.verdict) if one.is_run else WRONG_USAGE for one in found]
+    raise typer.Exit(max(codes, key=_SEVERITY.index))
 
 
-def _read_all(notebooks: list[Path], *, is_recorded: bool) -> list[tuple[Path, Any]]:
-    """The notebooks, so that what is wrong with one is told before anything runs."""
+def _expanded(paths: list[Path]) -> list[Path]:
+    """The notebooks that are meant: of a folder all below it, but for copies that front ends keep."""
+    found = []
+    for path in paths:
+        if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where the name is too long
+            found.append(path)
+            continue
+        below = [one for one in sorted(path.rglob("*.ipynb")) if not _is_hidden(one.relative_to(path))]
+        if not below:
+            raise _refused(f"{path} is a folder that holds no notebook", WRONG_USAGE)
+        found += below
+    return found
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _opened(job: Job) -> Job | Done:
+    """The job with its notebook read, so that what the user agrees to is what runs; or why it cannot be done."""
     try:
-        if is_recorded:
-            for path in notebooks:
-                record.of(path)
-        return [(path, notebook_file.read(path)) for path in notebooks]
+        file = notebook_file.load(job.path)
+        if job.is_recorded:
+            record.of(job.path, file.notebook())
     except NotRunnableError as error:
-        raise _refused(str(error), WRONG_USAGE) from None
+        return _not_run(job, str(error))
+    return replace(job, file=file)
+
+
+def _not_run(job: Job, why: str) -> Done:
+    return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], why), is_run=False)
 
 
 @app.command()
@@ -185,6 +248,8 @@ def share(  # noqa: PLR0913 - as above
     timeout: _Timeout = None,
     kernel: _Kernel = None,
     allow_shell: _Shell = False,
+    root: _Root = None,
+    include: _Include = None,
 ) -> None:
     """Write what others need to run a notebook, and to see that they get the same bits.
 
@@ -195,12 +260,15 @@ def share(  # noqa: PLR0913 - as above
 
     Exit code: 0 shared, 1 it does not reproduce, 2 wrong usage or files are there already, 3 it could not be run.
     """
-    read = _read_all([notebook], is_recorded=False)
-    if not allow_shell:
-        _ask_for_shell(read)
-    _tell_of_large_folders([notebook])
-    todo = [Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel)]
-    [done] = _verify(todo, 1, {path: len(notebook_file.code_cells(found)) for path, found in read})
+    opened = _opened(
+        Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel, scope=Scope(root, tuple(include or ())))
+    )
+    [asked] = [opened] if allow_shell else _agreed([opened])
+    if isinstance(asked, Done):
+        raise _refused(asked.verdict.error, WRONG_USAGE)
+    [done] = _verify([asked], 1, functools.partial(_say, err=True))
+    if not done.verdict.runs:
+        raise _refused(f"{notebook} has no code cells: there is nothing to share", WRONG_USAGE)
     if not done.verdict.reproduces:
         raise _refused("nothing was written: share what reproduces", _exit_code(done.verdict))
     folder = output or sharing.root_of(notebook)
@@ -210,77 +278,149 @@ def share(  # noqa: PLR0913 - as above
         written = sharing.write(plan, folder, force=force)
     except ReproError as error:
         raise _refused(str(error), WRONG_USAGE) from None
-    typer.echo(share_views.shared(plan, folder, written).text())
+    _say(share_views.shared(plan, folder, written).text())
 
 
 class _Bars:
-    """A bar for each run, and one for all notebooks if there are several."""
+    """A bar for each run, one for what is copied, and one for all notebooks if there are several."""
 
-    def __init__(self, progress: Progress, jobs: list[Job], cells: Mapping[Path, int]) -> None:
-        self._progress, self._cells = progress, cells
-        self._all = progress.add_task("notebooks", total=len(jobs)) if len(jobs) > 1 else None
-        self._tasks: dict[tuple[int, int], TaskID] = {}
+    def __init__(self, progress: rich.progress.Progress, jobs: int) -> None:
+        self._progress = progress
+        self._all = progress.add_task("notebooks", total=jobs) if jobs > 1 else None
+        self._told: set[str] = set()
 
     def work(self, job: Job) -> Done:
         """Do a job, and show how far it is."""
-        return verify_one(job, functools.partial(self._advance, job))
+        follower = _Follower(job, self._progress, self.say_once)
+        try:
+            return verify_one(job, follower)
+        finally:
+            follower.end()
 
-    def _advance(self, job: Job, run: int) -> None:
-        key = (id(job), run)
-        if key not in self._tasks:
-            of = f", run {run} of {job.kernels}" if job.kernels > 1 else ""
-            self._tasks[key] = self._progress.add_task(f"{job.path.name}{of}", total=self._cells[job.path])
-        self._progress.advance(self._tasks[key])
+    def say_once(self, text: str) -> None:
+        """Say something above the bars that holds for several notebooks."""
+        if text and text not in self._told:
+            self._told.add(text)
+            self._progress.console.print(Text(f"repro-magic: {in_one_line(text)}"), soft_wrap=True)
 
-    def told(self, done: Done) -> None:
-        """A job is done: its verdict takes the place of its bars."""
-        for key in [key for key in self._tasks if key[0] == id(done.job)]:
-            self._progress.remove_task(self._tasks.pop(key))
+    def advance(self) -> None:
+        """One notebook more is done."""
         if self._all is not None:
             self._progress.advance(self._all)
-        self._progress.console.print(Text(verdict_views.notebook(done.verdict).text()), soft_wrap=True)
+
+
+class _Follower(Progress):
+    """Shows how far one job is."""
+
+    def __init__(self, job: Job, progress: rich.progress.Progress, say: Callable[[str], object]) -> None:
+        self._name, self._kernels, self._progress, self._say = in_one_line(job.path.name), job.kernels, progress, say
+        self._cells = len(notebook_file.code_cells(job.file.notebook())) if job.file else None
+        self._tasks: dict[object, TaskID] = {}
+
+    def counted(self, files: int) -> None:
+        self._show("folder", f"{self._name}: looking at its folder", files, None)
+
+    def surveyed(self, contents: Contents) -> None:
+        self._hide("folder")
+        if contents.size >= _LARGE or contents.count >= _MANY:
+            what = f"{contents.count:,} files, {in_bytes(contents.size)}"
+            self._say(f"{contents.root} is copied for each run: {what}; --root FOLDER copies less")
+        self._say(not_copied(contents))
+
+    def copied(self, files: int, total: int) -> None:
+        if total >= _SOME and (files % _SOME == 0 or files == total):
+            self._show("copy", f"{self._name}: copying", files, total)
+
+    def ran(self, run: int) -> None:
+        self._hide("copy")
+        of = f", run {run} of {self._kernels}" if self._kernels > 1 else ""
+        self._tasks.setdefault(run, self._tasks.get(run) or self._progress.add_task(self._name + of, total=self._cells))
+        self._progress.advance(self._tasks[run])
+
+    def end(self) -> None:
+        """It is over: its bars go."""
+        for name in list(self._tasks):
+            self._hide(name)
+
+    def _show(self, name: object, text: str, done: int, total: int | None) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(text, total=total)
+        self._progress.update(self._tasks[name], completed=done)
+
+    def _hide(self, name: object) -> None:
+        if name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(name))
 
 
 @contextmanager
 def _ended_as_interrupted() -> Iterator[None]:
-    """SIGTERM, by which CI ends what takes too long, cleans up as Ctrl-C does."""
+    """SIGTERM, by which CI ends what takes too long, and a terminal that is closed clean up as Ctrl-C does."""
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
+        if number != signal.SIGTERM:
+            for stream in (sys.stdout, sys.stderr):
+                _forget(stream)  # the terminal is gone: what is written to it is an error
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Who ignores it (nohup) goes on.
+    before = {one: signal.signal(one, interrupt) for one in numbers if signal.getsignal(one) is not signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _verify(todo: list[Job], jobs: int, cells: Mapping[Path, int]) -> list[Done]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+def _verify(asked: list[Job | Done], jobs: int, tell: Callable[[str], object]) -> list[Done]:
+    """All done, in their order: those that are, and what is to be run."""
+    todo = [one for one in asked if isinstance(one, Job)]
+    for one in asked:
+        if isinstance(one, Done):
+            tell(f"⚠ {in_one_line(one.verdict.error)}")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
     try:
         with (
             _ended_as_interrupted(),
             runner.stoppable(),
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+            rich.progress.Progress(
+                *columns,
+                console=console,
+                transient=True,
+                disable=not console.is_terminal,
+                redirect_stdout=sys.stdout.isatty(),
+            ) as progress,
             ThreadPoolExecutor(jobs) as executor,
         ):
-            bars = _Bars(progress, todo, cells)
-            return verify_all(todo, executor, work=bars.work, told=bars.told)
+            bars = _Bars(progress, len(todo))
+
+            def told(done: Done) -> None:
+                bars.advance()
+                tell(verdict_views.notebook(done.verdict).text())
+
+            done = iter(verify_all(todo, executor, work=bars.work, told=told))
     except KeyboardInterrupt:
         raise _refused("interrupted; nothing was left behind", NOT_RUN) from None
+    return [next(done) if isinstance(one, Job) else one for one in asked]
 
 
 def _write_sidecars(found: list[Done]) -> None:
     for one in found:
         to = record.sidecar_of(one.job.path)
-        if one.verdict.reproduces:
-            _write(one.sidecar.rstrip("\n"), str(to))
-            typer.echo(f"{to} written", err=True)
+        if one.verdict.reproduces and one.sidecar:
+            _write_file(one.sidecar, to, writing.SIDECAR)
+            _say(f"{in_one_line(str(to))} written", err=True)
         else:
-            typer.echo(f"{to} was not written: the notebook was not reproduced", err=True)
+            _say(f"{in_one_line(str(to))} was not written: the notebook was not reproduced", err=True)
 
 
 def _exit_code(found: NotebookVerdict) -> int:
@@ -291,46 +431,75 @@ def _exit_code(found: NotebookVerdict) -> int:
     return ELSEWHERE if found.environment else DIFFERS
 
 
-def _ask_for_shell(read: list[tuple[Path, Any]]) -> None:
-    lines = [(path, *line) for path, notebook in read for line in shell_lines(notebook)]
-    if not lines:
-        return
+def _agreed(opened: list[Job | Done]) -> list[Job | Done]:
+    """Without those that run programs, unless the user agrees to these."""
+    lines = [
+        (one.path, *line)
+        for one in opened
+        if isinstance(one, Job) and one.file
+        for line in shell_lines(one.file.notebook())
+    ]
     for path, number, line in lines:
-        typer.echo(f"{path}, cell {number}: {line}", err=True)
+        _say(f"{in_one_line(str(path))}, cell {number}: {in_one_line(line)}", err=True)
     told = "these lines run programs, which can change more than the copy of the folder"
-    if not sys.stdin.isatty():
-        raise _refused(f"{told}; --allow-shell runs them", WRONG_USAGE)
-    if not typer.confirm(f"repro-magic: {told}. Run them?", err=True):
-        raise typer.Exit(WRONG_USAGE)
+    if not lines or (sys.stdin.isatty() and typer.confirm(f"repro-magic: {told}. Run them?", err=True)):
+        return opened
+    refused = {path for path, *_ in lines}
+    why = "was not run: it has lines that run programs, which can change more than the copy; --allow-shell runs them"
+    return [
+        _not_run(one, f"{one.path} {why}") if isinstance(one, Job) and one.path in refused else one for one in opened
+    ]
 
 
-def _tell_of_large_folders(notebooks: list[Path]) -> None:
-    """A home folder, say. It is copied all the same: who knows what the notebook reads."""
-    for folder in dict.fromkeys(path.resolve().parent for path in notebooks):
-        size = size_of(folder)
-        if size > _LARGE:
-            told = f"{folder} holds {size / 2**30:.1f} GiB, which are copied for each run"
-            typer.echo(f"repro-magic: {told}; a notebook in a folder of its own is verified sooner", err=True)
-
-
-def _check_folder(path: str | None) -> None:
-    """Say that a file cannot be written before the notebooks run, not after."""
-    if path not in (None, "-") and not Path(str(path)).absolute().parent.is_dir():
-        raise _refused(f"{path} cannot be written: there is no folder {Path(str(path)).parent}", WRONG_USAGE)
-
-
-def _write(text: str, path: str) -> None:
-    if path == "-":
-        typer.echo(text)
-        return
+def _check_targets(json_to: str | None, html_to: str | None, sidecars_of: list[Path]) -> None:
+    """See that what is to be written can be, before the notebooks run, not after."""
+    targets = [(record.sidecar_of(path), writing.SIDECAR) for path in sidecars_of]
+    targets += [
+        (Path(path), kind)
+        for path, kind in ((json_to, writing.VERDICTS), (html_to, writing.PAGE))
+        if path not in {None, "-"}
+    ]
     try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise _refused(f"{path} cannot be written: {error}", WRONG_USAGE) from None
+        for path, kind in targets:
+            writing.check(path, kind)
+    except NotWritableError as error:
+        raise _refused(str(error), WRONG_USAGE) from None
+    if json_to is not None and json_to == html_to:
+        raise _refused(f"--json and --html would both be written to {json_to}: give each a place", WRONG_USAGE)
+
+
+def _write(text: str, path: str, kind: Kind) -> None:
+    if path == "-":
+        _say(text)
+    else:
+        _write_file(text + "\n", Path(path), kind)
+
+
+def _write_file(text: str, path: Path, kind: Kind) -> None:
+    try:
+        writing.write(path, text, kind)
+    except NotWritableError as error:
+        raise _refused(str(error), NOT_RUN) from None
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Write to the terminal; where nobody reads any more (`| head -1`) the exit code still tells."""
+    try:
+        typer.echo(visible(text), err=err)
+    except BrokenPipeError:
+        _forget(sys.stderr if err else sys.stdout)
+
+
+def _forget(stream: IO[str]) -> None:
+    """Let what is still written to a stream go nowhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _refused(why: str, code: int) -> typer.Exit:
-    typer.echo(f"repro-magic: {why}", err=True)
+    _say(f"repro-magic: {in_one_line(why)}", err=True)
     return typer.Exit(code)
 
 

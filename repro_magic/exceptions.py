@@ -53,6 +53,10 @@ class NotRunnableError(ReproError, RuntimeError):
     """A notebook cannot be run: there is none, or no kernel for it; the message says what to do."""
 
 
+class NotWritableError(ReproError, RuntimeError):
+    """A file cannot be written, or something else is there; the message says which, and nothing was changed."""
+
+
 class ShareError(ReproError, RuntimeError):
     """What others need to run a notebook cannot be written; the message says why, and nothing was changed."""
 

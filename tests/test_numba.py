@@ -19,7 +19,6 @@ import repro_magic
 from repro_magic.rng.distance import seeding
 from repro_magic.rng.numba import LIBRARY
 
-
 compiled: Any = numba.njit
 
 

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 import repro_magic
 from repro_magic.cli import _SEVERITY, app
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import notebook_file, runner, workspace
+from repro_magic.proof import notebook_file, runner
 from repro_magic.proof.compare import compare
 from repro_magic.proof.consent import shell_lines
 from repro_magic.proof.differences import output
@@ -176,22 +176,6 @@ def test_a_fault_that_nobody_foresaw_is_no_difference(tmp_path: Path, monkeypatc
     assert "it could not be run: KeyError: 'strange'" in told
 
 
-def test_a_folder_that_vanishes_while_it_is_copied_is_none_of_the_notebooks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, folder, left_behind = notebook(tmp_path / "n.ipynb", "1"), tmp_path / "soon gone", workspace._left_behind
-    folder.mkdir()
-
-    def vanishing(parent: str, names: list[str]) -> set[str]:
-        found = left_behind(parent, names)
-        folder.rmdir()
-        return found
-
-    monkeypatch.setattr(workspace, "_left_behind", vanishing)
-    with workspace.scratch_copy(path) as copied:
-        assert [one.name for one in copied.parent.iterdir()] == ["n.ipynb"]
-
-
 @pytest.mark.kernel
 def test_plots_that_differ_are_told_in_pixels(tmp_path: Path) -> None:
     plot = "import random\nimport matplotlib.pyplot as plt\nplt.axis([0, 1, 0, 1])\nplt.plot([0, {}]);"
@@ -273,7 +257,6 @@ BAD = {
     "a list": "[]",
     "no cells": "{}",
     "text": "hello",
-    "nothing in it": '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
 }
 
 
@@ -283,11 +266,22 @@ def test_what_is_no_notebook_is_wrong_usage(tmp_path: Path, name: str) -> None:
     path.write_text(BAD[name])
     code, _, told = verify(path)
     assert code == 2
-    assert told.startswith("repro-magic: ")
+    assert "bad.ipynb is not a notebook" in told
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("arguments", [["none.ipynb"], ["."], [], ["--runs", "1", "x.ipynb"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["none.ipynb"],
+        ["tests"],
+        [],
+        ["--rtol", "inf", "x.ipynb"],
+        ["--rtol", "nan", "x.ipynb"],
+        ["--runs", "1", "x.ipynb"],
+        ["--nonsense"],
+    ],
+)
 def test_wrong_arguments(arguments: list[str]) -> None:
     assert cli.invoke(app, ["verify", *arguments]).exit_code == 2
 
@@ -319,7 +313,7 @@ def test_what_nobody_here_may_read_and_what_is_not_the_notebooks_stay_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = notebook(tmp_path / "n.ipynb", "from pathlib import Path\nsorted(one.name for one in Path('.').rglob('*'))")
-    for name in ("data/kept.csv", "secret/key", ".git/config", "old_cache/x"):
+    for name in ("data/kept.csv", "secret/key", ".git/config", ".old_cache/x"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("1")
     may = os.access  # as root, for whom there are no locked doors
@@ -346,19 +340,9 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "scratch").mkdir()
     code, _, told = verify(notebook(tmp_path / "n.ipynb", "1"))
     assert code == 3
-    assert "its folder cannot be copied" in told
+    assert "cannot be copied" in told
     assert "No space left on device" in told
     assert not list((tmp_path / "scratch").iterdir())
-
-
-@pytest.mark.kernel
-def test_a_large_folder_is_told_before_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = notebook(tmp_path / "n.ipynb", "1")
-    assert "GiB" not in verify(path)[2]
-    monkeypatch.setattr("repro_magic.cli._LARGE", 100)
-    code, _, told = verify(path)
-    assert code == 0
-    assert f"{tmp_path} holds 0.0 GiB, which are copied for each run" in told
 
 
 @pytest.mark.kernel
@@ -410,7 +394,7 @@ def test_every_run_has_the_same_working_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     runs = tmp_path / "runs"
     path = notebook(tmp_path / "n.ipynb", f"import time\nopen({str(runs)!r}, 'w').close()\ntime.sleep(120)")

@@ -287,12 +287,14 @@ class ReproMagic(Magics):
     @argument("--stop", action="store_true", help="Stop the replay that runs.")
     @argument("--timeout", type=_seconds, metavar="S", help="Seconds that one cell may take.")
     @argument("--allow-shell", action="store_true", help="Run lines such as !pip once more, too.")
-    @kwds(usage="%(prog)s [--wait] [--timeout S] [--allow-shell] | --stop")
+    @argument("--root", metavar="DIR", help="The folder that is copied; otherwise the project's.")
+    @argument("--include", action="append", metavar="GLOB", help="Paths below it, copied whatever their size.")
+    @kwds(usage="%(prog)s [--wait] [--timeout S] [--allow-shell] [--root DIR] [--include GLOB] | --stop")
     @line_magic
     def repro_verify(self, line: str) -> None:
         """Replay the cells that ran in this session, in that order, in a fresh kernel, and compare.
 
-        It runs beside this session, in a copy of the present folder, and shows which cell would not reproduce: its
+        It runs beside this session, in a copy of the project, and shows which cell would not reproduce: its
         receipt differs, or what it showed, or a name that it changed last holds something else in the end. If a cell
         ran more than once, each cell is then run once, too, as the saved notebook would. The session is not touched.
 

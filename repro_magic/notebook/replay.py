@@ -22,10 +22,12 @@ from repro_magic.exceptions import NotRunnableError
 from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
 from repro_magic.proof import record, runner
 from repro_magic.proof.compare import fixed_hashes
+from repro_magic.proof.project import WHOLE, Scope
 from repro_magic.proof.runner import How
 from repro_magic.proof.shown import shown
 from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
-from repro_magic.proof.workspace import scratch_copy
+from repro_magic.proof.verification import with_what_is_missing
+from repro_magic.proof.workspace import Workspace, room
 from repro_magic.rng.seeding import HASH_SEED_AT_START, HASH_SEED_VARIABLE, hash_seed_of_this_process
 from repro_magic.views import verdict as in_words
 from repro_magic.views.document import Document, Line, Tone
@@ -76,11 +78,18 @@ class Replay:
         cells: what ran, in order.
         held: name -> its digest and what it is, of what the session holds now.
         timeout: seconds that one cell may take; None: as long as it likes.
+        scope: what is copied.
     """
 
-    def __init__(self, cells: Sequence[Ran], held: Mapping[str, Mapping[str, Any]], timeout: int | None = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Ran],
+        held: Mapping[str, Mapping[str, Any]],
+        timeout: int | None = None,
+        scope: Scope = WHOLE,
+    ) -> None:
         """Nothing runs yet."""
-        self._cells, self._held, self._timeout = cells, held, timeout
+        self._cells, self._held, self._timeout, self._scope = cells, held, timeout, scope
         self._done, self._total, self._what = 0, len(cells), "this session"
         self._shown_at = 0.0
         self._handle: DisplayHandle | None = None
@@ -154,15 +163,17 @@ class Replay:
 
     def _compared(self, cells: Sequence[Ran], timeout: int | None) -> NotebookVerdict:
         """What the session holds, against these cells in a fresh kernel."""
-        with scratch_copy(Path.cwd() / "session.ipynb") as copy:
-            how = How(timeout, command=_COMMAND, shares=True, variables=_variables())
-            fresh = runner.run_in(_notebook_of(cells), copy.parent, how, self._advance)
+        how = How(timeout, command=_COMMAND, shares=True, variables=_variables())
+        with room() as folder:
+            place = Workspace(Path.cwd() / "session.ipynb", folder, self._scope)
+            with place.copy() as copy:
+                fresh = runner.run_in(_notebook_of(cells), copy.parent, how, self._advance)
         if runner.is_stopping():
             raise runner.StoppedError
         ran = [record.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own) for one in cells]
         found = record.compare(_NAME, record.of_session(ran, self._held, fresh), fresh)
         numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
-        return dataclasses.replace(found, cells=numbered)
+        return with_what_is_missing(dataclasses.replace(found, cells=numbered), place.contents)
 
     def _advance(self) -> None:
         self._done += 1

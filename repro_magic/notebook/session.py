@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -447,6 +448,7 @@ class Session:
         from repro_magic.notebook.replay import Replay, cells_of, texts_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
         from repro_magic.proof import probe  # noqa: PLC0415
         from repro_magic.proof.consent import shell_lines  # noqa: PLC0415
+        from repro_magic.proof.project import Scope  # noqa: PLC0415
 
         running = self._replay is not None and self._replay.is_running
         if arguments.stop:
@@ -472,7 +474,8 @@ class Session:
         ]
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
-        replay = Replay(cells, probe.held(), arguments.timeout)
+        scope = Scope(Path(arguments.root).expanduser() if arguments.root else None, tuple(arguments.include or ()))
+        replay = Replay(cells, probe.held(), arguments.timeout, scope)
         lines = shell_lines(replay.notebook())
         if lines and not arguments.allow_shell:
             told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)

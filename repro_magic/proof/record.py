@@ -176,13 +176,17 @@ def _digest_of_text(name: str, text: str) -> str:
     return blake3(without_noise(name, text).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def of(path: Path) -> Record:
+def of(path: Path, notebook: Any = None) -> Record:  # noqa: ANN401 - nbformat's node
     """What is recorded of a notebook: its receipts and outputs; if it has no receipts, the sidecar, if there is one.
+
+    Args:
+        path: its file.
+        notebook: what the file held; None: it is read.
 
     Raises:
         NotRunnableError: nothing is recorded, or it cannot be read; the message says what to do.
     """
-    notebook = notebook_file.read(path)
+    notebook = notebook_file.read(path) if notebook is None else notebook
     cells = [_recorded_cell(cell, number) for number, cell in enumerate(notebook_file.code_cells(notebook), start=1)]
     beside = sidecar_of(path)
     if not any(cell.values is not None for cell in cells) and beside.exists():

@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -21,8 +20,8 @@ from typing import Any
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
-from repro_magic.proof.notebook_file import read, short
-from repro_magic.proof.workspace import room, scratch_copy
+from repro_magic.proof.notebook_file import NotebookFile, load, short
+from repro_magic.proof.workspace import Workspace, room
 
 _PROBE = '__import__("repro_magic.proof.probe", None, None, ("_",))'
 _DIED = "the kernel died"
@@ -45,9 +44,8 @@ class How:
         timeout: seconds that one cell may take; None: as long as it likes.
         kernel: the kernel's name; None: the notebook's own.
         command: how the kernel is started, in the place of its name: for the Python that runs here.
-        room: a folder of ours, gone afterwards: for the copies of the notebook's folder, which then lie at the same
-            place in every run, and for the numbers that runs are measured against; None: a new one for each run, and
-            only digests are told.
+        room: a folder of ours, gone afterwards, for the numbers that runs are measured against; None: only digests
+            are told.
         tolerance: what is close, when they are.
         shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
         tells_environment: whether the environment is asked for at the end.
@@ -165,29 +163,36 @@ def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
             os.kill(pid, signal.SIGTERM)  # which ends a process at once where there are no signals
 
 
-def run(path: Path, how: How = How(), on_cell: Callable[[], object] = lambda: None) -> Run:
-    """Run a notebook once, in a fresh kernel and a copy of its folder.
+def run(
+    notebook: Path | NotebookFile,
+    how: How = How(),
+    on_cell: Callable[[], object] = lambda: None,
+    workspace: Workspace | None = None,
+) -> Run:
+    """Run a notebook once, in a fresh kernel and a copy of its project.
 
     A notebook that kills its kernel is tried once more.
 
     Args:
-        path: the notebook; it is not written.
+        notebook: its file, or what that held when its user agreed to run it.
         how: timeout, kernel and the like.
         on_cell: called after each code cell.
+        workspace: where the copies are made; None: in a folder that is gone afterwards.
 
     Raises:
-        NotRunnableError: there is no such notebook or kernel, or the kernel's environment lacks repro_magic.
+        NotRunnableError: there is no such notebook or kernel, its environment lacks repro_magic, or nothing can be
+            copied.
         StoppedError: `stop` was called.
     """
-    notebook = read(path)
-    try:
-        with scratch_copy(path, how.room) as copy:
-            found = run_in(notebook, copy.parent, how, on_cell)
-    except (OSError, shutil.Error) as error:
-        raise NotRunnableError(f"{path}: its folder cannot be copied: {short(error)}") from None
+    file = load(notebook) if isinstance(notebook, Path) else notebook
+    if workspace is None:
+        with room() as folder:
+            return run(file, how, on_cell, Workspace(file.path, folder, data=file.data))
+    with workspace.copy() as copy:
+        found = run_in(file.notebook(), copy.parent, how, on_cell)
     if found.error.startswith(_DIED) and not _is_stopping.is_set():
-        with scratch_copy(path, how.room) as copy:
-            found = run_in(read(path), copy.parent, how)
+        with workspace.copy() as copy:
+            found = run_in(file.notebook(), copy.parent, how)
         if found.error.startswith(_DIED):
             found.error += ", and when it was tried once more it died again"
     if _is_stopping.is_set():

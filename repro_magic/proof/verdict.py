@@ -148,7 +148,7 @@ class NotebookVerdict:
 
     Attributes:
         path: as it was given.
-        runs: how many fresh kernels ran it.
+        runs: how many fresh kernels ran it; 0 if it has no code cells.
         agreed: how many of these gave what the first gave; or what is recorded.
         cells: its code cells.
         error: why it could not be run to its end; empty where it could.
@@ -191,12 +191,12 @@ class NotebookVerdict:
     @property
     def all_compared(self) -> bool:
         """Whether the notebook ran to its end and everything in it was compared."""
-        return not self.error and not self.not_compared
+        return bool(self.runs) and not self.error and not self.not_compared
 
     @property
     def lacks_proof(self) -> bool:
         """Whether all had to be compared, and something was not that the notebook does not declare."""
-        return self.is_strict and not all(one.is_declared for one in self.not_compared)
+        return self.is_strict and not (self.runs and all(one.is_declared for one in self.not_compared))
 
     @property
     def reproduces(self) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import record, runner
+from repro_magic.proof import record, runner, workspace
 from repro_magic.proof.compare import compare, fixed_hashes
 from repro_magic.proof.distance import SAME_BITS, Tolerance
+from repro_magic.proof.notebook_file import NotebookFile, code_cells, load
+from repro_magic.proof.project import WHOLE, Contents, Scope, advice, not_copied
 from repro_magic.proof.runner import How, Run
-from repro_magic.proof.verdict import NotebookVerdict
-from repro_magic.proof.workspace import room
+from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
+from repro_magic.proof.workspace import Workspace, room
 from repro_magic.rng.seeding import HASH_SEED_VARIABLE
 
 
@@ -32,6 +36,8 @@ class Job:
         tolerance: what counts as close.
         shares: whether others run beside it: then its kernels wait for their threads without keeping a core busy.
         is_strict: whether it reproduces only if everything was compared.
+        file: the notebook as it was when its user agreed to run it; None: it is read when the job is done.
+        scope: what is copied.
     """
 
     path: Path
@@ -43,6 +49,8 @@ class Job:
     tolerance: Tolerance = SAME_BITS
     shares: bool = False
     is_strict: bool = False
+    file: NotebookFile | None = None
+    scope: Scope = WHOLE
 
     @property
     def kernels(self) -> int:
@@ -58,26 +66,58 @@ class Done:
         job: which.
         verdict: what it brought.
         sidecar: the text of the sidecar, where it was wanted.
+        is_run: whether it was tried; else the verdict's error says why not.
     """
 
     job: Job
     verdict: NotebookVerdict
     sidecar: str = ""
+    is_run: bool = True
 
 
-# Told the number of a run, from 1, each time one of its code cells has run.
-Progress = Callable[[int], object]
+class Progress(workspace.Progress):
+    """What is told while a job is done. This one tells nobody."""
+
+    def ran(self, run: int) -> None:
+        """A code cell ran, in the run of this number, from 1."""
 
 
-def verify_one(job: Job, progress: Progress = lambda _run: None) -> Done:
+class _Stoppable(Progress):
+    """Tells another, and ends the copying of a large project when the runs are told to stop."""
+
+    def __init__(self, other: Progress) -> None:
+        self._other = other
+
+    def counted(self, files: int) -> None:
+        self._check()
+        self._other.counted(files)
+
+    def surveyed(self, contents: Contents) -> None:
+        self._check()
+        self._other.surveyed(contents)
+
+    def copied(self, files: int, total: int) -> None:
+        self._check()
+        self._other.copied(files, total)
+
+    def ran(self, run: int) -> None:
+        self._other.ran(run)
+
+    @staticmethod
+    def _check() -> None:
+        if runner.is_stopping():
+            raise runner.StoppedError
+
+
+def verify_one(job: Job, progress: Progress | None = None) -> Done:
     """One notebook verified; one that cannot be run has a verdict that says why.
 
     Raises:
         StoppedError: `runner.stop` was called meanwhile.
     """
     try:
-        done = (_against_the_record if job.is_recorded else _against_each_other)(job, progress)
-        notes = [*done.verdict.notes, *_hashes()]
+        done = _verified(job, job.file or load(job.path), _Stoppable(progress or Progress()))
+        notes = [*done.verdict.notes, *(_hashes() if done.verdict.runs else [])]
         return replace(done, verdict=replace(done.verdict, is_strict=job.is_strict, notes=notes))
     except NotRunnableError as error:
         why = str(error)
@@ -94,24 +134,43 @@ def _hashes() -> list[str]:
     return [fixed_hashes(f"fixed to {found}")] if found.isdecimal() else []
 
 
-def _against_each_other(job: Job, progress: Progress) -> Done:
+def _verified(job: Job, file: NotebookFile, progress: Progress) -> Done:
+    if not code_cells(file.notebook()):
+        return Done(job, NotebookVerdict(str(job.path), 0, 0, []))
+    with room() as folder:
+        place = Workspace(job.path, folder, job.scope, data=file.data, keeps=job.kernels > 1, progress=progress)
+        how = How(job.timeout, job.kernel, tolerance=job.tolerance, shares=job.shares)
+        done = (_against_the_record if job.is_recorded else _against_each_other)(job, file, place, how, progress)
+    return replace(done, verdict=with_what_is_missing(done.verdict, place.contents))
+
+
+def with_what_is_missing(found: NotebookVerdict, contents: Contents) -> NotebookVerdict:
+    """The verdict, with what was not copied, and what to type where a cell failed because of that."""
+    told = [not_copied(contents), *(advice(contents, part.why) for part in _failures(found))]
+    return replace(found, notes=[*found.notes, *(note for note in dict.fromkeys(told) if note)])
+
+
+def _failures(found: NotebookVerdict) -> Iterator[Part]:
+    return (part for cell in found.cells for part in cell.parts if part.outcome is Outcome.FAILED)
+
+
+def _against_each_other(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
     with room() as spool:
-        how = How(job.timeout, job.kernel, room=spool, tolerance=job.tolerance, shares=job.shares)
-        runs = list(_runs(job, how, progress))
+        runs = list(_runs(job, file, place, replace(how, room=spool), progress))
     verdict = compare(str(job.path), runs, job.tolerance)
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
 
 
-def _runs(job: Job, how: How, progress: Progress) -> Iterator[Run]:
+def _runs(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Iterator[Run]:
     for number in range(1, job.runs + 1):
         told = replace(how, tells_environment=job.wants_sidecar and number == 1)
-        yield runner.run(job.path, told, lambda number=number: progress(number))  # type: ignore[misc]
+        yield runner.run(file, told, partial(progress.ran, number), place)
 
 
-def _against_the_record(job: Job, progress: Progress) -> Done:
-    recorded = record.of(job.path)
-    how = How(job.timeout, job.kernel, shares=job.shares, tells_environment=recorded.is_sidecar)
-    fresh = runner.run(job.path, how, lambda: progress(1))
+def _against_the_record(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
+    recorded = record.of(job.path, file.notebook())
+    told = replace(how, tells_environment=recorded.is_sidecar)
+    fresh = runner.run(file, told, partial(progress.ran, 1), place)
     return Done(job, record.compare(str(job.path), recorded, fresh, job.tolerance))
 
 
@@ -158,13 +217,15 @@ def verify(  # noqa: PLR0913 - as the command has
     ulp: int = 0,
     exact: bool = False,
     strict: bool = False,
+    root: str | Path | None = None,
+    include: Sequence[str] = (),
 ) -> NotebookVerdict:
     """Run a notebook in fresh kernels and compare, cell by cell and bit for bit, as `repro-magic verify` does.
 
     Lines that run programs (`!pip`) are run, too.
 
     Args:
-        path: the notebook; it is not written, and runs in a copy of its folder.
+        path: the notebook; it is not written, and runs in a copy of its project.
         runs: how many fresh kernels run it, from 2.
         recorded: compare one fresh run with the recorded results instead: receipts, outputs, or the sidecar.
         timeout: seconds that one cell may take.
@@ -173,6 +234,8 @@ def verify(  # noqa: PLR0913 - as the command has
         ulp: those within so many units in the last place, too.
         exact: addresses, timings and the like count as differences.
         strict: it reproduces only if everything was compared, but for what the notebook itself leaves out.
+        root: the folder that is copied; None: the project's: its git work tree, or the folder with its pyproject.toml.
+        include: patterns of paths below the root that are copied whatever their size.
 
     Returns:
         The verdict: `.reproduces` says whether nothing differed and nothing failed, `.all_compared` whether everything
@@ -185,10 +248,12 @@ def verify(  # noqa: PLR0913 - as the command has
         >>> verify("nowhere.ipynb").error.startswith("nowhere.ipynb cannot be read")
         True
     """
-    if runs < 2 or rtol < 0 or ulp < 0:  # noqa: PLR2004 - one run alone proves nothing
-        raise ValueError("runs is at least 2; rtol and ulp are not negative")
-    tolerance = Tolerance(rtol, ulp, exact)
-    job = Job(Path(path), runs, recorded, timeout=timeout, kernel=kernel, tolerance=tolerance, is_strict=strict)
+    if runs < 2 or not 0 <= rtol < math.inf or ulp < 0:  # noqa: PLR2004 - one run alone proves nothing
+        raise ValueError("runs is at least 2; rtol and ulp are numbers from 0")
+    tolerance, scope = Tolerance(rtol, ulp, exact), Scope(None if root is None else Path(root), tuple(include))
+    job = Job(
+        Path(path), runs, recorded, timeout=timeout, kernel=kernel, tolerance=tolerance, is_strict=strict, scope=scope
+    )
     with runner.stoppable(), ThreadPoolExecutor(1) as executor:
         [done] = verify_all([job], executor)
     return done.verdict

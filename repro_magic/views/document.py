@@ -15,6 +15,8 @@ from enum import Enum
 from html import escape
 from typing import Any
 
+from repro_magic.views.visible import in_one_line, visible
+
 _TEXT_WIDTH, _LONGEST_NAME = 110, 60
 _LONGEST_LABEL = 26
 
@@ -112,7 +114,7 @@ def _line_text(line: Line) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return "\n".join(wrapped) if line.indent else line.text
+    return "\n".join(map(visible, wrapped)) if line.indent else in_one_line(line.text)
 
 
 def _line_html(line: Line) -> str:
@@ -130,7 +132,11 @@ def _table_text(table: Table) -> str:
 
     random.setstate(state)  # rich draws a number when it is imported (rich/style.py); the user's stream is not ours
     drawn = rich.table.Table(
-        title=table.title or None, title_justify="left", title_style="", box=rich.box.SIMPLE, pad_edge=False
+        title=rich.text.Text(in_one_line(table.title)) if table.title else None,
+        title_justify="left",
+        title_style="",
+        box=rich.box.SIMPLE,
+        pad_edge=False,
     )
     for number, column in enumerate(table.columns[:-1]):
         # Names can be copied; where one is so long that it would push the other columns out, all of them may be folded.
@@ -138,7 +144,7 @@ def _table_text(table: Table) -> str:
         drawn.add_column(column, no_wrap=is_short, overflow="fold")
     drawn.add_column(table.columns[-1], overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(rich.text.Text(cell) for cell in row))  # Text: brackets in a cell are no markup
+        drawn.add_row(*(rich.text.Text(visible(cell)) for cell in row))  # Text: brackets in a cell are no markup
     console = rich.console.Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(drawn)
@@ -174,7 +180,7 @@ def _legend(grid: Grid) -> list[str]:
 
 
 def _short(name: str) -> str:
-    name = " ".join(name.split())
+    name = in_one_line(" ".join(name.split()))
     return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
 
 

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import importlib.resources
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from itertools import groupby, islice
 from repro_magic.proof.environment import Difference
 from repro_magic.proof.verdict import Against, CellVerdict, Distance, NotebookVerdict, Outcome, Part
 from repro_magic.views.verdict import overall, remedies, summary
+from repro_magic.views.visible import visible
 
 # What one cell may take of the page: source lines that are seen at once, and in all; their length; rows; names in one.
 _SEEN, _LINES, _LINE, _ROWS, _NAMES = 12, 500, 500, 100, 100
@@ -56,11 +56,6 @@ _COMPARED = {
     Against.SESSION: "compared with the running session",
 }
 
-# Controls, lone surrogates, what turns the direction of text around, and what is no character: all that would break
-# the encoding or show something other than what is there. Tabs and line feeds stay.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufdd0-\ufdef\ufffe\uffff]"
-)
 _BLOCKS = frozenset({"section", "details", "summary", "div", "p", "ul", "ol", "li", "table", "tr", "header", "pre"})
 
 
@@ -106,11 +101,7 @@ def _all(parts: Iterable[str]) -> _Html:
 
 
 def _escaped(text: str) -> _Html:
-    return text if isinstance(text, _Html) else _Html(escape(_UNSEEN.sub(_visible, text)))
-
-
-def _visible(found: re.Match[str]) -> str:
-    return ascii(found[0])[1:-1]
+    return text if isinstance(text, _Html) else _Html(escape(visible(text)))
 
 
 def _short(text: str, most: int) -> str:

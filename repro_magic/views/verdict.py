@@ -49,6 +49,8 @@ def remedies(found: NotebookVerdict) -> list[str]:
 
 def summary(found: NotebookVerdict) -> Line:
     """One sentence. Only where all was compared, it begins with a tick."""
+    if not found.runs:
+        return Line(f"○ {found.path} has no code cells: there is nothing to verify")
     if found.error:
         return Line(f"⚠ {found.path} could not be run to its end: {found.error}", tone=Tone.ALARM)
     outcomes = {part.outcome for cell in found.cells for part in cell.parts}
@@ -142,7 +144,7 @@ def overall(found: Sequence[NotebookVerdict]) -> Line:
         '⚠ 1 of 2 notebooks reproduced, 1 failed'
     """
     counts = Counter(map(_class, found))
-    good, bad = counts.pop(_REPRODUCED, 0), {*counts} - {_AS_FAR}
+    good, bad = counts.pop(_REPRODUCED, 0), {*counts} - {_AS_FAR, _EMPTY}
     rest = "".join(
         f", {count} {outcome if count == 1 else outcome.replace('differs', 'differ')}"
         for outcome, count in sorted(counts.items())
@@ -153,11 +155,13 @@ def overall(found: Sequence[NotebookVerdict]) -> Line:
     return Line(f"≈ {told}", tone=Tone.STRONG) if rest else Line(f"✓ {told}", tone=Tone.GOOD)
 
 
-_REPRODUCED, _AS_FAR = "reproduced", "the same as far as can be compared"
+_REPRODUCED, _AS_FAR, _EMPTY = "reproduced", "the same as far as can be compared", "without code"
 
 
 def _class(found: NotebookVerdict) -> str:
     """What a notebook is counted as."""
+    if not found.runs:
+        return _EMPTY
     if found.lacks_proof and found.outcome is Outcome.NOT_COMPARABLE:
         return "not compared in full"
     if not found.reproduces:

@@ -1,0 +1,226 @@
+"""`repro-magic verify` with several notebooks, some of which cannot be run, and with files of all kinds."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from repro_magic.cli import app
+from repro_magic.exceptions import NotRunnableError
+from repro_magic.proof import notebook_file
+from repro_magic.proof.verdict import NotebookVerdict
+from repro_magic.proof.verification import Done, Job
+
+cli = CliRunner()
+
+
+def notebook(path: Path, *sources: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
+    return path
+
+
+@pytest.fixture
+def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every notebook that is run reproduces; those that were run, in order."""
+    ran = []
+
+    def verified(job: Job, _progress: object) -> Done:
+        ran.append(job.path)
+        return Done(job, NotebookVerdict(str(job.path), 2, 2, []))
+
+    monkeypatch.setattr("repro_magic.cli.verify_one", verified)
+    return ran
+
+
+@pytest.mark.kernel
+def test_what_lies_beside_the_notebooks_folder_is_read_and_not_written(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "notebooks" / "study.ipynb",
+        "import sys, os\nsys.path.append('..')\nfrom src.helper import x\ny = open('../data/d.csv').read()",
+        "open('../data/d.csv', 'w').write('spoilt')\nopen('link', 'w').write('spoilt')\nwhere = os.getcwd()",
+    )
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "helper.py").write_text("x = 41")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "d.csv").write_text("1,2")
+    (tmp_path / "notebooks" / "link").symlink_to(tmp_path / "data" / "d.csv")
+    done = cli.invoke(app, ["verify", "--json", "-", str(path)])
+    assert done.exit_code == 0, done.stderr
+    [verdict] = json.loads(done.stdout)
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "same"]
+    assert (tmp_path / "data" / "d.csv").read_text() == "1,2"
+    done = cli.invoke(app, ["verify", "--root", str(path.parent), str(path)])
+    assert done.exit_code == 3
+    assert f"--root {tmp_path} copies both" in " ".join(done.stdout.split())
+
+
+@pytest.mark.kernel
+def test_what_was_agreed_to_runs_in_every_run(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "n.ipynb", f"open({str(tmp_path / 'n.ipynb')!r}, 'w').write('{{}}')\nx = 1")
+    assert cli.invoke(app, ["verify", str(path)]).exit_code == 0
+    assert path.read_text() == "{}", "the notebook itself wrote it, through a path of its own"
+
+
+def test_a_batch_goes_on(tmp_path: Path, no_kernel: list[Path]) -> None:
+    bad = tmp_path / "bad.ipynb"
+    bad.write_text("{")
+    shell, good = notebook(tmp_path / "shell.ipynb", "!ls"), notebook(tmp_path / "data[old].ipynb", "1")
+    paths = [bad, shell, tmp_path / "nowhere.ipynb", good]
+    done = cli.invoke(app, ["verify", "--json", "-", *map(str, paths)])
+    assert done.exit_code == 2
+    assert no_kernel == [good]
+    told = json.loads(done.stdout)
+    assert [Path(one["notebook"]) for one in told] == paths
+    assert [one["reproduces"] for one in told] == [False, False, False, True]
+    for text in (
+        "bad.ipynb is not a notebook",
+        "shell.ipynb, cell 1: !ls",
+        "--allow-shell",
+        "No such file or directory",
+    ):
+        assert text in done.stderr
+    assert "1 of 4 notebooks reproduced, 3 failed" in done.stderr
+
+
+def test_a_notebook_without_code_is_no_fault_and_no_proof(tmp_path: Path) -> None:
+    done = cli.invoke(app, ["verify", str(notebook(tmp_path / "text.ipynb"))])
+    assert done.exit_code == 0
+    assert "text.ipynb has no code cells: there is nothing to verify" in done.stdout
+    assert "✓" not in done.stdout
+
+
+def test_of_a_folder_all_notebooks_are_meant(tmp_path: Path, no_kernel: list[Path]) -> None:
+    paths = [notebook(tmp_path / name, "1") for name in ("a.ipynb", "b/c.ipynb", ".ipynb_checkpoints/a.ipynb")]
+    assert cli.invoke(app, ["verify", str(tmp_path)]).exit_code == 0
+    assert no_kernel == paths[:2]
+    (tmp_path / "empty").mkdir()
+    assert cli.invoke(app, ["verify", str(tmp_path / "empty")]).exit_code == 2
+
+
+def test_verdicts_go_to_stdout_and_the_rest_to_stderr(tmp_path: Path, no_kernel: list[Path]) -> None:
+    path = notebook(tmp_path / "n.ipynb", "1")
+    done = cli.invoke(app, ["verify", str(path), str(path)])
+    assert (done.stdout.count("✓"), done.stderr) == (3, "")
+    assert len(no_kernel) == 2
+
+
+@pytest.mark.usefixtures("no_kernel")
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_nothing_of_the_users_is_written_over(tmp_path: Path, option: str) -> None:
+    path, other = notebook(tmp_path / "a.ipynb", "1"), notebook(tmp_path / "b.ipynb", "1")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    for target in (other, mine):
+        before = target.read_bytes()
+        done = cli.invoke(app, ["verify", option, str(target), str(path)])
+        assert (done.exit_code, target.read_bytes()) == (2, before)
+    sidecar = tmp_path / "a.repro.json"
+    sidecar.write_text("mine")
+    assert cli.invoke(app, ["verify", "--sidecar", str(path)]).exit_code == 2
+    assert sidecar.read_text() == "mine"
+    assert cli.invoke(app, ["verify", option, str(tmp_path / "new"), str(path)]).exit_code == 0
+    assert cli.invoke(app, ["verify", option, str(tmp_path / "new"), str(path)]).exit_code == 0
+
+
+def cell(**changes: Any) -> dict[str, Any]:
+    return {"cell_type": "code", "source": "1", "metadata": {}, "outputs": [], "execution_count": None, **changes}
+
+
+def document(*cells: Any, **changes: Any) -> str:
+    return json.dumps({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5, **changes})
+
+
+MALFORMED = {
+    "cells are no list": document(cells={"a": 1}),
+    "a cell is no object": document(1),
+    "a cell without a type": document({"source": "1"}),
+    "a source that is a number": document(cell(source=1)),
+    "a source of numbers": document(cell(source=[1])),
+    "no source": document({"cell_type": "code", "metadata": {}, "outputs": []}),
+    "half a surrogate pair": document(cell(source="x = '\ud800'")),
+    "outputs that are no list": document(cell(outputs={"a": 1})),
+    "an output that is no object": document(cell(outputs=[1])),
+    "a stream without text": document(cell(outputs=[{"output_type": "stream", "name": "stdout", "text": None}])),
+    "data that is no object": document(cell(outputs=[{"output_type": "display_data", "data": [], "metadata": {}}])),
+    "nested too deep": "[" * 100_000,
+    "metadata null": document(cell(), metadata=None),
+    "a cell's metadata null": document(cell(metadata=None)),
+    "outputs null": document(cell(outputs=None)),
+    "a later format": document(nbformat=99),
+}
+ODD = {
+    "tags that are no list": document(cell(metadata={"tags": None})),
+    "a kernel without a name": document(cell(), metadata={"kernelspec": {"name": 1}}),
+    "no outputs": document({"cell_type": "code", "source": "1", "metadata": {}}),
+    "keys twice": document(cell())[:-1] + ', "metadata": {}}',
+    "a byte order mark": "\ufeff" + document(cell()),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("option", ["--runs=2", "--recorded"])
+def test_what_is_malformed_is_a_sentence(tmp_path: Path, name: str, option: str) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(MALFORMED[name])
+    done = cli.invoke(app, ["verify", option, str(path)])
+    assert (done.exit_code, done.exception.__class__) == (2, SystemExit), done.exception
+    assert "n.ipynb is not a notebook: " in done.stdout
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_merely_odd_is_run(tmp_path: Path, no_kernel: list[Path], name: str) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(ODD[name], encoding="utf-8")
+    assert cli.invoke(app, ["verify", str(path)]).exit_code == 0
+    assert no_kernel == [path]
+
+
+def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    (tmp_path / "utf16.ipynb").write_text(document(cell()), encoding="utf-16")
+    with socket.socket(socket.AF_UNIX) as opened:
+        os.chdir(tmp_path)  # a socket's path is short
+        opened.bind("socket.ipynb")
+        for path in ("pipe.ipynb", "/dev/zero", "socket.ipynb", "utf16.ipynb", "x" * 5000, "a\0b"):
+            with pytest.raises(NotRunnableError, match=r"is not a notebook|cannot be read"):
+                notebook_file.load(Path(path))
+    done = cli.invoke(app, ["verify", "x" * 5000])
+    assert (done.exit_code, "File name too long" in done.stdout) == (2, True)
+
+
+def test_names_and_errors_cannot_act_on_the_terminal(tmp_path: Path) -> None:
+    name = "a\n✓ b\x1b[31m\u202e.ipynb"
+    (tmp_path / name).write_text("{")
+    done = cli.invoke(app, ["verify", str(tmp_path / name)])
+    assert r"a\n✓ b\x1b[31m\u202e.ipynb is not a notebook" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    notebook(tmp_path / name, "!echo \x1b[2J")
+    done = cli.invoke(app, ["verify", str(tmp_path / name)])
+    assert r"cell 1: !echo \x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_who_stops_reading_gets_the_exit_code_all_the_same(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "text.ipynb")
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "repro_magic", "verify", str(path), str(path), str(tmp_path / "no.ipynb")]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_the_version_is_told() -> None:
+    done = cli.invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout.split()[0]) == (0, "repro-magic")
