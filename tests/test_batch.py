@@ -72,6 +72,24 @@ def test_what_was_agreed_to_runs_in_every_run(tmp_path: Path) -> None:
     assert path.read_text() == "{}", "the notebook itself wrote it, through a path of its own"
 
 
+@pytest.mark.kernel
+def test_programs_that_the_notebooks_code_starts_are_told(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import os, subprocess, helper\nfrom concurrent.futures import ProcessPoolExecutor",
+        "done = subprocess.run('true && true', shell=True).returncode, os.system('false'), os.popen('echo').read()",
+        "pair = subprocess.run(['cat'], stdin=subprocess.DEVNULL).returncode\nhelper.go()",
+        "import ctypes.util\nfound = ctypes.util.find_library('c')\n"
+        "with ProcessPoolExecutor(1) as pool:\n    three = pool.submit(len, 'abc').result()",
+    )
+    (tmp_path / "helper.py").write_text("import subprocess\ngo = lambda: subprocess.check_output(['uname']) and None")
+    done = cli.invoke(app, ["verify", "--json", "-", str(path)])
+    assert done.exit_code == 0, done.stderr
+    told = [note for note in json.loads(done.stdout)[0]["notes"] if "programs" in note]
+    assert [note.partition(":")[0][:6] for note in told] == ["Cell 2", "Cell 3"]
+    assert [note.partition(": ")[2] for note in told] == ["true, false, echo.", "cat, uname."]
+
+
 def test_a_batch_goes_on(tmp_path: Path, no_kernel: list[Path]) -> None:
     bad = tmp_path / "bad.ipynb"
     bad.write_text("{")

@@ -147,6 +147,14 @@ def _displayed() -> dict[str, Any] | None:
     return looked_at(results[number]) if type(results) is dict and number in results else None
 
 
+def programs() -> str:
+    """The programs that the notebook's own code started, by cell, as JSON; they are seen from the first call on."""
+    from repro_magic.proof.programs import seen, watch  # noqa: PLC0415 - never in a user's own session
+
+    watch()
+    return json.dumps(seen())
+
+
 def environment() -> str:
     """This process's environment, as JSON."""
     from repro_magic.proof.environment import environment as found  # noqa: PLC0415 - only when it is asked for

@@ -111,11 +111,13 @@ class Run:
         cells: the code cells that ran, in order.
         error: why it did not come to its end; empty if it did.
         environment: the kernel's, where it was asked for.
+        programs: number of the cell -> the programs that its code started.
     """
 
     cells: list[CellRun] = field(default_factory=list)
     error: str = ""
     environment: Environment | None = None
+    programs: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 class StoppedError(Exception):
@@ -219,8 +221,11 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
         with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):
             if _is_stopping.is_set():
                 _kill(client)
+            _ask(client, "programs()")
             _values(client, how, 0)  # before the first cell: whatever is imported for it is
             _run_cells(client, notebook, how, found, on_cell)
+            if not found.error:
+                found.programs = {int(number): names for number, names in _ask(client, "programs()").items()}
             if how.tells_environment and not found.error:
                 found.environment = _ask(client, "environment()")
     except DeadKernelError:

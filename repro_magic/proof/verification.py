@@ -147,7 +147,20 @@ def _verified(job: Job, file: NotebookFile, progress: Progress) -> Done:
 def with_what_is_missing(found: NotebookVerdict, contents: Contents) -> NotebookVerdict:
     """The verdict, with what was not copied, and what to type where a cell failed because of that."""
     told = [not_copied(contents), *(advice(contents, part.why) for part in _failures(found))]
-    return replace(found, notes=[*found.notes, *(note for note in dict.fromkeys(told) if note)])
+    return _noted(found, [note for note in dict.fromkeys(told) if note])
+
+
+def _noted(found: NotebookVerdict, notes: Sequence[str]) -> NotebookVerdict:
+    return replace(found, notes=[*found.notes, *notes])
+
+
+def _programs(runs: Sequence[Run]) -> list[str]:
+    """What the notebook's code started besides Python, a sentence for each cell."""
+    cells = {number: names for found in runs for number, names in found.programs.items()}
+    return [
+        f"Cell {number} ran programs, which can change more than the copy: {', '.join(names)}."
+        for number, names in sorted(cells.items())
+    ]
 
 
 def _failures(found: NotebookVerdict) -> Iterator[Part]:
@@ -157,7 +170,7 @@ def _failures(found: NotebookVerdict) -> Iterator[Part]:
 def _against_each_other(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
     with room() as spool:
         runs = list(_runs(job, file, place, replace(how, room=spool), progress))
-    verdict = compare(str(job.path), runs, job.tolerance)
+    verdict = _noted(compare(str(job.path), runs, job.tolerance), _programs(runs))
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
 
 
@@ -171,7 +184,8 @@ def _against_the_record(job: Job, file: NotebookFile, place: Workspace, how: How
     recorded = record.of(job.path, file.notebook())
     told = replace(how, tells_environment=recorded.is_sidecar)
     fresh = runner.run(file, told, partial(progress.ran, 1), place)
-    return Done(job, record.compare(str(job.path), recorded, fresh, job.tolerance))
+    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.tolerance), _programs([fresh]))
+    return Done(job, verdict)
 
 
 def verify_all(
