@@ -161,7 +161,8 @@ def verify(  # noqa: PLR0913 - the command line has as many
 
     What is compared: the values of all names (tensors, arrays, models, frames …, also those never shown), and what each
     cell shows; addresses, timings, progress bars, temporary paths and generated ids count as noise. A notebook needs to
-    know nothing of repro_magic, and is not changed: it runs in a copy of its folder, a new one for each run.
+    know nothing of repro_magic, and is not changed: it runs in a copy of its project, a new one for each run. Of a
+    folder, all notebooks below it are verified.
 
     With --recorded one fresh run is compared with what the notebook holds: its receipts and outputs, or its sidecar.
 
@@ -169,7 +170,7 @@ def verify(  # noqa: PLR0913 - the command line has as many
     "≈ … not compared: cell 5 `sock` (socket.socket)". The exit code is 0 then, and 5 with --strict. A comment
     # repro: accept NAME leaves a name out on purpose.
 
-    Exit code: 0 reproduced, 1 differs, 2 wrong usage, 3 could not be run to its end or was interrupted, 4 recorded
+    Exit code: 0 reproduced, 1 differs, 2 wrong usage or no notebook, 3 could not be run to its end or was interrupted, 4 recorded
     results differ and the environment does, too, 5 not all was compared (--strict). Of several notebooks, the worst:
     4, 3, 2, 1, 5, 0. Runs that agree are no proof that all runs do: a race shows rarely.
     """

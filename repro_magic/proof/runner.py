@@ -1,4 +1,4 @@
-"""A notebook in a fresh kernel, in a copy of its folder: what each cell showed, and what its names held afterwards."""
+"""A notebook in a fresh kernel, in a copy of its project: what each cell showed, and what its names held afterwards."""
 
 from __future__ import annotations
 
