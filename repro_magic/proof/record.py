@@ -439,6 +439,8 @@ def _displayed(
 ) -> list[Part]:
     has_values = recorded.values is not None and terms.record.against is Against.RECORDED
     if has_values and recorded.displayed is None and cell.displayed is not None:
+        if any(name in cell.source for name in terms.private):
+            return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)]
         return [Part(DISPLAYED, Outcome.DIFFERS, _LACKING)]
     return hidden(outputs, recorded.displayed, [cell.displayed], held.fresh, terms.sides)
 
