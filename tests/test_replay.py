@@ -55,7 +55,7 @@ def verdicts_in(shown: str) -> list[str]:
 def test_what_a_cell_printed_and_its_result_and_error_are_compared() -> None:
     draws = "import numpy\nprint(numpy.random.default_rng().random())"
     fails = "import numpy\nraise ValueError(numpy.random.default_rng().random())"
-    noise = "object()"
+    noise = "class Plain: ...\nPlain()"
     ran = run_in_kernel("print('before')", LOAD, "print('sure')", noise, draws, fails, "%repro_verify --wait")
     assert verdicts_in(ran.shown(6)) == ["same", "same", "same", "only noise", "differs", "differs"]
 
@@ -187,6 +187,19 @@ def test_what_no_later_look_could_see_is_not_compared() -> None:
     assert found.not_compared[0].kind == "deleted in In[2] before it could be compared"
     found = session(cell_run("x = 1", x=1), held={})
     assert found.outcome is Outcome.DIFFERS, "the replay has a name that the session lacks"
+
+
+def test_a_displayed_value_that_changed_since_is_not_compared() -> None:
+    def displayed(in_session: object) -> list[str]:
+        digests = receipt(Facts("", {"now": in_session, "then": [1]}))["values"]
+        shown = {"output_type": "execute_result", "data": {"text/plain": "[1]"}}
+        fresh = Run([CellRun("f()", [shown], displayed=digests["then"])])
+        cell = record.SessionCell(1, "f()", texts={"result (text/plain)": "[1]"}, displayed=digests["now"])
+        found = record.compare("this session", record.of_session([cell], {}, fresh), fresh)
+        return [one.kind for one in found.not_compared]
+
+    assert displayed([1]) == []
+    assert displayed([1, 2]) == ["changed since"]
 
 
 def test_a_cell_that_ran_again_is_one_of_the_notebook() -> None:

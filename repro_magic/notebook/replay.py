@@ -59,6 +59,7 @@ class Ran:
         doubt: why it may show something else when it runs again; empty if nothing says so.
         texts: what it showed, as far as the session keeps it; see `texts_of`.
         own: the texts of what this package showed under it.
+        displayed: the digest of what `Out` holds of it now, and what that is; None if it holds nothing.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Ran:
     doubt: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
+    displayed: Mapping[str, Any] | None = None
 
 
 class Replay:
@@ -152,14 +154,21 @@ class Replay:
             found = self._compared(self._cells, self._timeout)
             once = each_once(self._cells)
             if found.reproduces and len(once) < len(self._cells):
-                self._done, self._total, self._what = 0, len(once), "from top to bottom"
                 # It is to take no longer than the session's own order did, or not much.
                 limit = max(_LEAST, int(2 * (time.monotonic() - began)))
-                found = _with_order(found, self._cells, self._compared(once, min(self._timeout or limit, limit)))
+                from_the_top = self._from_the_top(once, min(self._timeout or limit, limit))
+                found = _with_order(found, self._cells, from_the_top)
         hashes = hash_seed_of_this_process()
         notes = [] if hashes == "random" else [fixed_hashes(hashes)]
         self.verdict = dataclasses.replace(found, notes=[*found.notes, *notes])
         return in_words.notebook(self.verdict)
+
+    def _from_the_top(self, once: Sequence[Ran], timeout: int) -> NotebookVerdict:
+        self._done, self._total, self._what = 0, len(once), "from top to bottom"
+        try:
+            return self._compared(once, timeout)
+        except NotRunnableError as error:  # what the first replay found stands
+            return NotebookVerdict(_NAME, 1, 0, [], str(error))
 
     def _compared(self, cells: Sequence[Ran], timeout: int | None) -> NotebookVerdict:
         """What the session holds, against these cells in a fresh kernel."""
@@ -170,7 +179,10 @@ class Replay:
                 fresh = runner.run_in(_notebook_of(cells), copy.parent, how, self._advance)
         if runner.is_stopping():
             raise runner.StoppedError
-        ran = [record.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own) for one in cells]
+        ran = [
+            record.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
+            for one in cells
+        ]
         found = record.compare(_NAME, record.of_session(ran, self._held, fresh), fresh)
         numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
         return with_what_is_missing(dataclasses.replace(found, cells=numbered), place.contents)
@@ -184,7 +196,7 @@ class Replay:
 
     def _bar(self) -> dict[str, str]:
         told = f"Replaying {self._what} in a fresh kernel: {self._done} of {self._total} cells done"
-        bar = f'<progress value="{self._done}" max="{len(self._cells)}" aria-label="{told}"></progress>'
+        bar = f'<progress value="{self._done}" max="{self._total}" aria-label="{told}"></progress>'
         return {"text/plain": told, "text/html": f"<div>{told} {bar}</div>"}
 
 

@@ -462,6 +462,8 @@ class Session:
         history = self._shell.history_manager
         present = self._shell.execution_count
         own = {**self._own, present: frozenset(shown_by_us)}
+        results = self._shell.user_ns.get("_oh")
+        results = results if type(results) is dict else {}
         cells = [
             replace(
                 cell,
@@ -469,6 +471,7 @@ class Session:
                 doubt=self._doubts.get(cell.number, _UNWATCHED),
                 texts=texts_of(history, cell.number, self._failed.get(cell.number, "")),
                 own=own.get(cell.number, frozenset()),
+                displayed=probe.looked_at(results[cell.number]) if cell.number in results else None,
             )
             for cell in cells_of(history.input_hist_raw, self._of_cells, {*self._failed}, present)
         ]

@@ -210,6 +210,7 @@ class SessionCell:
         doubt: why it may show something else when it runs again; empty if nothing says so.
         texts: what it showed, by name, as far as the session keeps it.
         own: the texts of what this package showed under it.
+        displayed: the digest of the value that it displayed, as that is now, and what it is.
     """
 
     number: int
@@ -218,6 +219,7 @@ class SessionCell:
     doubt: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     own: Collection[str] = ()
+    displayed: Mapping[str, Any] | None = None
 
 
 def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any]], fresh: Run) -> Record:
@@ -242,6 +244,7 @@ def of_session(cells: Sequence[SessionCell], held: Mapping[str, Mapping[str, Any
                 {**receipt.get("values", {}), **last},
                 receipt.get("generators"),
                 cell.texts,
+                displayed=receipt.get("shown") or cell.displayed,
                 doubt=cell.doubt,
                 own=cell.own,
                 lost=why | {name: lost[name] for name in run.changed if name in lost},
@@ -437,12 +440,26 @@ def _cell(
 def _displayed(
     recorded: RecordedCell, cell: CellRun, outputs: Sequence[Part], held: _Held, terms: _Terms
 ) -> list[Part]:
+    if terms.record.against is Against.SESSION:
+        return _displayed_once(recorded, cell, held, terms)
     has_values = recorded.values is not None and terms.record.against is Against.RECORDED
     if has_values and recorded.displayed is None and cell.displayed is not None:
         if any(name in cell.source for name in terms.private):
             return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)]
         return [Part(DISPLAYED, Outcome.DIFFERS, _LACKING)]
     return hidden(outputs, recorded.displayed, [cell.displayed], held.fresh, terms.sides)
+
+
+def _displayed_once(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) -> list[Part]:
+    """Whether `Out` still holds what a session's cell displayed. Without its text, nothing of it was kept anyway."""
+    found, known = cell.displayed, recorded.displayed
+    is_shown = any(name.startswith("result ") for name in recorded.texts or {})
+    if found is None or not is_shown or any(one["hex"] == found["hex"] for one in held.fresh.values()):
+        return []
+    if known is not None and known["hex"] == found["hex"]:
+        return [part for part in [value(DISPLAYED, known, found, terms.sides)] if part.outcome is not Outcome.SAME]
+    why = "its text was compared; Out holds another value by now"
+    return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, why, kind="changed since", remedy=_RECEIPTS)]
 
 
 def _is_noisy(cell: CellRun) -> bool:
