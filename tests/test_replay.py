@@ -189,6 +189,13 @@ def test_what_no_later_look_could_see_is_not_compared() -> None:
     assert found.outcome is Outcome.DIFFERS, "the replay has a name that the session lacks"
 
 
+def test_a_file_that_a_replay_writes_is_not_missing_in_the_session() -> None:
+    written = {"hex": "1" * 64, "kind": "file", "dtype": None, "shape": None, "gaps": []}
+    fresh = Run([CellRun("save()", [], {"file noise.npy": written})])
+    found = record.compare("s", record.of_session([record.SessionCell(1, "save()")], {}, fresh), fresh)
+    assert [(one.name, one.kind) for one in found.not_compared] == [("file noise.npy", "file")]
+
+
 def test_a_displayed_value_that_changed_since_is_not_compared() -> None:
     def displayed(in_session: object) -> list[str]:
         digests = receipt(Facts("", {"now": in_session, "then": [1]}))["values"]

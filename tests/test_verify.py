@@ -513,6 +513,9 @@ def test_strict_takes_only_what_the_notebook_accepts() -> None:
         return replace(compare("n", [run_of({"s": held_as("1", OPAQUE)}, source=source)] * 2), is_strict=True)
 
     assert (of("s = 1").reproduces, of("s = 1").lacks_proof) == (False, True)
+    gap = held_as("1", ("", "file", "its format holds the time of writing"), kind="file")
+    found = compare("n", [run_of({"file m.npz": gap}, source="save()  # repro: accept m.npz")] * 2)
+    assert [one.is_declared for one in found.not_compared] == [True]
     assert (of("s = 1  # repro: accept s").reproduces, of("s = 1  # repro: accept t").reproduces) == (True, False)
 
 

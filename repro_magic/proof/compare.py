@@ -103,8 +103,9 @@ def declared(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
 
 
 def _declared(part: Part, accepted: Collection[str]) -> Part:
-    name = part.name.partition(".")[0]
-    if part.outcome is not Outcome.NOT_COMPARABLE or name not in accepted:
+    names = (part.name.partition(".")[0], part.name.removeprefix("file "))
+    name = next((name for name in names if name in accepted), "")
+    if part.outcome is not Outcome.NOT_COMPARABLE or not name:
         return part
     return replace(part, is_declared=True, why=f"left out on purpose (# repro: accept {name})")
 

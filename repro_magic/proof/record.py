@@ -44,6 +44,7 @@ _ANEW = {
     "sidecar.v1": "To write a new one: repro-magic verify --sidecar NB",
 }
 _NOT_REACHED = "the replay ended before the session's last cell"
+_WRITTEN = "the session's own file was not looked at"
 _PRIVATE = "the notebook keeps it out of what is recorded"
 _PRIVATE_NAMES = re.compile(r"#\s*repro:\s*private\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
 _ANY_RECEIPT = re.compile(r"application/vnd\.repro-magic\.receipt\.(v\d+)\+json")
@@ -495,6 +496,8 @@ def _lacking(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) 
     for name in names:
         if name in recorded.lost and name not in held.later:
             yield Part(name, Outcome.NOT_COMPARABLE, recorded.lost[name], kind=recorded.lost[name], remedy=_RECEIPTS)
+        elif is_session and cell.changed[name]["kind"] == "file":
+            yield Part(name, Outcome.NOT_COMPARABLE, _WRITTEN, kind="file")
         elif is_session and name not in recorded.lost:
             yield Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
         elif name.partition(".")[0] in terms.private:
