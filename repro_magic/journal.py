@@ -14,7 +14,7 @@ from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.rng.generators import LIBRARIES, Generator, generators
 from repro_magic.rng.moves import Move
-from repro_magic.rng.origins import UNKNOWN, Look, Told
+from repro_magic.rng.origins import UNKNOWN, Look, Told, is_unseeded_draw
 from repro_magic.rng.private import LIBRARY as PRIVATE
 from repro_magic.rng.seeding import looks
 from repro_magic.rng.tracking import Tracker
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # The findings of so many cells are kept, and what so many of them drew.
 _CELLS, _DRAWING_CELLS = 500, 200
 BETWEEN = "between cells"
+# NumPy imports it, and makes its generator, when somebody uses it first.
+_NUMPYS = "numpy.random"
 # From a file name to what the user calls it: "" for the cell that is shown, "In[2]" for another.
 Label = Callable[[str], str]
 
@@ -130,6 +132,7 @@ class Journal:
         """Nothing has run yet."""
         self._cells: deque[Cell] = deque(maxlen=_CELLS)
         self._ledger = Ledger(names)
+        self._is_told = False
         self.last_draws: dict[str, str] = {}
         self.drifts: dict[Setting, Drift] = {}
         self._looks: dict[str, Look] = {}
@@ -209,6 +212,13 @@ class Journal:
         """The cells that drew, or seeded a generator, in the order in which they ran; the last 200 of them."""
         return self._ledger.told()
 
+    def first_unseeded_draw(self) -> list[str]:
+        """The unseeded global generators that a cell drew from, when that happens for the first time."""
+        if self._is_told or not self._ledger.unseeded:
+            return []
+        self._is_told = True
+        return self._ledger.unseeded
+
     def clear(self) -> None:
         """Forget the findings."""
         self._cells.clear()
@@ -223,6 +233,9 @@ class Ledger:
 
     In a cell states are only read and compared; what they mean is found out when somebody asks.
 
+    Attributes:
+        unseeded: the global generators that the first cell to do so drew from although nobody had seeded them.
+
     Args:
         names: as for `Journal`.
     """
@@ -234,6 +247,7 @@ class Ledger:
         self._told: deque[CellDraws] = deque(maxlen=2 * _DRAWING_CELLS)  # and what moved between them
         self._looks: Mapping[str, Look] = {}
         self._waiting: list[Waiting] = []
+        self.unseeded: list[str] = []
 
     def begin(self, looks: Mapping[str, Look]) -> None:
         """Begin a cell; this is what the global generators look like."""
@@ -250,6 +264,9 @@ class Ledger:
         if self._tracker is not None:
             moves = [*self._moves(looks), *self._tracker.look(self._names())]
             self._note(CellDraws(cell.name, cell.id, moves, cell.draws, cell.label))
+            if not self.unseeded:
+                was = self._looks
+                self.unseeded = [key for key, now in looks.items() if key in was and is_unseeded_draw(was[key], now)]
             self._looks = looks
 
     def told(self) -> list[CellDraws]:
@@ -264,7 +281,8 @@ class Ledger:
 
     def _wait(self) -> None:
         """See generators before anybody draws from them: right after their library was imported."""
-        absent = [library.module for library in LIBRARIES if not is_imported(library.module)]
+        modules = [*(library.module for library in LIBRARIES), _NUMPYS]
+        absent = [module for module in modules if not is_imported(module)]
         self._waiting = [when_imported(module, self._add) for module in absent]
 
     def _add(self) -> None:

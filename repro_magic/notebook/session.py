@@ -248,6 +248,8 @@ class Session:
         finally:
             self._is_running = False  # whatever failed: a click in the panel must not wait for ever
         self._show_block(result, findings, number)
+        if self._magics.watch and (drawn := self._journal.first_unseeded_draw()):
+            self._show_unseeded(drawn, number)
         if number is not None:
             self._own[number] = frozenset(shown_by_us)
         shown_by_us.clear()
@@ -438,6 +440,13 @@ class Session:
             show(block + describe.receipt(receipt), {MIME: receipt})
         elif block.parts:
             show(block)
+
+    def _show_unseeded(self, generators: Sequence[str], number: int | None) -> None:
+        """Say once in a session that a global generator without a seed was drawn from."""
+        from repro_magic.proof.shown import REMARK  # noqa: PLC0415 - one cell of a session has this to show
+        from repro_magic.views import describe  # noqa: PLC0415
+
+        show(describe.unseeded_draw(generators, number), {REMARK: {"generators": list(generators)}})
 
     def replay(self, arguments: Namespace) -> None:
         """Replay the session's cells in a fresh kernel, or stop the replay.

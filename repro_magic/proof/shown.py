@@ -15,8 +15,10 @@ from repro_magic.proof.receipt import MIME as RECEIPT
 _ENCODED = re.compile(r"\((?:image/(?!svg)|audio/|video/|application/(?:pdf|octet-stream)\))")
 # What is named anew in each run by whoever makes it, and says nothing of the result.
 _RANDOM_TYPES = ("application/vnd.jupyter.widget-view+json",)
+# What is told once in a session, under whichever cell gives cause for it first.
+REMARK = "application/vnd.repro-magic.remark.v1+json"
 # What tells of the run and the machine, and is no result. Receipts are compared by what is in them.
-_ABOUT_THE_RUN = (RECEIPT, ENVIRONMENT)
+_ABOUT_THE_RUN = (RECEIPT, ENVIRONMENT, REMARK)
 
 
 def shown(outputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -373,6 +373,28 @@ class Look:
         return replace(_UNSEEDED, drawn=False) if distance.is_as_new(self.measure, self.state) else None
 
 
+def is_unseeded_draw(before: Look, after: Look) -> bool:
+    """Whether a generator was drawn from that nobody seeded. It costs nothing where somebody did.
+
+    Example:
+        >>> import random
+        >>> from repro_magic.rng.seeding import looks
+        >>> random.seed(1)
+        >>> before = looks()["python cpu"]
+        >>> _ = random.random()
+        >>> is_unseeded_draw(before, looks()["python cpu"])
+        False
+    """
+    if before.presumed is not False or after.presumed is not False or before.state == after.state:
+        return False
+    found = after.measure(before.state, after.state)
+    is_draw = found is not None and not found.is_anew and bool(found.count)
+    if is_draw and before.known.is_seeded is False:
+        return True
+    after.presumed = None  # a state was put back, or too much was drawn to tell: do not look again
+    return False
+
+
 def _pythons_seed(key: Sequence[int]) -> Seed:
     """The number whose words a key is. `random.seed` makes one of a text: its bytes, and their SHA-512.
 

@@ -158,6 +158,29 @@ def taken(name: str) -> Document:
     return Document((Line(told, tone=Tone.ALARM),))
 
 
+_OWNERS = {"python": "Python's", "numpy": "NumPy's", "torch": "PyTorch's"}
+
+
+def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
+    """One quiet line: a cell drew from global generators that have no seed.
+
+    Args:
+        generators: library and device of each.
+        number: the cell's.
+
+    Example:
+        >>> print(unseeded_draw(["numpy cpu"], 2).text())
+        ○ In[2] draws from NumPy's global generator, which has no seed: numbers change on re-run. Type %repro_seed 42
+          in a cell above.
+    """
+    libraries = dict.fromkeys(key.partition(" ")[0] for key in generators)
+    owners = " and ".join(_OWNERS.get(name, f"{name}'s") for name in libraries)
+    which = "generator, which has" if len(libraries) == 1 else "generators, which have"
+    cell = "This cell" if number is None else f"In[{number}]"
+    told = f"○ {cell} draws from {owners} global {which} no seed: numbers change on re-run."
+    return Document((Line(f"{told} Type %repro_seed 42 in a cell above."),))
+
+
 def _adopted(places: Sequence[str]) -> str:
     if not places:
         return "No name of the notebook holds a generator of its own."
