@@ -25,6 +25,7 @@ from repro_magic.proof.reach import reached
 from repro_magic.proof.receipt import MIME, digest_of_source
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown, without_noise
+from repro_magic.proof.standing import Standing, why_elsewhere
 from repro_magic.proof.verdict import DISPLAYED, SHOWN, Against, CellVerdict, NotebookVerdict, Outcome, Part
 
 SIDECAR = "repro-magic.sidecar.v1"
@@ -66,6 +67,7 @@ class RecordedCell:
             says so.
         lost: name -> why the value that it had after the cell is not recorded.
         own: the texts of what this package showed under the cell, which is no result.
+        number: the number under which it ran; None if that is not known.
     """
 
     source: str
@@ -78,6 +80,7 @@ class RecordedCell:
     doubt: str = ""
     lost: Mapping[str, str] = field(default_factory=dict)
     own: Collection[str] = ()
+    number: int | None = None
 
     @property
     def names(self) -> set[str]:
@@ -132,6 +135,7 @@ class _Terms:
     sides: tuple[str, str]
     record: Record
     private: Collection[str]
+    standings: Sequence[Standing] = ()
 
 
 def sidecar_of(path: Path) -> Path:
@@ -276,6 +280,7 @@ def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nb
         None if found is None else found["generators"],
         texts,
         displayed=None if found is None else found["shown"],
+        number=cell.get("execution_count"),
     )
 
 
@@ -375,7 +380,13 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
     held: dict[str, Mapping[str, Any]] = {}
     known: dict[str, Mapping[str, Any]] = {}
     private = frozenset[str]().union(*(private_names(cell.source) for cell in fresh.cells))
-    terms = _Terms(tolerance, _SIDES[record.against], record, private)
+    standings = [
+        Standing(None, {}, {})
+        if recorded is None
+        else Standing(recorded.number, recorded.generators or {}, (_receipt(cell) or {}).get("generators", {}))
+        for cell, recorded in zip(fresh.cells, twins, strict=True)
+    ]
+    terms = _Terms(tolerance, _SIDES[record.against], record, private, standings)
     cells = []
     later = _compared_later(fresh.cells, twins)
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
@@ -435,7 +446,7 @@ def _cell(
     outputs = _outputs(recorded, cell, terms)
     if recorded.texts is not None or not _is_noisy(cell):  # of texts that are not recorded, noise was put aside
         values += _displayed(recorded, cell, outputs, held, terms)
-    return CellVerdict(number, line, [*values, *_generators(recorded, cell, terms.sides)], outputs, cell.source)
+    return CellVerdict(number, line, [*values, *_generators(number, recorded, cell, terms)], outputs, cell.source)
 
 
 def _displayed(
@@ -530,8 +541,8 @@ def _value(name: str, held: _Held, terms: _Terms) -> Part:
     return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0 if recorded is None else 1]}")
 
 
-def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -> list[Part]:
-    fresh = _receipt(cell)
+def _generators(number: int, recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]:
+    fresh, sides = _receipt(cell), terms.sides
     if recorded.generators is None or fresh is None:
         return []
     parts = []
@@ -544,7 +555,7 @@ def _generators(recorded: RecordedCell, cell: CellRun, sides: tuple[str, str]) -
             why = "it was not seeded before the cell, so what was drawn cannot be the same"
             parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why, kind="another state before the cell"))
         elif one["before"] != other["before"]:
-            why = "it was in another state before the cell, so what was drawn cannot be the same"
+            why = why_elsewhere(terms.standings, number - 1, key)
             parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why, kind="another state before the cell"))
         elif one != other:
             parts.append(Part(f"generator {key}", Outcome.DIFFERS, "from the same state it came to another"))
