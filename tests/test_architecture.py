@@ -16,7 +16,7 @@ ROOT = Path(repro_magic.__file__).parent
 # A room may import the rooms on lines above its own, and itself.
 FLOORS = [
     {"exceptions"},
-    {"importing", "interrupts"},
+    {"importing", "interrupts", "comments"},
     {"rng", "determinism"},
     {"ops"},
     {"scope", "journal"},

@@ -15,11 +15,11 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from repro_magic.comments import name_of
 from repro_magic.notebook.rewriting import line_of
 from repro_magic.rng.deriving import cell_seed
 from repro_magic.rng.seeding import seed_quietly
 
-_NAMED = re.compile(r"^\s*#\s*repro:\s*name\s+(?P<name>\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 # A replay leaves the line that asks for it out.
 ASKS_FOR_REPLAY = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)
 
@@ -86,9 +86,8 @@ class CellSeeds:
         return owner != cell_id and was != source
 
     def _key(self, source: str, cell_id: str | None) -> Key:
-        found = _NAMED.search(source)
         line = line_of(source)
-        name = found["name"] if found is not None else None if line is None else self._name_in(line)
+        name = name_of(source) or (None if line is None else self._name_in(line))
         if name:
             return Key("name", name)
         from repro_magic.proof.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds

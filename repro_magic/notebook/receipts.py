@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
+from repro_magic.comments import mentions, private_names
 from repro_magic.determinism.settings import SETTINGS
 from repro_magic.interrupts import is_waiting
 from repro_magic.journal import value_in_words
@@ -38,6 +39,9 @@ class Receipts:
         self._bound: dict[str, int] | None = None
         self._looks: Mapping[str, Look] = {}
         self._figures: StableFigures | None = None
+        # Of cells that ran before the extension was loaded, too.
+        history = shell.history_manager.input_hist_raw if shell.history_manager is not None else []
+        self._private = frozenset[str]().union(*map(private_names, history))
 
     def begin(self, mode: str) -> None:
         """A cell begins, and this is now the mode."""
@@ -86,6 +90,7 @@ class Receipts:
             key: what its own seed follows from, if it has one.
         """
         raw = getattr(getattr(result, "info", None), "raw_cell", None)
+        self._private |= private_names(raw or "")
         if self._bound is None or raw is None or result is None or not (reports or self._mode == ALL):
             return None
         error = result.error_before_exec or result.error_in_exec
@@ -94,11 +99,12 @@ class Receipts:
         from repro_magic.proof.probe import users_names  # noqa: PLC0415 - as above
         from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
 
+        own = self._private
         found = set(reached(self._shell.transform_cell(raw), self._shell.user_ns, self._bound))
         facts = Facts(
             source=raw,
-            names={name: value for name, value in users_names() if name.partition(".")[0] in found},
-            result=[] if result.result is None else [result.result],
+            names={name: value for name, value in users_names() if name.partition(".")[0] in found - own},
+            result=[] if result.result is None or mentions(raw, own) else [result.result],
             switches=_switches(reports),
             moved=self._moved(),
             findings=findings or [one for report in reports for one in report.findings],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
-import re
 import site
 import sys
 import sysconfig
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
+from repro_magic.comments import accepted_in
 from repro_magic.rng.patching import is_swapped_in
 
-_ACCEPT = re.compile(r"#\s*repro:\s*accept\s+(?P<ops>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE)
 # Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
 _TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
 _OURS = ("repro_magic.ops.", "repro_magic.rng.entropy", "repro_magic.rng.patching")
@@ -52,17 +51,7 @@ class Place:
     def accepted(self) -> frozenset[str]:
         """The ops that a comment `# repro: accept OP[, OP]` on one of its lines names."""
         linecache.checkcache(self.file)
-        return accepted_in("".join(linecache.getline(self.file, at) for at in range(self.line, self.end_line + 1)))
-
-
-def accepted_in(source: str) -> frozenset[str]:
-    """What the comments `# repro: accept NAME[, NAME]` in some lines of code name.
-
-    Example:
-        >>> sorted(accepted_in("log = open('log')  # repro: accept log, file"))
-        ['file', 'log']
-    """
-    return frozenset(name.strip() for match in _ACCEPT.finditer(source) for name in match["ops"].split(","))
+        return accepted_in("".join(linecache.getlines(self.file)), self.line, self.end_line)
 
 
 @functools.cache

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repro_magic.ops.source import accepted_in
+from repro_magic.comments import accepted_in
 from repro_magic.proof.differences import different, output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
+from repro_magic.proof.privacy import withheld
 from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown
 from repro_magic.proof.verdict import DISPLAYED, CellVerdict, NotebookVerdict, Outcome, Part
@@ -99,7 +100,8 @@ def hidden(
 def declared(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
     """The cells, where each name that a comment `# repro: accept NAME` leaves out of the comparison is marked."""
     accepted = frozenset[str]().union(*(accepted_in(cell.source) for cell in cells))
-    return [replace(cell, values=[_declared(part, accepted) for part in cell.values]) for cell in cells]
+    told = [replace(cell, values=[_declared(part, accepted) for part in cell.values]) for cell in cells]
+    return withheld(told)
 
 
 def _declared(part: Part, accepted: Collection[str]) -> Part:

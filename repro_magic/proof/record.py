@@ -14,6 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from repro_magic.comments import mentions, private_names
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import notebook_file
@@ -21,6 +22,7 @@ from repro_magic.proof.compare import declared, first_line, hidden, value
 from repro_magic.proof.differences import output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.environment import Environment
+from repro_magic.proof.privacy import KIND, is_private, private_from
 from repro_magic.proof.reach import reached
 from repro_magic.proof.receipt import MIME, digest_of_source
 from repro_magic.proof.runner import CellRun, Run
@@ -47,7 +49,6 @@ _ANEW = {
 _NOT_REACHED = "the replay ended before the session's last cell"
 _WRITTEN = "the session's own file was not looked at"
 _PRIVATE = "the notebook keeps it out of what is recorded"
-_PRIVATE_NAMES = re.compile(r"#\s*repro:\s*private\s+(\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
 _ANY_RECEIPT = re.compile(r"application/vnd\.repro-magic\.receipt\.(v\d+)\+json")
 
 
@@ -134,7 +135,7 @@ class _Terms:
     tolerance: Tolerance
     sides: tuple[str, str]
     record: Record
-    private: Collection[str]
+    private: frozenset[str]
     standings: Sequence[Standing] = ()
 
 
@@ -148,29 +149,23 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.repro.json")
 
 
-def private_names(source: str) -> frozenset[str]:
-    """The names that comments `# repro: private NAME[, NAME]` keep out of receipts and sidecars.
-
-    Example:
-        >>> sorted(private_names("pin = input()  # repro: private pin"))
-        ['pin']
-    """
-    return frozenset(name.strip() for found in _PRIVATE_NAMES.findall(source) for name in found.split(","))
-
-
 def sidecar(run: Run) -> str:
     """A run as the text of a sidecar."""
-    cells = [
-        {
-            "source": digest_of_source(cell.source),
-            "values": {name: _plain(value) for name, value in sorted(cell.changed.items())},
-            "gone": sorted(cell.gone),
-            "shown": {name: _digest_of_text(name, text) for name, text in shown(cell.outputs).items()},
-            "displayed": cell.displayed,
-        }
-        for cell in run.cells
-    ]
+    private = private_from(cell.source for cell in run.cells)
+    cells = [_sidecars_cell(cell, names) for cell, names in zip(run.cells, private, strict=True)]
     return json.dumps({"schema": SIDECAR, "environment": run.environment, "cells": cells}, indent=1) + "\n"
+
+
+def _sidecars_cell(cell: CellRun, private: frozenset[str]) -> dict[str, Any]:
+    is_open = not mentions(cell.source, private)  # else the digest of what it showed may be that of what is private
+    values = {name: value for name, value in sorted(cell.changed.items()) if not is_private(name, private)}
+    return {
+        "source": digest_of_source(cell.source),
+        "values": {name: _plain(value) for name, value in values.items()},
+        "gone": sorted(cell.gone),
+        "shown": {name: _digest_of_text(name, text) for name, text in shown(cell.outputs).items() if is_open},
+        "displayed": cell.displayed if is_open else None,
+    }
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -454,10 +449,10 @@ def _displayed(
 ) -> list[Part]:
     if terms.record.against is Against.SESSION:
         return _displayed_once(recorded, cell, held, terms)
+    if mentions(cell.source, terms.private):
+        return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, _PRIVATE, kind=KIND, is_declared=True)] * bool(cell.displayed)
     has_values = recorded.values is not None and terms.record.against is Against.RECORDED
     if has_values and recorded.displayed is None and cell.displayed is not None:
-        if any(name in cell.source for name in terms.private):
-            return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)]
         return [Part(DISPLAYED, Outcome.DIFFERS, _LACKING)]
     return hidden(outputs, recorded.displayed, [cell.displayed], held.fresh, terms.sides)
 
@@ -509,10 +504,10 @@ def _lacking(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _Terms) 
             yield Part(name, Outcome.NOT_COMPARABLE, recorded.lost[name], kind=recorded.lost[name], remedy=_RECEIPTS)
         elif is_session and cell.changed[name]["kind"] == "file":
             yield Part(name, Outcome.NOT_COMPARABLE, _WRITTEN, kind="file")
+        elif is_private(name, terms.private):
+            yield Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind=KIND, is_declared=True)
         elif is_session and name not in recorded.lost:
             yield Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0]}")
-        elif name.partition(".")[0] in terms.private:
-            yield Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)
         elif name in reaches:
             yield Part(name, Outcome.DIFFERS, _LACKING)
         elif name not in held.later:
@@ -536,8 +531,8 @@ def _value(name: str, held: _Held, terms: _Terms) -> Part:
     recorded, found = held.recorded.get(name), held.fresh.get(name)
     if recorded is not None and found is not None:
         return value(name, recorded, found, terms.sides, exact=terms.tolerance.exact)
-    if found is not None and name.partition(".")[0] in terms.private:
-        return Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind="private", is_declared=True)
+    if found is not None and is_private(name, terms.private):
+        return Part(name, Outcome.NOT_COMPARABLE, _PRIVATE, kind=KIND, is_declared=True)
     return Part(name, Outcome.DIFFERS, f"it is not there in {terms.sides[0 if recorded is None else 1]}")
 
 
@@ -566,6 +561,8 @@ def _outputs(recorded: RecordedCell, cell: CellRun, terms: _Terms) -> list[Part]
     if terms.record.against is Against.SESSION:
         return [*_of_history(recorded, cell, terms)]
     fresh = shown(cell.outputs)
+    if terms.record.is_sidecar and mentions(cell.source, terms.private):
+        return [Part(SHOWN, Outcome.NOT_COMPARABLE, _PRIVATE, kind=KIND, is_declared=True)] * bool(fresh)
     if recorded.texts is not None:
         names = dict.fromkeys((*recorded.texts, *fresh))
         return [
