@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import os
 import random
 import subprocess
@@ -17,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_magic import deterministic, overview
-from repro_magic.rng import distance, entropy, origins, seeding
+from repro_magic.rng import distance, entropy, generators, origins, seeding
+from repro_magic.rng.generators import Generator, Library
 from repro_magic.rng.origins import Look, Origin, SeedState
 from repro_magic.rng.seeding import generator_states, note_load, seed_everything
 from repro_magic.views.describe import headline
@@ -261,6 +263,26 @@ def test_what_was_done_before_the_extension_was_loaded(before: str, after: str, 
 
 
 # What is said of it
+
+
+def test_a_plug_ins_generator_that_nobody_uses_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = random.Random()
+    generator = Generator(
+        "plugged",
+        "cpu",
+        own.getstate,
+        own.setstate,
+        lambda state: array.array("Q", state[1]).tobytes(),
+        distance=distance.python,
+    )
+    library = Library("plugged", "plugged", own.seed, lambda: [generator])
+    libraries = [*generators.libraries(), library]
+    for module in (seeding, generators):
+        monkeypatch.setattr(module, "libraries", lambda: libraries)
+    random.seed(7), np.random.seed(7), torch.manual_seed(7)
+    assert said() == "Seeded 7 by the notebook"
+    own.random()
+    assert said().endswith("unseeded: plugged")
 
 
 def said() -> str:

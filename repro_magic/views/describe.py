@@ -79,18 +79,20 @@ def headline(found: Status) -> Headline:
 
 def _seeds(found: Status) -> tuple[bool, str]:
     """Whether every generator has the seed that it should have, and what is to be said of seeds."""
-    others = [state for state in found.generators if state.known.by is By.NOTEBOOK]
-    lost = {origin: [one for one in found.generators if one.known.origin is origin] for origin in _NO_SEED}
-    told = [f"{_NO_SEED[origin]}: {_names(states)}" for origin, states in lost.items() if states]
+    # A plug-in's generator that nobody drew from is in the table, and no reason to say that numbers change.
+    states = [state for state in found.generators if state.library in _OWNERS or state.known.drawn is not False]
+    others = [state for state in states if state.known.by is By.NOTEBOOK]
+    lost = {origin: [one for one in states if one.known.origin is origin] for origin in _NO_SEED}
+    told = [f"{_NO_SEED[origin]}: {_names(without)}" for origin, without in lost.items() if without]
     if found.seed is not None:
         ours = f"Seeded {found.seed}" if found.per_cell is None else f"Seeded {found.per_cell} for each cell"
         told = [f"the notebook seeded {_with_numbers(others)}", *told] if others else told
         return not told, f"{ours}, but {'; '.join(told)}" if told else ours
-    if len(lost[Origin.UNSEEDED]) == len(found.generators):
+    if len(lost[Origin.UNSEEDED]) == len(states):
         return False, "Unseeded: numbers will change on re-run"
     seeded = f"Seeded by the notebook: {_with_numbers(others)}" if others else ""
     numbers = {state.known.number for state in others}
-    if len(others) == len(found.generators) and len(numbers) == 1:
+    if len(others) == len(states) and len(numbers) == 1:
         seeded = f"Seeded {numbers.pop()} by the notebook"
     text = "; ".join(filter(None, [seeded, *told]))
     return not told, text[:1].upper() + text[1:]
