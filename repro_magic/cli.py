@@ -170,9 +170,9 @@ def verify(  # noqa: PLR0913 - the command line has as many
     "≈ … not compared: cell 5 `sock` (socket.socket)". The exit code is 0 then, and 5 with --strict. A comment
     # repro: accept NAME leaves a name out on purpose.
 
-    Exit code: 0 reproduced, 1 differs, 2 wrong usage or no notebook, 3 could not be run to its end or was interrupted, 4 recorded
-    results differ and the environment does, too, 5 not all was compared (--strict). Of several notebooks, the worst:
-    4, 3, 2, 1, 5, 0. Runs that agree are no proof that all runs do: a race shows rarely.
+    Exit code: 0 reproduced, 1 differs, 2 wrong usage or no notebook, 3 could not be run to its end or was interrupted,
+    4 recorded results differ and the environment does, too, 5 not all was compared (--strict). Of several notebooks,
+    the worst: 4, 3, 2, 1, 5, 0. Runs that agree are no proof that all runs do: a race shows rarely.
     """
     if exact and (rtol or ulp):
         raise _refused("give --exact or a tolerance, not both", WRONG_USAGE)

@@ -9,7 +9,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -19,7 +19,12 @@ import repro_magic
 from repro_magic.rng.distance import seeding
 from repro_magic.rng.numba import LIBRARY
 
-compiled: Any = numba.njit
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(function: _Function) -> _Function:
+    made: _Function = numba.njit(function)
+    return made
 
 
 @compiled

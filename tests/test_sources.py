@@ -281,6 +281,7 @@ def test_the_hooks_nest_and_leave_nothing() -> None:
 
 
 def test_a_hook_of_somebody_elses_on_top_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "urandom", os.urandom)  # what is put back in the end
     hooks_up()
     theirs = lambda size: b"\0" * size  # noqa: E731
     monkeypatch.setattr(os, "urandom", theirs)
