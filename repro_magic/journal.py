@@ -21,6 +21,7 @@ from repro_magic.rng.tracking import Tracker
 
 if TYPE_CHECKING:
     from repro_magic.ops.findings import Draw, Finding
+    from repro_magic.ops.libraries import LibraryDraw
 
 # The findings of so many cells are kept, and what so many of them drew.
 _CELLS, _DRAWING_CELLS = 500, 200
@@ -58,6 +59,7 @@ class CellDraws:
         moves: the generators whose state it changed.
         draws: the random ops of PyTorch that drew, with their lines.
         label: as in `Cell`.
+        libraries: the libraries' functions that made a generator without a seed.
     """
 
     name: str
@@ -65,6 +67,7 @@ class CellDraws:
     moves: Sequence[Move]
     draws: Sequence[Draw]
     label: Label
+    libraries: Sequence[LibraryDraw] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Journal:
         self._looks = looks()
         self._ledger.begin(self._looks)
 
-    def end(
+    def end(  # noqa: PLR0913 - what is known of a cell
         self,
         name: str,
         id: str | None = None,  # noqa: A002 - its name everywhere
@@ -172,6 +175,7 @@ class Journal:
         label: Label = str,
         *,
         draws: Sequence[Draw] = (),
+        libraries: Sequence[LibraryDraw] = (),
     ) -> None:
         """End a cell: see what it did.
 
@@ -181,10 +185,11 @@ class Journal:
             findings: the flagged ops that ran in it.
             label: what the user calls the files of their places.
             draws: the random ops that drew in it.
+            libraries: the libraries' functions that made a generator without a seed in it.
         """
         self.look(name)
         after = looks()
-        self._ledger.end(CellDraws(name, id, (), draws, label), after)
+        self._ledger.end(CellDraws(name, id, (), draws, label, libraries), after)
         self.last_draws.update(dict.fromkeys(_changed(self._looks, after), name))
         self._looks = after
         if id is not None:
@@ -263,7 +268,7 @@ class Ledger:
         """End a cell, whose moves are to be found."""
         if self._tracker is not None:
             moves = [*self._moves(looks), *self._tracker.look(self._names())]
-            self._note(CellDraws(cell.name, cell.id, moves, cell.draws, cell.label))
+            self._note(replace(cell, moves=moves))
             if not self.unseeded:
                 was = self._looks
                 self.unseeded = [key for key, now in looks.items() if key in was and is_unseeded_draw(was[key], now)]
@@ -272,7 +277,7 @@ class Ledger:
     def told(self) -> list[CellDraws]:
         """All that is known, with what each move means."""
         found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in self._told]
-        return [cell for cell in found if cell.moves or cell.draws][-_DRAWING_CELLS:]
+        return [cell for cell in found if cell.moves or cell.draws or cell.libraries][-_DRAWING_CELLS:]
 
     def close(self) -> None:
         """Wait for no import any longer."""
@@ -308,7 +313,7 @@ class Ledger:
         )
 
     def _note(self, cell: CellDraws) -> None:
-        if cell.moves or cell.draws:
+        if cell.moves or cell.draws or cell.libraries:
             self._told.append(cell)
 
 

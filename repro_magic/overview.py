@@ -13,7 +13,7 @@ from repro_magic.determinism.advice import Fixed, fixed
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.determinism.switches import Reading, read_all
 from repro_magic.importing import is_imported
-from repro_magic.journal import Cell, Drift, Journal
+from repro_magic.journal import Cell, CellDraws, Drift, Journal
 from repro_magic.rng.seeding import (
     HASH_SEED_VARIABLE,
     GeneratorState,
@@ -62,6 +62,7 @@ class Status:
         last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
         is_watched: in a notebook, whether its cells are watched; else None.
         per_cell: in a notebook, the seed from which each cell's own follows; None where they have none.
+        libraries: in a notebook, the cells in which a library's function made a generator without a seed.
     """
 
     seed: int | None
@@ -75,6 +76,7 @@ class Status:
     last_draws: Mapping[str, str] = field(default_factory=dict)
     is_watched: bool | None = None
     per_cell: int | None = None
+    libraries: list[CellDraws] = field(default_factory=list)
 
 
 def status(journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None) -> Status:
@@ -108,6 +110,7 @@ def status(journal: Journal | None = None, *, is_watched: bool | None = None, pe
         last_draws={} if journal is None else dict(journal.last_draws),
         is_watched=is_watched,
         per_cell=per_cell,
+        libraries=[] if journal is None else [cell for cell in journal.ledger() if cell.libraries],
     )
 
 

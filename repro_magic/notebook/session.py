@@ -282,6 +282,7 @@ class Session:
             findings,
             self._labels(findings, draws),
             draws=draws,
+            libraries=self._watch.libraries(),
         )
         return findings, number
 

@@ -13,6 +13,7 @@ from repro_magic.rng.seeding import hash_seed_of_this_process
 
 if TYPE_CHECKING:
     from repro_magic.ops.findings import Draw, Finding
+    from repro_magic.ops.libraries import LibraryDraw
     from repro_magic.ops.recording import Recording
 
 
@@ -57,6 +58,10 @@ class CellWatch:
                 self.draws = self._recording.recorder.draws()
         finally:
             self._sources.close()
+
+    def libraries(self) -> list[LibraryDraw]:
+        """The libraries' functions that made a generator without a seed so far."""
+        return self._sources.libraries()
 
     def findings(self) -> list[Finding]:
         """What is known of the cell so far, active ones first."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from repro_magic.exceptions import UnseededGeneratorError
 from repro_magic.ops.asking import Asked, is_clocks
-from repro_magic.ops.calls import value_of
+from repro_magic.ops.calls import call_of, value_of
 from repro_magic.ops.findings import SOURCE, Finding
+from repro_magic.ops.libraries import LibraryDraw, is_surely_unseeded, library_draw
 from repro_magic.ops.source import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
@@ -136,6 +137,8 @@ class Sources:
         self._uses: dict[object, _Use] = {}
         self._made: IdentityMap[_Use] = IdentityMap()
         self._last: _Use | None = None
+        # Calls of libraries' functions that asked, by the line of the library's, which may give a seed next.
+        self._libraries: dict[tuple[CodeType, int], LibraryDraw] = {}
         self._lock = threading.RLock()  # a signal's handler, or a __del__, may draw, too
         self._is_open = False
 
@@ -166,9 +169,28 @@ class Sources:
             merged[one.where] = one if first is None or one.at_least else replace(first, count=first.count + one.count)
         return list(merged.values())
 
+    def libraries(self) -> list[LibraryDraw]:
+        """The libraries' functions that made or seeded a generator without a seed, each once, in order."""
+        with self._lock:
+            return list(dict.fromkeys(self._libraries.values()))
+
+    def _take_librarys(self, kind: Kind, frame: FrameType) -> None:
+        place = frame.f_code, frame.f_lasti
+        if kind is Kind.SEEDED:
+            with self._lock:
+                self._libraries.pop(place, None)
+            return
+        found = library_draw(kind, frame)
+        if found is not None and not Asked(frame, None, call_of(frame)).is_excused(kind):
+            with self._lock:
+                self._libraries[place] = found
+
     def _take(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
         asked = Asked.at(frame)
-        if asked is None or kind is Kind.SYSTEM_MADE:  # which is no draw yet
+        if asked is None:
+            self._take_librarys(kind, frame)
+            return
+        if kind is Kind.SYSTEM_MADE:  # which is no draw yet
             return
         if kind is Kind.SEEDED:
             self._forget(asked)
@@ -216,7 +238,10 @@ class Sources:
 
 def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
     asked = Asked.at(frame)
-    if asked is None or not SOURCES[kind].makes:
+    if asked is None:
+        _refuse_librarys(kind, frame)
+        return
+    if not SOURCES[kind].makes:
         return
     if asked.is_excused(kind) or (kind is Kind.NUMPY and asked.has_seed()):
         return
@@ -233,6 +258,24 @@ def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 -
         op=op,
         line=None if place is None else place.line,
         remedy=source.remedy,
+    )
+
+
+def _refuse_librarys(kind: Kind, frame: FrameType) -> None:
+    found = library_draw(kind, frame)
+    if found is None or not is_surely_unseeded(kind, frame):
+        return
+    site = site_of(frame)
+    if accepts(site, found.function):
+        return
+    place = site.place
+    where = "" if place is None else f", called at line {place.line} ({place.text}),"
+    raise UnseededGeneratorError(
+        f"{found.function}{where} was stopped while it made a generator without a seed: %repro_seed --strict is in "
+        f"force. {found.remedy}",
+        op=found.function,
+        line=None if place is None else place.line,
+        remedy=found.remedy,
     )
 
 

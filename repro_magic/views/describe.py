@@ -17,6 +17,7 @@ from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document, Line, Part, Table, Tone
+from repro_magic.views.ledger import library_lines
 
 
 def generators_table(
@@ -207,6 +208,7 @@ def status(found: Status) -> Document:
         (
             headline(found).line,
             *in_words.by_cell(found.cells),
+            *library_lines(found.libraries),
             generators_table(found.generators, found.last_draws, title="Generators"),
             *([Table("Changed by code", ("switch", "how"), drifts)] if drifts else []),
             Table("Switches", ("switch", "now", "what it does"), switches),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from repro_magic.journal import CellDraws
 from repro_magic.ops.findings import Draw
+from repro_magic.ops.libraries import LibraryDraw
 from repro_magic.rng.moves import Move
 from repro_magic.rng.private import LIBRARY
-from repro_magic.views.document import Document, Grid, Line, Mark, Table
+from repro_magic.views.document import Document, Grid, Line, Mark, Table, Tone
 
 _COLUMNS, _ROWS, _OPS = 40, 200, 3
 _NUMBER = re.compile(r"In\[(\d+)\]")
@@ -42,9 +43,21 @@ def ledger(cells: Sequence[CellDraws]) -> Document:
         'No cell has drawn random numbers yet.'
     """
     entries = [entry for cell in cells for entry in _entries(cell)]
-    if not entries:
+    if not entries and not any(cell.libraries for cell in cells):
         return Document((Line("No cell has drawn random numbers yet."),))
-    return Document((_picture(cells), _table(entries)))
+    tables = (_picture([cell for cell in cells if cell.moves or cell.draws]), _table(entries)) if entries else ()
+    return Document((*tables, *library_lines(cells)))
+
+
+def library_lines(cells: Sequence[CellDraws]) -> list[Line]:
+    """One line for each library's function that made a generator without a seed, with the cells that called it."""
+    found: dict[LibraryDraw, dict[str, None]] = {}
+    for cell in cells:
+        for one in cell.libraries:
+            found.setdefault(one, {})[cell.name] = None
+    return [
+        Line(f"○ {one.what} in {', '.join(names)}. {one.remedy}", tone=Tone.CAUTION) for one, names in found.items()
+    ]
 
 
 @dataclass(frozen=True)
