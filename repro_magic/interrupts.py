@@ -16,10 +16,8 @@ from typing import Any, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# How far out from where it struck: our own functions call each other and a switch's setter, hardly more.
-_DEPTH = 40
-
 _uninterrupted: set[CodeType] = set()
+_interruptible: set[CodeType] = set()
 
 
 def uninterrupted(function: _Function) -> _Function:
@@ -36,6 +34,20 @@ def uninterrupted(function: _Function) -> _Function:
     return function
 
 
+def interruptible(function: _Function) -> _Function:
+    """Mark work that Ctrl-C ends at once even where an uninterrupted function does it, such as a look at large values.
+
+    Example:
+        >>> @interruptible
+        ... def look():
+        ...     return "nothing is half done where this ends early"
+        >>> look()
+        'nothing is half done where this ends early'
+    """
+    _interruptible.add(function.__code__)
+    return function
+
+
 class Guard:
     """A handler of SIGINT that stands before the user's own, from `up` to `down`; in other threads it does nothing.
 
@@ -46,6 +58,7 @@ class Guard:
     def __init__(self) -> None:
         """Nothing is installed yet."""
         self.pending = False
+        self._has_struck = False
         self._is_up = False
         self._before: Any = None
 
@@ -81,16 +94,26 @@ class Guard:
         before = self._before
         return before._still_up() if isinstance(before, Guard) and not before._is_up else before  # noqa: SLF001
 
+    def is_meant_by(self, error: BaseException) -> bool:
+        """Whether an error comes from an interrupt that this guard has seen."""
+        return self.pending or (self._has_struck and isinstance(error, KeyboardInterrupt))
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Let an interrupt through, or keep it if it struck inside a function marked `uninterrupted`."""
+        """Let an interrupt through, or keep it if it struck inside a function marked `uninterrupted`.
+
+        Work marked `interruptible` ends in either case; inside an uninterrupted function the interrupt is kept as well.
+        """
+        may_end = False
         inner = frame
-        for _ in range(_DEPTH):
-            if inner is None:
-                break
+        while inner is not None:
+            may_end |= inner.f_code in _interruptible
             if inner.f_code in _uninterrupted:
                 self.pending = True
-                return
+                if not may_end:
+                    return
+                break
             inner = inner.f_back
+        self._has_struck = True
         self._before(number, frame)
 
 
@@ -103,3 +126,14 @@ def is_waiting() -> bool:
     """
     handler = signal.getsignal(signal.SIGINT)
     return isinstance(handler, Guard) and handler.pending
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether an error is the user's own Ctrl-C, and not one that an object raised while it was looked at.
+
+    Example:
+        >>> is_users(KeyboardInterrupt()), is_users(SystemExit())
+        (True, False)
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    return handler.is_meant_by(error) if isinstance(handler, Guard) else isinstance(error, KeyboardInterrupt)

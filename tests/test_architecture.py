@@ -17,6 +17,7 @@ ROOT = Path(repro_magic.__file__).parent
 FLOORS = [
     {"exceptions"},
     {"importing", "interrupts", "comments"},
+    {"introspection"},
     {"rng", "determinism"},
     {"ops"},
     {"scope", "journal"},

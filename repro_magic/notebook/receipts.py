@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from repro_magic.comments import mentions, private_names
 from repro_magic.determinism.settings import SETTINGS
 from repro_magic.interrupts import is_waiting
+from repro_magic.introspection import Shield
 from repro_magic.journal import value_in_words
 from repro_magic.proof.reach import bindings, reached
 from repro_magic.rng.seeding import looks
@@ -61,10 +62,10 @@ class Receipts:
         """See what the names are bound to and which state the generators are in: the cell's own code begins."""
         if self._mode == OFF:
             return
-        try:
-            self._bound, self._looks = bindings(self._shell.user_ns), looks()
-        except Exception:  # noqa: BLE001 - a plug-in's generator: the cell has no receipt, and runs
-            self._bound = None
+        self._bound = None
+        with Shield():  # a plug-in's generator may fail: then the cell has no receipt, and runs
+            self._looks = looks()
+            self._bound = bindings(self._shell.user_ns)
 
     def close(self) -> None:
         """Figures come out as they did before."""
@@ -94,7 +95,7 @@ class Receipts:
         if self._bound is None or raw is None or result is None or not (reports or self._mode == ALL):
             return None
         error = result.error_before_exec or result.error_in_exec
-        if isinstance(error, KeyboardInterrupt):
+        if issubclass(type(error), KeyboardInterrupt):
             return None
         from repro_magic.proof.probe import users_names  # noqa: PLC0415 - as above
         from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
@@ -116,7 +117,7 @@ class Receipts:
             facts.name, facts.seed, facts.strict = reports[0].name, reports[0].seed, reports[0].strict
         try:
             return receipt(facts, is_waiting)
-        except StoppedError:
+        except (StoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
             return None
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:

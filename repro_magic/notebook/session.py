@@ -21,7 +21,8 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import Setting, stop_waiting
 from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
-from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.interrupts import Guard, is_users, uninterrupted
+from repro_magic.introspection import Shield
 from repro_magic.journal import Cell, CellDraws, Journal
 from repro_magic.notebook.cell_seeds import CellSeeds, id_of
 from repro_magic.notebook.files import Files
@@ -109,6 +110,7 @@ class Session:
         self._of_cells: dict[int, dict[str, Any]] = {}
         self._failed: dict[int, str] = {}
         self._own: dict[int, frozenset[str]] = {}
+        self._faulty: set[str] = set()
         self._doubts: dict[int, str] = {}
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
@@ -188,7 +190,7 @@ class Session:
         self._undo.append(restore)
 
     def _hook(self, event: str, function: Callable[[Any], object]) -> None:
-        """Register an event's hook that tells of its own first fault and goes off, and lets the user's cell go on."""
+        """Register an event's hook that tells of its first fault, and lets nothing but Ctrl-C reach the user's cell."""
 
         @functools.wraps(function)
         @uninterrupted
@@ -197,13 +199,9 @@ class Session:
             guard.up()
             try:
                 function(argument)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is not the user's
-                off()
-                warnings.warn(
-                    f"repro_magic: its {event} hook failed and is off now ({error!r}); your cell is not affected",
-                    HookFaultWarning,
-                    stacklevel=2,
-                )
+            except BaseException as error:  # noqa: BLE001 - IPython would let a SystemExit end the kernel
+                if not is_users(error):
+                    self._tell_fault(event, error)
             finally:
                 # IPython would take an interrupt here for a fault of ours, print it, and go on. Before a cell it is
                 # meant for the cell; after it, the cell that it was meant for is over.
@@ -216,6 +214,18 @@ class Session:
 
         self._shell.events.register(event, guarded)
         self._undo.append(off)
+
+    def _tell_fault(self, event: str, error: BaseException) -> None:
+        """Warn of a hook's first fault; the hook stays on, for the next cell may have nothing that troubles it."""
+        if event in self._faulty:
+            return
+        self._faulty.add(event)
+        with Shield():  # warnings may be errors here, and the error's own repr() may fail
+            warnings.warn(
+                f"repro_magic: its {event} hook failed ({error!r}); your cell is not affected",
+                HookFaultWarning,
+                stacklevel=3,
+            )
 
     @unprofiled()
     def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from repro_magic.importing import Waiting, when_imported
+from repro_magic.introspection import Shield
 from repro_magic.ops.sources import Sources
 from repro_magic.ops.unordered import may_use_sets, unordered
 from repro_magic.rng.seeding import hash_seed_of_this_process
@@ -73,4 +74,6 @@ class CellWatch:
         """Where a cell that ran to its end used the order of a set of strings, if that is another in each process."""
         if not self._is_on or cell is None or file is None or hash_seed_of_this_process() != "random":
             return []
-        return unordered(cell, names, file) if may_use_sets(source, names) else []
+        with Shield():  # the cell's names may hold anything
+            return unordered(cell, names, file) if may_use_sets(source, names) else []
+        return []

@@ -7,13 +7,13 @@ only runs in a function or under a condition is left out: whether it ran cannot 
 from __future__ import annotations
 
 import ast
-import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from repro_magic.introspection import Shield, is_any, kind_of
 from repro_magic.ops.findings import SOURCE, Finding
 from repro_magic.ops.source import Place
 from repro_magic.rng.parts import attributes
@@ -42,10 +42,15 @@ def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
     """
     if "set(" in source or "{" in source:
         return True
-    values = list(names.values())
-    if _SETS.isdisjoint(map(type, values)):  # nearly always, and found out in C
-        return False
-    return any(type(value) in _SETS and name in source for name, value in list(names.items()))
+    items = list(names.items())
+    with Shield():  # a metaclass may refuse to be hashed
+        if _SETS.isdisjoint(type(value) for _, value in items):  # nearly always
+            return False
+    return any(_is_set(value) and type(name) is str and name in source for name, value in items)
+
+
+def _is_set(value: object) -> bool:
+    return is_any(type(value), set, frozenset)
 
 
 def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[Finding]:
@@ -147,7 +152,7 @@ class _Reader:
             case ast.Set() | ast.SetComp():
                 return True
             case ast.Name() | ast.Attribute() | ast.Subscript():
-                return type(self._value(node)) in _SETS
+                return _is_set(self._value(node))
             case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
                 return self._is_set(left) or self._is_set(right)
             case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
@@ -170,12 +175,13 @@ class _Reader:
             case ast.Attribute(value=base, attr=name):
                 of = self._value(base)
                 if _is_frame(of):
-                    return getattr(of, name) if name in {"columns", "index"} or name in of.columns else None
+                    with Shield():
+                        return getattr(of, name) if name in {"columns", "index"} or name in of.columns else None
                 return vars(of).get(name) if type(of) is ModuleType else attributes(of).get(name)
             case ast.Subscript(value=base, slice=ast.Constant(value=key)):
                 of = self._value(base)
-                if type(of) in {dict, list, tuple} or _is_frame(of):
-                    with contextlib.suppress(Exception):  # the key or place may be gone since
+                if is_any(type(of), dict, list, tuple) or _is_frame(of):
+                    with Shield():  # the key or place may be gone since
                         return of[key]
         return None
 
@@ -240,7 +246,8 @@ def _is_without_order(statement: ast.stmt) -> bool:
 
 
 def _is_frame(value: object) -> bool:
-    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] == "pandas"
+    kind = kind_of(value)
+    return kind.startswith("pandas.") and kind.endswith(".DataFrame")
 
 
 def _inner(node: ast.expr) -> Iterator[ast.expr]:
@@ -265,19 +272,25 @@ def _name(node: ast.AST) -> str | None:
 
 def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
     """Whether a value is a text, or holds at least two that are different; one-shot iterators are let alone."""
-    if isinstance(value, str | bytes):
-        return len(value) > 0
-    found: Iterable[Any]
-    if type(value) in {list, tuple, set, frozenset, dict}:
-        found = value
-    elif type(value).__name__ in _ARRAYS and getattr(value.dtype, "kind", "") in {"O", "U"} and value.ndim == 1:
-        found = value[:_LOOKED_AT]
-    else:
-        return False
-    return len({one for one in itertools.islice(found, _LOOKED_AT) if _is_text(one)}) > 1
+    kind = type(value)
+    if issubclass(kind, str | bytes):
+        return len(value) > 0 if is_any(kind, str, bytes) else True
+    with Shield():  # an element may be of any class
+        return len({one for one in itertools.islice(_elements(value), _LOOKED_AT) if _is_text(one)}) > 1
+    return False
+
+
+def _elements(value: Any) -> Iterable[Any]:  # noqa: ANN401 - as above
+    kind = type(value)
+    if is_any(kind, list, tuple, set, frozenset, dict):
+        return value  # type: ignore[no-any-return]
+    is_array = kind_of(value).startswith(("pandas.", "numpy.")) and kind_of(value).rpartition(".")[2] in _ARRAYS
+    if is_array and getattr(value.dtype, "kind", "") in {"O", "U"} and value.ndim == 1:
+        return value[:_LOOKED_AT]  # type: ignore[no-any-return]
+    return ()
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str | bytes) or (
-        type(value) is tuple and any(isinstance(one, str | bytes) for one in value)
-    )
+    if type(value) is tuple:
+        return any(issubclass(type(one), str | bytes) for one in value)
+    return issubclass(type(value), str | bytes)

@@ -1,16 +1,14 @@
 """A value's digest: equal if, and only if, type, dtype, shape and every bit are equal.
 
-`digest` looks at the whole value: NaN payloads count, and -0.0 is not 0.0. What has no bits to compare (a function, a
-file, a generator object) is listed as a gap, never left out in silence. The hash is blake3, a real one and no checksum:
-permuted tensors do not share it.
+`digest` looks at the whole value: NaN payloads count, and -0.0 is not 0.0. What has no bits to compare (a file, a lock,
+an iterator) is listed as a gap, never left out in silence. The hash is blake3, a real one and no checksum: permuted
+tensors do not share it. It follows from the value alone: no address, memory order, set order or duration is in it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import decimal
-import enum
 import fractions
 import functools
 import itertools
@@ -21,13 +19,33 @@ import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType
+from enum import Enum
+from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from blake3 import blake3
 
-from repro_magic.proof.held import held_by_code, is_code, parts_of
+from repro_magic.interrupts import interruptible, is_users, is_waiting
+from repro_magic.introspection import (
+    NOTEBOOK,
+    Shield,
+    attributes,
+    is_any,
+    is_below,
+    is_notebooks,
+    kind_of,
+    module_of,
+    mro_of,
+    name_of,
+    namespace_of,
+    slots,
+)
+from repro_magic.proof.held import Parts, held_by_code, holds_more, is_code, is_handle, kinds_in, known_parts, no_result
+from repro_magic.proof.noise import PLACES, normalised
+from repro_magic.rng.private import global_ones
+
+__all__ = ["Digest", "Gap", "beside", "digest", "kind_of"]
 
 # Tensors that lie elsewhere, or are not contiguous, are copied in pieces of so many bytes.
 _PIECE = 16 << 20
@@ -36,6 +54,12 @@ _LARGE = 1 << 20
 _FIGURE_DPI = 100
 # x86's long double has 80 bits, and padding that means nothing.
 _X87_MANTISSA, _X87_BYTES = 63, 10
+# So many objects of one value are looked at, besides numbers, texts and the like.
+_MOST = 10_000_000
+# So often the walk asks whether Ctrl-C waits; so many bits are hashed at once.
+_ASK, _BATCH = 1024, 4096
+# Texts that are longer are no paths.
+_LONGEST = 10_000
 
 
 @dataclass(frozen=True)
@@ -81,8 +105,14 @@ def digest(value: object) -> Digest:
     """The digest of a value.
 
     Takes numbers, strings and the like, containers (cycles too), NumPy arrays, tensors on any device (views, sparse,
-    quantized, nested, subclasses), modules, optimizers, pandas objects, PIL images, matplotlib figures, dataclasses,
-    and objects whose class was defined in the notebook. Device, strides, `requires_grad` and gradients do not count.
+    quantized, nested, subclasses), modules, optimizers, pandas, polars and pyarrow objects, graphs of networkx, PIL
+    images, matplotlib figures, and objects of other Python classes through their attributes. Device, strides and
+    gradients do not count. `requires_grad` counts in modules and optimizers, where it says what is trained.
+
+    Code of an object's class runs only where there is no other way to look, and whatever it raises costs a gap.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C.
 
     Example:
         >>> digest([1.0, 2.0]).hex == digest([1.0, 2.0]).hex, digest(0.0).hex == digest(-0.0).hex
@@ -92,112 +122,319 @@ def digest(value: object) -> Digest:
     """
     bits = _at_once(value)
     bits, gaps = _walked(value) if bits is None else (bits, ())
-    dtype, shape = _told_by(value, "dtype"), _told_by(value, "shape")
-    dtype = None if isinstance(dtype, type) else dtype  # an option of an estimator's
-    is_shaped = isinstance(shape, tuple) and {*map(type, shape)} <= {int}  # a nested tensor's has symbols
-    return Digest(
-        blake3(bits).hexdigest(),
-        kind_of(value),
-        None if dtype is None else str(dtype),
-        tuple(shape) if is_shaped else None,
-        gaps,
-    )
+    return Digest(blake3(bits).hexdigest(), kind_of(value), *_dtype_and_shape(value), gaps)
 
 
-def _told_by(value: object, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except Exception:  # noqa: BLE001 - a property of somebody else's class
-        return None
+_SHAPED = {"numpy", "torch", "pandas", "scipy", "polars", "pyarrow"}
+
+
+def _dtype_and_shape(value: Any) -> tuple[str | None, tuple[int, ...] | None]:
+    """What a library says of its own value; anything else may answer whatever it likes."""
+    kind = type(value)
+    if _plain(kind) is not None or not any(module_of(one).partition(".")[0] in _SHAPED for one in mro_of(kind)):
+        return None, None
+    with Shield():
+        dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+        is_option = dtype is None or isinstance(dtype, type)  # an option of an estimator's
+        return None if is_option else str(dtype), _sizes(shape)
+    return None, None
+
+
+def _sizes(shape: object) -> tuple[int, ...] | None:
+    """A shape; a nested tensor's has symbols."""
+    return tuple(shape) if isinstance(shape, tuple) and {*map(type, shape)} <= {int} else None
 
 
 def _at_once(value: object) -> bytes | None:
     """The bits of a value without parts, for which a walk would cost more than all else; None: it takes a walk."""
-    plain = _PLAIN.get(type(value))
+    plain = _plain(type(value))
     if plain is not None:
         return plain(value)
-    try:
-        return _strided("torch.Tensor", value) if _is_plain_tensor(value) else None
-    except Exception:  # noqa: BLE001 - a walk says what is wrong with it
+    if not _is_plain_tensor(value):
         return None
+    with Shield():  # a walk says what is wrong with it
+        return _strided("torch.Tensor", value)
+    return None
 
 
 def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
     walk = _Walk()
     try:
-        return walk.node(value, ""), tuple(walk.gaps)
-    except RecursionError:
-        return b"", (Gap("", kind_of(value), "it is nested too deeply"),)
+        return walk.over(value), tuple(walk.gaps)
+    except _TooLargeError:
+        return b"", (Gap("", kind_of(value), f"it holds more than {_MOST:,} objects"),)
 
 
-def kind_of(value: object) -> str:
-    """A value's type, with its module.
+class _TooLargeError(Exception):
+    """More objects than are looked at."""
 
-    Example:
-        >>> kind_of(1), kind_of(pathlib.PurePosixPath())
-        ('builtins.int', 'pathlib.PurePosixPath')
+
+@dataclass(frozen=True)
+class _Missing:
+    """A part that is not compared, and why."""
+
+    kind: str
+    why: str
+
+
+@dataclass
+class _Parts:
+    """What a value is made of.
+
+    Attributes:
+        tag: what sort of value it is.
+        steps: its parts, each with the step that leads to it.
+        written: how a step is written in a gap's path.
+        is_set: whether the order of the parts means nothing.
     """
-    kind = type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+
+    tag: str
+    steps: Iterable[tuple[object, object]]
+    written: Callable[[Any], str] = str
+    is_set: bool = False
+
+
+def _item(step: object) -> str:
+    return f"[{step!r}]" if _plain(type(step)) is not None else "[…]"
+
+
+def _attribute(step: object) -> str:
+    return f".{step}" if type(step) is str else _item(step)
+
+
+def _named(tag: str, fields: Mapping[Any, object], written: Callable[[Any], str] = _attribute) -> _Parts:
+    """Parts with names, which count as well."""
+    return _Parts(
+        tag, itertools.chain.from_iterable(((name, name), (name, part)) for name, part in fields.items()), written
+    )
+
+
+def _several(tag: str, *parts: object) -> _Parts:
+    """Parts that are at the same place as the value itself."""
+    return _Parts(tag, (("", part) for part in parts))
+
+
+class _Frame:
+    """A value that the walk is inside of."""
+
+    __slots__ = ("bits", "dependent", "depth", "gaps", "hasher", "lowest", "parts", "step", "steps", "value")
+
+    def __init__(self, value: object, parts: _Parts, depth: int, gaps: int, dependent: int) -> None:
+        self.value, self.parts, self.depth = value, parts, depth
+        self.gaps, self.dependent = gaps, dependent  # how many there were before it
+        self.steps = iter(parts.steps)
+        self.step: object = ""
+        self.lowest = depth  # the outermost open value that something in here leads back to
+        self.hasher: Any = None  # most have few parts, which are hashed at once
+        tag = parts.tag.encode("utf-8", "surrogatepass")
+        self.bits = [len(tag).to_bytes(8, "little"), tag]
+
+    def add(self, bits: bytes) -> None:
+        self.bits += (len(bits).to_bytes(8, "little"), bits)
+        if len(self.bits) >= _BATCH and not self.parts.is_set:
+            self.hasher = self.hasher or blake3()
+            self.hasher.update(b"".join(self.bits))
+            self.bits.clear()
+
+    def digest(self) -> bytes:
+        if self.parts.is_set:
+            members = sorted(zip(self.bits[2::2], self.bits[3::2], strict=True))
+            self.bits[2:] = itertools.chain.from_iterable(members)
+        rest = b"".join(self.bits)
+        if self.hasher is None:
+            return bytes(blake3(rest).digest())
+        self.hasher.update(rest)
+        return bytes(self.hasher.digest())
 
 
 class _Walk:
-    """One pass over a value. Each node has a digest of its own, so that shared parts are looked at once."""
+    """One pass over a value, with a stack of its own: neither depth nor what a part raises ends it.
+
+    Each object has a digest of its own, so that shared parts are looked at once. The digest of one that leads back to
+    a value that the walk is inside of depends on the way to it. A set forgets such digests: its order is arbitrary.
+    """
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
-        self._known: dict[int, tuple[bytes, object]] = {}  # with the object: an id stands for it only while it lives
-        self._open: dict[int, int] = {}  # containers that we are inside of, by depth
+        # With the object, for an id is its own only while it lives; and whether the digest depends on the way to it.
+        self._known: dict[int, tuple[bytes, object, bool]] = {}
+        self._open: dict[int, int] = {}
+        self._stack: list[_Frame] = []
+        self._dependent: list[int] = []
+        self._looked = 0
+        self._globals: set[int] | None = None
 
-    def node(self, value: object, path: str) -> bytes:
-        plain = _PLAIN.get(type(value))
+    @interruptible
+    def over(self, value: object) -> bytes:
+        """The digest of a value that the walk begins with."""
+        bits = self._enter(value)
+        while self._stack:
+            frame = self._stack[-1]
+            if bits is not None:
+                self._add(frame, bits)
+            try:
+                bits = self._advanced(frame)
+            except _TooLargeError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - somebody else's class
+                bits = self._broken(error)
+        return bits or b""
+
+    def _advanced(self, frame: _Frame) -> bytes | None:
+        """Go on with the parts of a value: None if one of them has parts itself, its digest if it is done."""
+        for step, part in frame.steps:
+            plain = _plain(type(part))
+            if plain is not None:
+                frame.add(plain(part))
+                continue
+            frame.step = step
+            bits = self._enter(part)
+            if bits is None:
+                return None
+            self._add(frame, bits)
+        return self._left(frame.digest())
+
+    def _add(self, frame: _Frame, bits: bytes) -> None:
+        frame.add(bits)
+        if frame.parts.is_set:
+            while len(self._dependent) > frame.dependent:
+                self._known.pop(self._dependent.pop(), None)
+
+    def _enter(self, value: object) -> bytes | None:
+        """The digest of a part that has none itself; None if it has, and the walk is inside of it now."""
+        plain = _plain(type(value))
         if plain is not None:
             return plain(value)
         key = id(value)
         if key in self._open:
-            return _tagged(b"inside", str(len(self._open) - self._open[key]).encode())
+            depth = self._open[key]
+            self._depends(depth)
+            return _tagged(b"inside", str(len(self._stack) - depth).encode())
         if key in self._known:
-            return self._known[key][0]
-        self._open[key] = len(self._open)
+            bits, _, is_dependent = self._known[key]
+            if is_dependent:
+                self._depends(-1)
+            return bits
+        found = self._looked_at(value)
+        if type(found) is bytes:
+            self._known[key] = found, value, False
+            return found
+        self._push(value, found)  # type: ignore[arg-type]
+        return None
+
+    def _push(self, value: object, parts: _Parts) -> None:
+        frame = _Frame(value, parts, len(self._stack), len(self.gaps), len(self._dependent))
+        if type(value) is not _Parts:
+            self._open[id(value)] = frame.depth
+        self._stack.append(frame)
+
+    def _depends(self, depth: int) -> None:
+        if self._stack:
+            self._stack[-1].lowest = min(self._stack[-1].lowest, depth)
+
+    def _left(self, bits: bytes) -> bytes:
+        """Leave the value that the walk is inside of, whose digest is known now."""
+        frame = self._stack.pop()
+        is_dependent = frame.lowest < frame.depth
+        if type(frame.value) is not _Parts:
+            del self._open[id(frame.value)]
+            self._known[id(frame.value)] = bits, frame.value, is_dependent
+            if is_dependent:
+                self._dependent.append(id(frame.value))
+        if is_dependent:
+            self._depends(frame.lowest)
+        if frame.parts.is_set:
+            self.gaps[frame.gaps :] = sorted(self.gaps[frame.gaps :], key=lambda gap: (gap.path, gap.kind, gap.why))
+        return bits
+
+    def _broken(self, error: BaseException) -> bytes:
+        """Leave a value that raised when its parts were asked for; what was seen of it does not count."""
+        if is_users(error):
+            raise error
+        while type(self._stack[-1].value) is _Parts and len(self._stack) > 1:  # a group of its holder's parts
+            self._stack.pop()
+        frame = self._stack[-1]
+        frame.lowest = -1
+        bits = self._left(_gap_bits(frame.value))
+        del self.gaps[frame.gaps :]
+        self._note(frame.value, _failed(error))
+        return bits
+
+    def _looked_at(self, value: object) -> bytes | _Parts:
+        if type(value) is _Parts:
+            return value
+        if type(value) is _Missing:
+            self.gaps.append(Gap(self._path(), value.kind, value.why))
+            self._depends(-1)
+            return _tagged(b"gap", value.kind.encode())
+        self._count()
         try:
-            found = self._look(value, path)
-        finally:
-            del self._open[key]
-        self._known[key] = found, value
-        return found
+            return _look_for(value)(self, value)
+        except BaseException as error:
+            if is_users(error):
+                raise
+            return self.gap(value, _failed(error))
 
-    def _look(self, value: object, path: str) -> bytes:
-        look = _look_of.get(type(value))
-        if look is None:
-            look = _first_look(value)
-            look = _with_attributes(look) if _adds_attributes(type(value), look) else look
-            _look_of[type(value)] = look
-        try:
-            return look(self, value, path)
-        except RecursionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - somebody else's class: what it raises says that it cannot be looked at
-            return self.gap(value, path, f"looking at it failed: {type(error).__name__}")
+    def _count(self) -> None:
+        self._looked += 1
+        if self._looked % _ASK == 0 and is_waiting():
+            raise KeyboardInterrupt
+        if self._looked > _MOST:
+            raise _TooLargeError
 
-    def gap(self, value: object, path: str, why: str) -> bytes:
-        self.gaps.append(Gap(path, kind_of(value), why))
-        return _tagged(b"gap", kind_of(value).encode())
+    def gap(self, value: object, why: str) -> bytes:
+        """Note that the value that is looked at has nothing to compare."""
+        self._note(value, why)
+        return _gap_bits(value)
 
-    def parts(self, tag: str, parts: Iterable[tuple[object, str]]) -> bytes:
-        """The digest of something made of parts, each with its path."""
-        hasher = blake3()
-        _add(hasher, tag.encode())
-        for part, path in parts:
-            _add(hasher, self.node(part, path))
-        return hasher.digest()
+    def _note(self, value: object, why: str) -> None:
+        self.gaps.append(Gap(self._path(), kind_of(value), why))
+        self._depends(-1)  # another way to it has another path
+
+    def _path(self) -> str:
+        return "".join(frame.parts.written(frame.step) for frame in self._stack)
+
+    def is_global(self, value: object) -> bool:
+        """Whether it is a library's global generator, whose state is no part of who holds it."""
+        if self._globals is None:
+            self._globals = {id(one) for one in global_ones()}
+        return id(value) in self._globals
 
 
-def _add(hasher: Any, data: bytes) -> None:
-    hasher.update(len(data).to_bytes(8, "little") + data)
+def _failed(error: BaseException) -> str:
+    return f"looking at it failed: {kind_of(error).rpartition('.')[2]}"
+
+
+def _gap_bits(value: object) -> bytes:
+    return _tagged(b"gap", kind_of(value).encode())
 
 
 def _tagged(tag: bytes, data: bytes) -> bytes:
     return len(tag).to_bytes(4, "little") + tag + data
+
+
+_Look = Callable[["_Walk", Any], "bytes | _Parts"]
+
+# By type, found once for each. Weakly: a cell that is run again defines its classes anew.
+_look_of: WeakKeyDictionary[type, _Look] = WeakKeyDictionary()
+
+
+def _look_for(value: object) -> _Look:
+    kind = type(value)
+    try:
+        return _look_of[kind]
+    except KeyError:
+        pass
+    except BaseException as error:
+        if is_users(error):
+            raise
+    look = _first_look(value)
+    if _adds_attributes(kind, look):
+        look = _with_attributes(look)
+    if look is not _code and (is_notebooks(kind) or not callable(value)):  # an object may be code where others are none
+        with Shield():
+            _look_of[kind] = look
+    return look
 
 
 # Values without parts
@@ -230,9 +467,7 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
             type(...),
             range,
             decimal.Decimal,
-            fractions.Fraction,
             dt.date,
-            dt.time,
             dt.timedelta,
             dt.timezone,
             uuid.UUID,
@@ -246,114 +481,214 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
 }
 
 
+def _plain(kind: type) -> Callable[[Any], bytes] | None:
+    """How the bits of a value without parts are taken; None for all others, and for a class with a metaclass."""
+    return _PLAIN.get(kind) if type(kind) is type else None
+
+
 # Attributes
 
 
-def _attributes(value: Any) -> dict[str, object]:
+def _attributes(value: Any) -> dict[Any, object]:
     """What an object holds besides what its base does: its own dictionary, and the slots of its classes."""
-    held = dict(getattr(value, "__dict__", ()))
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and hasattr(value, name):
-                held.setdefault(name, getattr(value, name))
-    return held
-
-
-_Look = Callable[["_Walk", Any, str], bytes]
+    own = attributes(value)
+    return {**own, **{name: part for name, part in slots(value) if name not in own}}
 
 
 def _with_attributes(look: _Look) -> _Look:
     """How a subclass is looked at that may hold more than its base: as its base is, and then its attributes."""
 
-    def both(walk: _Walk, value: Any, path: str) -> bytes:
-        found = look(walk, value, path)
-        held = _attributes(value)
-        return _named(walk, f"{found.hex()} with", held, path) if held else found
+    def both(walk: _Walk, value: Any) -> bytes | _Parts:
+        found, held = look(walk, value), _attributes(value)
+        if not held:
+            return found
+        rest = _named("with", held)
+        return _several(found.hex(), rest) if isinstance(found, bytes) else _several("attributes", found, rest)
 
     return both
 
 
-def _of_subclass(walk: _Walk, value: Any, path: str) -> bytes:
-    base = next(kind for kind in type(value).__mro__ if kind in _PLAIN)
-    return walk.parts(kind_of(value), [(base.__new__(base, value), path)])  # its own __repr__ and __str__ may say less
+# How the value of a subclass is taken without its own code, which may say less.
+_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (complex, complex.__complex__),
+    (bytes, bytes.__bytes__),
+    (bytearray, bytearray.copy),
+    (pathlib.PurePath, pathlib.PurePath.__str__),
+    (dt.date, dt.date.isoformat),
+    (dt.timedelta, lambda value: dt.timedelta.__add__(value, dt.timedelta())),
+)
+
+
+def _of_subclass(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as all of these
+    taken = next(take for base, take in _BASES if is_below(type(value), base))
+    return _several(kind_of(value), taken(value))
 
 
 # Containers
 
-
-def _sequence(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts(kind_of(value), ((part, f"{path}[{place}]") for place, part in enumerate(value)))
-
-
-def _mapping(walk: _Walk, value: Mapping[Any, Any], path: str) -> bytes:
-    def parts() -> Iterator[tuple[object, str]]:
-        for place, (key, part) in enumerate(value.items(), start=1):
-            at = f"{path}[key {place} of {len(value)}]"  # a key may be a name or a PIN, and receipts are published
-            yield key, at
-            yield part, at
-
-    return walk.parts(kind_of(value), parts())
+_MAXLEN: Any = deque.__dict__["maxlen"]
+_FACTORY: Any = defaultdict.__dict__["default_factory"]
 
 
-def _set(walk: _Walk, value: Any, path: str) -> bytes:
-    hasher = blake3()
-    _add(hasher, kind_of(value).encode())
-    for part in sorted(walk.node(part, f"{path}{{…}}") for part in value):  # a set has no order of its own
-        _add(hasher, part)
-    return hasher.digest()
+def _sequence(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    base = next(base for base in _SEQUENCES if issubclass(type(value), base))
+    parts = _Parts(kind_of(value), enumerate(base.__iter__(value)), _item)
+    return _several(f"{_MAXLEN.__get__(value)}", parts) if base is deque else parts
 
 
-def _named(walk: _Walk, tag: str, fields: Mapping[str, object], path: str) -> bytes:
-    parts: list[tuple[object, str]] = []
-    for name, part in fields.items():
-        parts += [(name, path), (part, f"{path}.{name}")]
-    return walk.parts(tag, parts)
+def _mapping(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    base: Any = OrderedDict if issubclass(type(value), OrderedDict) else dict  # which keeps an order of its own
+    items = base.items(value)
+    steps = itertools.chain.from_iterable(((at, key), (at, part)) for at, (key, part) in enumerate(items, start=1))
+    # A key may be a name or a PIN, and receipts are published.
+    parts = _Parts(kind_of(value), steps, lambda place: f"[key {place} of {dict.__len__(value)}]")
+    if not issubclass(type(value), defaultdict):
+        return parts
+    return _several("default", _FACTORY.__get__(value), parts)
 
 
-def _dataclass(walk: _Walk, value: Any, path: str) -> bytes:
-    return _named(walk, kind_of(value), {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}, path)
+def _set(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    base = set if issubclass(type(value), set) else frozenset
+    return _Parts(kind_of(value), (("", part) for part in base.__iter__(value)), lambda _step: "{…}", is_set=True)
 
 
-def _users_object(walk: _Walk, value: Any, path: str) -> bytes:
-    """An object of a class of the notebook's: its attributes. What a class from elsewhere below it holds is a gap."""
-    if _holds_more(type(value)):
-        below = next(kind for kind in type(value).__mro__ if kind.__module__ != "__main__")
-        walk.gap(value, path, f"what its base {below.__qualname__} holds is not known")
-    return _named(walk, kind_of(value), _attributes(value), path)
+def _slice(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _named("slice", {"start": value.start, "stop": value.stop, "step": value.step})
 
 
-def _holds_more(kind: type) -> bool:
-    """Whether instances hold more than attributes and slots: then a base written in C has room for it."""
-    slots = [vars(one).get("__slots__", ()) for one in kind.__mro__]
-    counted = sum(1 if isinstance(names, str) else len(names) for names in slots)
-    word = struct.calcsize("P")
-    return kind.__basicsize__ > object.__basicsize__ + word * (counted + 2)  # a dictionary and weak references
+def _view(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """The keys, values or items of a dictionary."""
+    return _Parts(kind_of(value), enumerate(list(value)), _item)
 
 
-def _enum(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts(kind_of(value), [(value.name, path), (value.value, path)])
+def _enum(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    held = attributes(value)
+    return _several(kind_of(value), held.get("_name_"), held.get("_value_"))
 
 
-def _datetime(walk: _Walk, value: dt.datetime, path: str) -> bytes:  # noqa: ARG001 - as all of these
-    return _by_repr(value)
+def _fraction(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _named(kind_of(value), _attributes(value))
+
+
+def _datetime(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """A date with a time, or a time alone: its time zone is an object of any class."""
+    base: Any = dt.datetime if issubclass(type(value), dt.datetime) else dt.time
+    fold, zone = base.fold.__get__(value), base.tzinfo.__get__(value)
+    return _several(kind_of(value), base.isoformat(base.replace(value, tzinfo=None)), fold, zone)
+
+
+# Objects
+
+
+def _object_of(kind: type) -> _Look:
+    """How objects of a class written in Python are looked at, the notebook's or a library's: by their attributes."""
+    known = known_parts(kind)
+    if known is not None:
+        return _with_parts(known)
+    if is_handle(kind):
+        return lambda walk, value: walk.gap(value, "it is a handle")
+    below = next((base for base in mro_of(kind) if not is_notebooks(base)), object)
+    is_unknown, result = holds_more(kind), _results_of(kind)
+
+    def attributes_of(walk: _Walk, value: Any) -> bytes | _Parts:
+        held = _attributes(value)
+        if is_unknown and below is kind and not held:
+            return walk.gap(value, "this kind of object is not known")
+        if is_unknown:
+            walk.gap(value, f"what its base {name_of(below).rpartition('.')[2]} holds is not known")
+        return _named(kind_of(value), {name: result(walk, name, part) for name, part in held.items()})
+
+    return attributes_of
+
+
+def _with_parts(known: Callable[[Any], Parts | None]) -> _Look:
+    """How objects of a well-known class are looked at; those of the notebook's subclasses have attributes besides."""
+
+    def parts_of(walk: _Walk, value: Any) -> bytes | _Parts:
+        parts = known(value)
+        if parts is None:
+            return walk.gap(value, "this kind of object is not known")
+        return _named(kind_of(value), {**_attributes(value), **parts} if is_notebooks(type(value)) else parts)
+
+    return parts_of
+
+
+def _results_of(kind: type) -> Callable[[_Walk, object, object], object]:
+    """How an attribute is taken: those of libraries may be no result, and be named so that this can be seen."""
+    if not is_notebooks(kind):
+        return _result
+    if all(module_of(base) in {NOTEBOOK, "builtins", "abc", "typing"} for base in mro_of(kind)):
+        return lambda _walk, _name, part: part
+    return lambda walk, name, part: _result(walk, name, part) if type(name) is str and name[:1] == "_" else part
+
+
+def _result(walk: _Walk, name: object, part: object) -> object:
+    why = no_result(name, part)
+    if why is not None:
+        return _Missing(kind_of(part), why)
+    if walk.is_global(part):
+        return _several("global generator", kind_of(part))
+    return _without_places(part)
+
+
+def _without_places(part: object) -> object:
+    """A text or path without the folder that the notebook happens to run in."""
+    if type(part) is not str and not issubclass(type(part), pathlib.PurePath):
+        return part
+    text = str(part)
+    return normalised(text.replace(str(pathlib.Path.cwd()), "[folder]"), PLACES) if len(text) <= _LONGEST else part
+
+
+def _report(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """A report of ours: the scope, and which flagged ops it saw. How often depends on the machine's speed."""
+    findings = sorted({(one.op, one.status.value, one.device, one.direction.value) for one in value.findings})
+    scope = {name: getattr(value, name, None) for name in ("seed", "strict", "name")}
+    return _named(kind_of(value), {**scope, "findings": findings})
+
+
+def _code(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """Code, by its name and place, and what it holds: its text is that of a cell, or of a library of some version."""
+    parts = {**_place_of(value), **held_by_code(value)}
+    if type(value) is FunctionType and value.__module__ == NOTEBOOK:  # two lambdas have the same name
+        code = value.__code__
+        constants = sorted(repr(one) for one in code.co_consts if _is_constant(one))
+        parts |= {"line": code.co_firstlineno, "names": sorted(code.co_names), "constants": constants}
+    return _named(kind_of(value), {part: one for part, one in parts.items() if not is_code(one)})
+
+
+def _place_of(value: Any) -> dict[str, object]:
+    kind = type(value)
+    if issubclass(kind, type):
+        return {"name": name_of(value)}
+    if issubclass(kind, ModuleType):
+        return {"name": attributes(value).get("__name__")}
+    name = getattr(value, "__qualname__", None) or value.__name__
+    return {"module": getattr(value, "__module__", None), "name": name}
+
+
+def _is_constant(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_is_constant, value))
+    return is_any(type(value), int, float, complex, bool, str, bytes)
 
 
 # NumPy
 
 
-def _array(walk: _Walk, value: Any, path: str) -> bytes:
-    if value.dtype.hasobject or value.dtype.names is not None:
-        names = value.dtype.names
-        if names is not None:  # by field: between fields there may be bytes that mean nothing
-            parts = {name: value[name] for name in names}
-            return _named(walk, f"{kind_of(value)} {value.dtype.descr} {value.shape}", parts, path)
-        flat = ((part, f"{path}[{place}]") for place, part in enumerate(value.ravel().tolist()))
-        return walk.parts(f"{kind_of(value)} object {value.shape}", flat)
-    # Byte order counts as little as the order in memory does.
-    head = f"{kind_of(value)} {value.dtype.newbyteorder('=').str} {value.shape}".encode()
-    hasher = _hasher(_tagged(head, b""), value.nbytes)
+def _array(walk: _Walk, value: Any) -> bytes | _Parts:  # noqa: ARG001 - as above
     numpy = sys.modules["numpy"]
+    kind, value = kind_of(value), numpy.ndarray.view(value, numpy.ndarray)
+    if value.dtype.names is not None:  # by field: between fields there may be bytes that mean nothing
+        return _named(f"{kind} {value.shape}", {name: value[name] for name in value.dtype.names})
+    if value.dtype.hasobject:
+        head = _several(value.dtype.kind, getattr(value.dtype, "na_object", None))
+        return _several(f"{kind} {value.shape}", head, _Parts("", enumerate(value.ravel().tolist()), _item))
+    # Byte order counts as little as the order in memory does.
+    described = f"{kind} {value.dtype.newbyteorder('=').str} {value.shape}"
+    hasher = _hasher(_tagged(described.encode(), b""), value.nbytes)
     for piece in _pieces(value, value.nbytes):
         native = numpy.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("="))
         raw = native.reshape(-1).view(numpy.uint8)
@@ -363,14 +698,16 @@ def _array(walk: _Walk, value: Any, path: str) -> bytes:
     return bytes(hasher.digest())
 
 
-def _scalar(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts(kind_of(value), [(sys.modules["numpy"].asarray(value), path)])
+def _scalar(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _several(kind_of(value), sys.modules["numpy"].asarray(value))
 
 
-def _masked(walk: _Walk, value: Any, path: str) -> bytes:
-    numpy = sys.modules["numpy"]
-    mask = numpy.ma.getmaskarray(value)
-    return _named(walk, kind_of(value), {"data": value.filled(0) if mask.any() else value.data, "mask": mask}, path)
+def _masked(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    masked = sys.modules["numpy"].ma
+    mask = masked.getmaskarray(value)
+    data = masked.MaskedArray.filled(value, 0) if mask.any() else masked.getdata(value, subok=False)
+    about = {"fill": value.fill_value, "is hard": value.hardmask}
+    return _named(kind_of(value), {"data": data, "mask": mask, **about})
 
 
 def _hasher(head: bytes, size: int) -> Any:
@@ -401,20 +738,26 @@ def _lies_as_it_is(value: Any) -> bool:
 # PyTorch
 
 
-def _tensor(walk: _Walk, value: Any, path: str) -> bytes:
+def _tensor(walk: _Walk, value: Any) -> bytes | _Parts:
+    with sys.modules["torch"]._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - a subclass must not feel it
+        return _of_tensor(walk, value)
+
+
+def _of_tensor(walk: _Walk, value: Any) -> bytes | _Parts:
     torch = sys.modules["torch"]
     kind = "torch.Tensor" if type(value) is torch.nn.Parameter else kind_of(value)
+    if issubclass(type(value), torch.nn.parameter.UninitializedTensorMixin):
+        return _tagged(f"{kind} {value.dtype}".encode(), b"uninitialized")
     if value.is_meta or _is_fake(value):
-        return walk.gap(value, path, "it has no values")
+        return walk.gap(value, "it has no values")
     value = value.detach()
     if value.is_nested:  # before subclasses: its shape holds a number that is new each time
-        return walk.parts(f"{kind} nested", ((part, path) for part in value.unbind()))
+        return _several(f"{kind} nested", *value.unbind())
     if hasattr(value, "__tensor_flatten__"):
         names, _ = value.__tensor_flatten__()
-        return _named(walk, f"{kind} {tuple(value.shape)}", {name: getattr(value, name) for name in names}, path)
+        return _named(f"{kind} {tuple(value.shape)}", {name: getattr(value, name) for name in names})
     if value.is_quantized or value.layout is not torch.strided:
-        head = f"{kind} {value.layout} {value.dtype} {tuple(value.shape)}"
-        return _named(walk, head, _tensor_parts(value), path)
+        return _named(f"{kind} {value.layout} {value.dtype} {tuple(value.shape)}", _tensor_parts(value))
     return _strided(kind, value)
 
 
@@ -422,7 +765,7 @@ def _is_plain_tensor(value: Any) -> bool:
     torch = sys.modules.get("torch")
     return (
         torch is not None
-        and type(value) in (torch.Tensor, torch.nn.Parameter)
+        and is_any(type(value), torch.Tensor, torch.nn.Parameter)
         and value.is_cpu
         and value.layout is torch.strided
         and not value.is_nested
@@ -527,26 +870,75 @@ def _tensor_parts(value: Any) -> dict[str, object]:
 
 def _is_fake(value: object) -> bool:
     fake = sys.modules.get("torch._subclasses.fake_tensor")
-    return fake is not None and isinstance(value, fake.FakeTensor)
+    return fake is not None and issubclass(type(value), fake.FakeTensor)
 
 
-def _module(walk: _Walk, value: Any, path: str) -> bytes:
-    parts = {**dict(value.named_parameters()), **dict(value.named_buffers()), **_of_module(value)}
-    return _named(walk, kind_of(value), parts, path)
+def _module(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _named(kind_of(value), {**parameters(value), **_of_module(value)})
+
+
+def parameters(value: Any) -> dict[str, Any]:
+    """A module's parameters and buffers by name, each once, found without running code of its class."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for prefix, part in _modules(value):
+        held = attributes(part)
+        if not isinstance(held.get("_parameters"), dict):  # a scripted one keeps them in C++
+            return {**dict(value.named_parameters()), **dict(value.named_buffers())}
+        for name, one in (*held["_parameters"].items(), *held["_buffers"].items()):
+            if one is not None and id(one) not in seen:
+                seen.add(id(one))
+                found[_below(prefix, name)] = one
+    return found
+
+
+def _modules(value: Any) -> Iterator[tuple[str, Any]]:
+    """A module and those below it, each once, with their names."""
+    waiting, seen = [("", value)], set()
+    while waiting:
+        prefix, part = waiting.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield prefix, part
+        below = attributes(part).get("_modules") or {}
+        waiting += reversed([(_below(prefix, name), one) for name, one in below.items()])
+
+
+def _below(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _of_module(value: Any) -> dict[str, object]:
-    """Attributes of a module and those below it that are no code; of libraries' modules, plain ones such as `p`."""
-    return {
-        f"{prefix}.{name}".removeprefix("."): held
-        for prefix, part in value.named_modules()
-        for name, held in vars(part).items()
-        if name not in _of_modules() and (_is_plain(held) if type(part).__module__ != "__main__" else not is_code(held))
-    }
+    """What a module and those below it are and do, besides their numbers.
+
+    Attributes that are no code; of libraries' modules, plain ones such as `p`.
+    """
+    found: dict[str, object] = {}
+    for prefix, part in _modules(value):
+        is_ours, held = is_notebooks(type(part)), attributes(part)
+        own = {name: one for name, one in held.items() if name not in _of_modules()}
+        trained = [
+            name for name, one in (held.get("_parameters") or {}).items() if one is not None and one.requires_grad
+        ]
+        about = {"class": kind_of(part), "training": held.get("training"), "trained": trained}
+        kept = {name: one for name, one in own.items() if (not is_code(one) if is_ours else _is_data(one))}
+        found |= {_below(prefix, name): one for name, one in {**about, **kept}.items()}
+    return found
 
 
-def _is_plain(value: object) -> bool:
-    return type(value) in _PLAIN or (type(value) is tuple and {*map(type, value)} <= _PLAIN.keys())
+def _is_data(value: object, depth: int = 3) -> bool:
+    """Whether it is a number, a text or the like, or a small container of these."""
+    kind = type(value)
+    if _plain(kind) is not None or kind_of(value) in {"torch.dtype", "torch.device", "torch.Size"}:
+        return True
+    if depth == 0 or not is_any(kind, list, tuple, dict, set, OrderedDict) or len(value) > _FEW:  # type: ignore[arg-type]
+        return False
+    parts = (*value, *value.values()) if isinstance(value, dict) else value
+    return all(_is_data(one, depth - 1) for one in parts)  # type: ignore[attr-defined]
+
+
+_FEW = 1000
 
 
 @functools.cache
@@ -555,55 +947,127 @@ def _of_modules() -> frozenset[str]:
     return frozenset(vars(sys.modules["torch"].nn.Module()))
 
 
-def _optimizer(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts(kind_of(value), [(value.state_dict(), path)])
+def _optimizer(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """Which parameters it changes, by what they hold and where they stand, and what it knows of each."""
+    state = {id(of): one for of, one in value.state.items()}
+    groups = [
+        {**group, "params": [(one, one.requires_grad, state.pop(id(one), None)) for one in group["params"]]}
+        for group in value.param_groups
+    ]
+    return _named(kind_of(value), {"defaults": value.defaults, "groups": groups, "state": list(state.values())})
 
 
-def _torch_generator(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts(kind_of(value), [(value.get_state(), path)])
+def _torch_generator(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _several(kind_of(value), value.get_state())
 
 
-# Others
+# pandas
 
 
-def _pandas(walk: _Walk, value: Any, path: str) -> bytes:
-    columns = [value[name] for name in value] if value.ndim > 1 and value.columns.is_unique else None
-    if value.ndim > 1 and columns is None:
-        columns = [value.iloc[:, place] for place in range(value.shape[1])]
-    if columns is not None:
-        parts = [(value.columns, path), (value.index, path), *((one, f"{path}[{one.name!r}]") for one in columns)]
-        return walk.parts(kind_of(value), parts)
-    array = value.to_numpy() if hasattr(value.dtype, "kind") and value.dtype.kind in "biufcmM" else None
+def _pandas(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _named(kind_of(value), {**_of_pandas(value), **_declared(value)})
+
+
+def _of_pandas(value: Any) -> dict[str, object]:
+    pandas = sys.modules["pandas"]
+    if isinstance(value, pandas.Index):
+        return _of_index(value)
+    about = {"index": value.index, "attrs": value.attrs, "duplicates": value.flags.allows_duplicate_labels}
+    if isinstance(value, pandas.Series):
+        return {"name": value.name, "values": _column(value), **about}
+    columns = [value.iloc[:, place] for place in range(value.shape[1])]
+    values = _Parts("values", ((one.name, _column(one)) for one in columns), _item)
+    return {"columns": value.columns, **about, "": values}
+
+
+def _of_index(value: Any) -> dict[str, object]:
+    freq = getattr(value, "freq", None)
+    levels = [_dtype(level.dtype) for level in getattr(value, "levels", ())]
+    return {"names": list(value.names), "freq": getattr(freq, "freqstr", None), "levels": levels, "": _column(value)}
+
+
+def _column(value: Any) -> _Parts:
+    """The values of a series, index or array, without its labels."""
+    is_plain = getattr(value.dtype, "kind", "O") in "biufcmM"
+    array = value.to_numpy() if is_plain else None
     if array is None or str(array.dtype) != str(value.dtype):
         array = value.to_numpy(dtype=object)
-    described: list[tuple[object, str]] = [(str(value.dtype), path), (value.name, path), (array, path)]
-    if hasattr(value, "index"):
-        described.append((value.index, path))
-    return walk.parts(kind_of(value), described)
+    return _several("column", _dtype(value.dtype), array)
 
 
-def _frame(walk: _Walk, value: Any, path: str) -> bytes:
-    attrs = getattr(value, "attrs", None)
-    found = _pandas(walk, value, path)
-    return walk.parts(f"{found.hex()} with", [(attrs, f"{path}.attrs")]) if attrs else found
+def _dtype(dtype: Any) -> object:
+    """A dtype: an ordered categorical one is more than its name."""
+    return dtype if type(dtype).__name__ == "CategoricalDtype" else str(dtype)
 
 
-def _is_pandas_scalar(value: object) -> bool:
-    pandas = sys.modules.get("pandas")
-    if pandas is None:
-        return False
-    return (
-        value is pandas.NA
-        or value is pandas.NaT
-        or isinstance(value, pandas.Timedelta | pandas.Period | pandas.Interval)
-    )
+def _declared(value: Any) -> dict[str, object]:
+    """What a subclass of the notebook's declares as its own metadata, as pandas asks it to."""
+    kind = type(value)
+    names = namespace_of(kind).get("_metadata", ()) if is_notebooks(kind) else ()
+    return {name: attributes(value).get(name) for name in names}
 
 
-def _image(walk: _Walk, value: Any, path: str) -> bytes:
-    return walk.parts("PIL.Image", [(value.mode, path), (value.size, path), (value.tobytes(), path)])
+def _extension_array(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _several(kind_of(value), _column(value))
 
 
-def _figure(walk: _Walk, value: Any, path: str) -> bytes:
+def _as_repr(walk: _Walk, value: Any) -> bytes:  # noqa: ARG001 - as above
+    return _by_repr(value)
+
+
+# polars and pyarrow
+
+
+def _polars_frame(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _Parts(kind_of(value), ((one.name, one) for one in [value.height, *value.get_columns()][1:]), _item)
+
+
+def _polars_series(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    numeric = value.dtype.is_numeric() and not value.dtype.is_decimal()
+    head = (kind_of(value), repr(value.dtype), value.name, len(value))
+    if not numeric:
+        return _several("", *head, value.to_list())
+    missing = value.is_null()
+    return _several("", *head, value.fill_null(0).to_numpy(), missing.to_numpy() if missing.any() else None)
+
+
+def _polars_plan(walk: _Walk, value: Any) -> bytes:
+    return walk.gap(value, "a lazy frame has no values before collect()")
+
+
+def _arrow_table(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    columns = ((name, column) for name, column in zip(value.schema.names, value.columns, strict=True))
+    return _several(kind_of(value), value.schema, value.num_rows, _Parts("columns", columns, _item))
+
+
+def _arrow_array(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    """An array by its values: neither its chunks nor what lies under missing ones counts."""
+    kind = value.type
+    types = sys.modules["pyarrow"].types
+    head = ("ChunkedArray" if hasattr(value, "chunks") else "Array", str(kind), len(value))
+    if (types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)) and not value.null_count:
+        return _several("pyarrow", *head, value.to_numpy())
+    return _several("pyarrow", *head, value.to_pylist())
+
+
+def _arrow_schema(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    fields = [(one.name, str(one.type), one.nullable, one.metadata) for one in value]
+    return _several(kind_of(value), fields, value.metadata)
+
+
+# Pictures
+
+
+def _image(walk: _Walk, value: Any) -> _Parts:
+    if getattr(value, "is_animated", False):
+        walk.gap(value, "only one of its frames is compared")
+    palette = value.palette
+    colours = None if palette is None else (palette.mode, value.getpalette(palette.mode))
+    about = {"mode": value.mode, "size": value.size, "palette": colours, "info": value.info}
+    return _named("PIL.Image", {**about, "pixels": value.tobytes()})
+
+
+def _figure(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
     """A figure's pixels, at a resolution of ours and on a canvas of its own."""
     import matplotlib.backends.backend_agg as agg  # noqa: PLC0415 - it is there: the figure is
 
@@ -612,69 +1076,33 @@ def _figure(walk: _Walk, value: Any, path: str) -> bytes:
         value.set_dpi(_FIGURE_DPI)
         drawn: Any = agg.FigureCanvasAgg(value)
         drawn.draw()
-        pixels = bytes(drawn.buffer_rgba())
-        return walk.parts("matplotlib.Figure", [(drawn.get_width_height(), path), (pixels, path)])
+        return _several("matplotlib.Figure", drawn.get_width_height(), bytes(drawn.buffer_rgba()))
     finally:
         value.set_dpi(dpi)
         value.set_canvas(canvas)
 
 
-def _report(walk: _Walk, value: Any, path: str) -> bytes:
-    """A report of ours: the scope, and which flagged ops it saw. How often depends on the machine's speed."""
-    findings = sorted({(one.op, one.status.value, one.device, one.direction.value) for one in value.findings})
-    scope = {name: getattr(value, name, None) for name in ("seed", "strict", "name")}
-    return _named(walk, kind_of(value), {**scope, "findings": findings}, path)
+# Which look a type is looked at with
 
 
-def _code(walk: _Walk, value: Any, path: str) -> bytes:
-    """Code, by its name and place, and what it holds: its text is that of a cell, or of a library of some version."""
-    name = getattr(value, "__qualname__", None) or value.__name__
-    parts = {"module": getattr(value, "__module__", None), "name": name, **held_by_code(value)}
-    if isinstance(value, FunctionType) and value.__module__ == "__main__":  # two lambdas have the same name
-        code = value.__code__
-        numbers = sorted(repr(one) for one in code.co_consts if type(one) in (int, float, complex))
-        parts |= {"line": code.co_firstlineno, "names": sorted(code.co_names), "numbers": numbers}
-    return _named(walk, kind_of(value), {part: one for part, one in parts.items() if not is_code(one)}, path)
+def _is(module: str, *names: str) -> Callable[[type], bool]:
+    """Whether a type is one of some module's, which may not be imported: then it is not."""
+    return lambda kind: is_below(kind, *kinds_in(module, *names))
 
 
-def _known(walk: _Walk, value: Any, path: str) -> bytes:
-    """What is left: an object of a well-known class of a library's, or a gap."""
-    parts = parts_of(value)
-    if parts is None:
-        return walk.gap(value, path, "this kind of object is not known")
-    return _named(walk, kind_of(value), parts, path)
+def _is_a(*kinds: type) -> Callable[[type], bool]:
+    return lambda kind: is_below(kind, *kinds)
 
 
-def _is(module: str, *names: str) -> Callable[[object], bool]:
-    """Whether a value is of a class of some module, which may not be imported: then it is not."""
+_SEQUENCES: tuple[Any, ...] = (list, tuple, deque)
+_SETS, _MAPPINGS = (set, frozenset), (dict, OrderedDict, defaultdict)
+_EMPTY: dict[object, object] = {}
+_VIEWS = type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items())
 
-    def is_one(value: object) -> bool:
-        found = sys.modules.get(module)
-        if found is None:
-            return False
-        kinds = tuple(kind for name in names if isinstance(kind := _attribute(found, name), type))
-        return isinstance(value, kinds)
-
-    return is_one
-
-
-def _attribute(module: object, path: str) -> object:
-    return functools.reduce(lambda found, name: getattr(found, name, None), path.split("."), module)
-
-
-_SEQUENCES, _SETS, _MAPPINGS = (list, tuple, deque), (set, frozenset), (dict, OrderedDict, defaultdict)
-
-
-def _is_instance(kinds: tuple[type, ...]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, kinds)
-
-
-def _is_users(value: object) -> bool:
-    return type(value).__module__ == "__main__" and not isinstance(value, type)
-
+_PANDAS_MISSING = {"pandas._libs.missing.NAType", "pandas._libs.tslibs.nattype.NaTType"}
 
 # The first that holds is taken.
-_LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]], ...] = (
+_LOOKS: tuple[tuple[Callable[[type], bool], _Look], ...] = (
     (_is("torch", "Tensor"), _tensor),
     (_is("numpy.ma", "MaskedArray"), _masked),
     (_is("numpy", "ndarray"), _array),
@@ -682,35 +1110,45 @@ _LOOKS: tuple[tuple[Callable[[object], bool], Callable[[_Walk, Any, str], bytes]
     (_is("torch", "nn.Module"), _module),
     (_is("torch", "optim.Optimizer"), _optimizer),
     (_is("torch", "Generator"), _torch_generator),
-    (_is("torch", "dtype", "device", "Size", "layout"), lambda _walk, value, _path: _by_repr(value)),
-    (_is("pandas", "DataFrame", "Series", "Index"), _frame),
-    (_is_pandas_scalar, lambda _walk, value, _path: _by_repr(value)),
+    (_is("torch", "dtype", "device", "Size", "layout", "memory_format", "finfo", "iinfo"), _as_repr),
+    (_is("numpy", "dtype"), _as_repr),
+    (_is("pandas", "DataFrame", "Series", "Index"), _pandas),
+    (_is("pandas", "api.extensions.ExtensionArray"), _extension_array),
+    (_is("pandas", "Timestamp", "Timedelta", "Period", "Interval", "offsets.BaseOffset"), _as_repr),
+    (lambda kind: name_of(kind) in _PANDAS_MISSING, _as_repr),
+    (_is("polars", "DataFrame"), _polars_frame),
+    (_is("polars", "Series"), _polars_series),
+    (_is("polars", "LazyFrame"), _polars_plan),
+    (_is("pyarrow", "Table", "RecordBatch"), _arrow_table),
+    (_is("pyarrow", "Array", "ChunkedArray"), _arrow_array),
+    (_is("pyarrow", "Schema"), _arrow_schema),
+    (_is("pyarrow", "DataType", "Field"), _as_repr),
     (_is("PIL.Image", "Image"), _image),
     (_is("matplotlib.figure", "Figure"), _figure),
     (_is("repro_magic.scope", "WatchReport"), _report),
-    (_is_instance((dt.datetime,)), _datetime),
-    (lambda value: isinstance(value, enum.Enum), _enum),
-    (lambda value: dataclasses.is_dataclass(value) and not isinstance(value, type), _dataclass),
-    (_is_instance(_SEQUENCES), _sequence),
-    (_is_instance(_SETS), _set),
-    (_is_instance(_MAPPINGS), _mapping),
-    (_is_instance((slice,)), lambda walk, value, path: _sequence(walk, (value.start, value.stop, value.step), path)),
-    (_is_instance((str, int, float, complex, bytes)), _of_subclass),
-    (_is_users, _users_object),
-    (is_code, _code),
-    (lambda _value: True, _known),
+    (_is_a(Enum), _enum),
+    (_is_a(dt.datetime, dt.time), _datetime),
+    (_is_a(*_SEQUENCES), _sequence),
+    (_is_a(*_SETS), _set),
+    (_is_a(*_MAPPINGS), _mapping),
+    (_is_a(*_VIEWS), _view),
+    (_is_a(slice), _slice),
+    (_is_a(fractions.Fraction), _fraction),
+    (_is_a(*(base for base, _ in _BASES)), _of_subclass),
 )
 
 
 def _adds_attributes(kind: type, look: _Look) -> bool:
     """Whether a class may hold more than its base. What a library's tensors and arrays keep beside is their affair."""
     if look in (_sequence, _set, _mapping):
-        return kind not in (*_SEQUENCES, *_SETS, *_MAPPINGS, slice)
-    return look in (_tensor, _array, _dataclass, _of_subclass) and kind.__module__ == "__main__"
+        return not is_any(kind, *_SEQUENCES, *_SETS, *_MAPPINGS)
+    return look in (_tensor, _array, _of_subclass) and is_notebooks(kind)
 
 
 def _first_look(value: object) -> _Look:
-    return next(look for is_one, look in _LOOKS if is_one(value))
+    kind = type(value)
+    found = next((look for is_one, look in _LOOKS if is_one(kind)), None)
+    return found or (_code if is_code(value) else _object_of(kind))
 
 
 def beside(value: Any) -> dict[str, object]:
@@ -724,7 +1162,3 @@ def beside(value: Any) -> dict[str, object]:
     if look is _module:
         return _of_module(value)
     return _attributes(value) if _adds_attributes(type(value), look) else {}
-
-
-# By type, found once for each. Weakly: a cell that is run again defines its classes anew.
-_look_of: WeakKeyDictionary[type, Callable[[_Walk, Any, str], bytes]] = WeakKeyDictionary()

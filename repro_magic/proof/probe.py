@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from repro_magic.proof.digest import Digest, Gap, digest
+from repro_magic.interrupts import is_users
+from repro_magic.introspection import Shield, kind_of
+from repro_magic.proof.digest import Digest, Gap, digest, parameters
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
 from repro_magic.proof.reach import own_names
@@ -63,28 +65,31 @@ def gradients(value: object) -> dict[str, object]:
     nn = getattr(torch, "nn", None)
     if torch is None or nn is None:
         return {}
-    try:
-        if isinstance(value, torch.Tensor):
-            parts = [("", value)] if value.is_leaf else []
-        else:
-            parts = list(value.named_parameters()) if isinstance(value, nn.Module) else []
-        return {name: part.grad for name, part in parts if part.grad is not None}
-    except (Exception, SystemExit):  # noqa: BLE001 - as above
-        return {}
+    kind = type(value)
+    with Shield():
+        if issubclass(kind, torch.Tensor):
+            with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - a subclass must not feel it
+                return {"": value.grad} if value.is_leaf and value.grad is not None else {}  # type: ignore[attr-defined]
+        held = parameters(value).items() if issubclass(kind, nn.Module) else ()
+        return {name: part.grad for name, part in held if part.grad is not None}
+    return {}
 
 
 def looked_at(value: object) -> dict[str, Any]:
     """A value's digest as it is written down; what cannot be looked at is a gap, whatever it does."""
     try:
         return {**described(digest(value)), **_without_places(value)}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-        kind = type(value).__name__
+    except BaseException as error:
+        if is_users(error):
+            raise
+        kind = kind_of(value)
         return described(Digest("0" * 64, kind, gaps=(Gap("", kind, f"looking at it failed: {type(error).__name__}"),)))
 
 
 def _without_places(value: object) -> dict[str, str]:
     """For a text or path that holds a temporary path: its digest without."""
-    text = str(value) if type(value) is str or issubclass(type(value), PurePath) else ""
+    is_text = type(value) is str or kind_of(value).startswith("pathlib.")
+    text = str(value) if is_text else ""
     clean = normalised(text[:_LONGEST], PLACES)
     return {} if clean == text[:_LONGEST] else {"without_places": digest(clean + text[_LONGEST:]).hex}
 

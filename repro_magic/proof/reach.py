@@ -10,10 +10,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+from repro_magic.introspection import NOTEBOOK, attributes, is_any, is_notebooks, namespace_of
+
 _NAME = re.compile(r"[^\W\d]\w*")
+# Through so many functions and classes one name is followed.
+_MOST = 10_000
 
 
 def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
@@ -22,7 +26,7 @@ def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
     return {
         name: value
         for name, value in list(shell.user_ns.items())
-        if isinstance(name, str) and name[:1] != "_" and name not in hidden
+        if type(name) is str and name[:1] != "_" and name not in hidden
     }
 
 
@@ -84,17 +88,35 @@ def _is_evaluated(function: ast.expr) -> bool:
 
 
 def _of_code(value: object) -> Iterator[str]:
-    """The names in a function's or class's code, if it is the notebook's."""
-    if isinstance(value, type) and value.__module__ == "__main__":
-        for part in vars(value).values():
-            yield from _of_code(getattr(part, "__func__", part))
-        return
-    while hasattr(value, "__wrapped__"):  # decorated
-        value = value.__wrapped__
-    if isinstance(value, FunctionType) and value.__module__ == "__main__":
-        yield from _names_of(value.__code__)
-    elif not isinstance(value, type) and type(value).__module__ == "__main__":
-        yield from _of_code(type(value))  # an object of the notebook's: its methods may reach more
+    """The names in a function's or class's code, if it is the notebook's; of an object, in its class's."""
+    waiting = [value]
+    seen: set[int] = set()
+    while waiting and len(seen) < _MOST:
+        one = waiting.pop()
+        if id(one) in seen:  # an enum's members are of the class that holds them
+            continue
+        seen.add(id(one))
+        if type(one) is FunctionType and _is_here(one.__module__):
+            yield from _names_of(one.__code__)
+        waiting += _inside(one)
+
+
+def _inside(value: object) -> list[object]:
+    """Where more code of the notebook's may be: below a decorator, in a class, in an object's class."""
+    kind = type(value)
+    if issubclass(kind, type):
+        return list(namespace_of(value).values()) if is_notebooks(value) else []  # type: ignore[arg-type]
+    if is_any(kind, staticmethod, classmethod, MethodType):
+        return [value.__func__]  # type: ignore[attr-defined]
+    if kind is property:
+        return [value.fget, value.fset, value.fdel]  # type: ignore[attr-defined]
+    wrapped = attributes(value).get("__wrapped__")
+    below = [] if wrapped is None else [wrapped]
+    return [*below, kind] if is_notebooks(kind) else below  # an object of the notebook's: its methods may reach more
+
+
+def _is_here(module: object) -> bool:
+    return type(module) is str and module == NOTEBOOK
 
 
 def _names_of(code: CodeType) -> Iterator[str]:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from itertools import islice
-from types import BuiltinMethodType, GetSetDescriptorType, MemberDescriptorType, MethodType
+from types import BuiltinMethodType, MemberDescriptorType, MethodType
 from typing import Any
+
+from repro_magic.introspection import Shield, attributes, filled, is_notebooks, module_of, mro_of, namespace_of
+
+__all__ = ["Path", "Step", "at", "attributes", "has_parts", "in_words", "is_item", "parts"]
 
 # From an object to one of its parts: attributes by their name, items by their key or place.
 Step = tuple[Callable[[Any, Any], object], Any]
 Path = tuple[Step, ...]
 
-
-def attributes(value: object) -> dict[str, Any]:
-    """An object's own attributes, without running code of its class: some proxies raise, and some take their time.
-
-    Example:
-        >>> attributes(functools.partial(int)), attributes(3)
-        ({}, {})
-    """
-    found = next((kind.__dict__["__dict__"] for kind in type(value).__mro__ if "__dict__" in kind.__dict__), None)
-    if found is None or type(found) not in {GetSetDescriptorType, MemberDescriptorType}:
-        return {}
-    own = found.__get__(value)
-    return own if isinstance(own, dict) else {}
+# Keys that have no code of the user's in their `repr`, hash and comparison.
+_PLAIN_KEYS = {str, int, float, bool, bytes, type(None)}
 
 
 def parts(value: Any, most: int) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whatever is held
@@ -42,16 +34,17 @@ def parts(value: Any, most: int) -> Iterator[tuple[Step, object]]:  # noqa: ANN4
     """
     kind = type(value)
     if issubclass(kind, dict):
-        yield from (((_item, key), part) for key, part in list(islice(dict.items(value), most)))
+        items = list(islice(dict.items(value), most))
+        yield from ((_to_item(key, place), part) for place, (key, part) in enumerate(items))
     elif issubclass(kind, list | tuple):
         one_by_one: Any = list.__iter__ if issubclass(kind, list) else tuple.__iter__
         yield from (((_item, place), part) for place, part in enumerate(islice(one_by_one(value), most)))
     else:
-        for name in _MEMBERS.get(kind, ()):
+        for name in _members(kind):
             yield (getattr, name), getattr(value, name)
-    if kind.__module__ != "builtins" and not issubclass(kind, type):
+    if module_of(kind) != "builtins" and not issubclass(kind, type):
         own = attributes(value)
-        yield from (((_attribute, name), part) for name, part in list(islice(own.items(), most)))
+        yield from (((_attribute, name), part) for name, part in list(islice(own.items(), most)) if type(name) is str)
         yield from (((_attribute, name), part) for name, part in _of_its_class(value) if name not in own)
 
 
@@ -64,9 +57,9 @@ def has_parts(kind: type) -> bool:
     """
     return (
         issubclass(kind, list | tuple | dict)
-        or kind in _MEMBERS
-        or bool(kind.__dictoffset__)
-        or any(vars(one).get("__slots__") for one in kind.__mro__)
+        or bool(_members(kind))
+        or bool(_DICTOFFSET.__get__(kind))
+        or any(namespace_of(one).get("__slots__") is not None for one in mro_of(kind))
     )
 
 
@@ -78,22 +71,24 @@ def at(value: object, path: Path) -> object:
         >>> at({"a": [1, 2]}, way), at({"a": []}, way)
         (2, None)
     """
-    try:
+    found = value
+    with Shield():
         for step, key in path:
-            value = step(value, key)
-    except Exception:  # noqa: BLE001 - a key may be of any class
-        return None
-    return value
+            found = step(found, key)
+        return found
+    return None
 
 
 def in_words(step: Step) -> str:
-    """A step as it is written in Python.
+    """A step as it is written in Python; an item whose key is an object of the user's by its place.
 
     Example:
-        >>> in_words((_item, "a")), in_words((_attribute, "rng"))
-        ("['a']", '.rng')
+        >>> in_words((_item, "a")), in_words((_attribute, "rng")), in_words((_nth, 3))
+        ("['a']", '.rng', '[#3]')
     """
     way, key = step
+    if way is _nth:
+        return f"[#{key}]"
     return f"[{key!r}]" if way is _item else f".{key}"
 
 
@@ -104,19 +99,37 @@ def is_item(step: Step) -> bool:
         >>> is_item((_item, 3)), is_item((_attribute, "rng"))
         (True, False)
     """
-    return step[0] is _item
+    return step[0] in {_item, _nth}
 
 
-_MEMBERS: dict[type, tuple[str, ...]] = {
-    functools.partial: ("func", "args", "keywords"),
-    MethodType: ("__self__",),
-    BuiltinMethodType: ("__self__",),
-}
+_DICTOFFSET = type.__dict__["__dictoffset__"]
+_MEMBERS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (functools.partial, ("func", "args", "keywords")),
+    (MethodType, ("__self__",)),
+    (BuiltinMethodType, ("__self__",)),
+)
+
+
+def _members(kind: type) -> tuple[str, ...]:
+    return next((names for one, names in _MEMBERS if kind is one), ())
+
+
+def _to_item(key: object, place: int) -> Step:
+    return (_item, key) if _is_plain(key) else (_nth, place)
+
+
+def _is_plain(key: object) -> bool:
+    kinds = map(type, key) if type(key) is tuple else (type(key),)
+    return all(type(kind) is type and kind in _PLAIN_KEYS for kind in kinds)
 
 
 def _item(value: Any, key: Any) -> object:  # noqa: ANN401 - a list, tuple or dictionary
-    kind = next(kind for kind in (dict, list, tuple) if issubclass(type(value), kind))
+    kind: Any = next(kind for kind in (dict, list, tuple) if issubclass(type(value), kind))
     return kind.__getitem__(value, key)
+
+
+def _nth(value: Any, place: int) -> object:  # noqa: ANN401 - a dictionary
+    return next(islice(dict.values(value), place, None))
 
 
 def _attribute(value: object, name: str) -> object:
@@ -126,12 +139,11 @@ def _attribute(value: object, name: str) -> object:
 
 def _of_its_class(value: object) -> Iterator[tuple[str, object]]:
     """What an object has in slots, and what a class of the notebook's own gives all its objects."""
-    for kind in type(value).__mro__:
-        own = vars(kind)
-        is_of_notebook = kind.__module__ == "__main__"
-        for name, part in list(own.items()) if is_of_notebook or own.get("__slots__") else ():
-            if type(part) is MemberDescriptorType:
-                with contextlib.suppress(AttributeError):  # it holds nothing yet
-                    yield name, part.__get__(value)
-            elif is_of_notebook and name[:2] != "__" and not callable(part):
+    for kind in mro_of(type(value)):
+        space = namespace_of(kind)
+        is_of_notebook = is_notebooks(kind)
+        if is_of_notebook or "__slots__" in space:
+            yield from filled(value, space)
+        for name, part in list(space.items()) if is_of_notebook else ():
+            if type(part) is not MemberDescriptorType and name[:2] != "__" and not callable(part):
                 yield name, part

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import functools
 import itertools
 import random
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from repro_magic.importing import is_imported
+from repro_magic.introspection import Shield, attributes, is_any, mro_of, namespace_of
 from repro_magic.rng import distance
 from repro_magic.rng.deriving import derived
 from repro_magic.rng.entropy import note_seeded
@@ -65,8 +65,8 @@ def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any l
     to_bytes = _python_bytes
     kind = type(value)  # not isinstance: it asks a proxy for its class
     if issubclass(kind, random.Random) and not issubclass(kind, random.SystemRandom):
-        get, put, seed = value.getstate, value.setstate, value.seed
-        if kind.getstate is not random.Random.getstate:  # a class of somebody's, with a state of its own
+        get, put, seed = _pythons(kind, value)
+        if _is_overridden(kind):  # a class of somebody's, with a state of its own
             measure = distance.unknown
     elif numpy is not None and issubclass(kind, numpy.Generator):
         bits = value.bit_generator
@@ -84,6 +84,25 @@ def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any l
     else:
         return None
     return Private(value, Generator(LIBRARY, name, get, put, to_bytes=to_bytes, distance=measure), seed, source=bits)
+
+
+def _pythons(kind: type, value: Any) -> tuple[Callable[[], Any], Callable[[Any], object], Callable[[int], object]]:  # noqa: ANN401 - a random.Random
+    """How one of Python's generators is read, put back and seeded: without its class's code where that changes none."""
+    if _is_overridden(kind):
+        return value.getstate, value.setstate, value.seed
+    twist: Any = random.Random.__mro__[1]  # written in C
+
+    def get() -> tuple[int, Any, Any]:
+        return random.Random.VERSION, twist.getstate(value), attributes(value).get("gauss_next")
+
+    own = random.Random
+    return get, functools.partial(own.setstate, value), functools.partial(own.seed, value)
+
+
+def _is_overridden(kind: type) -> bool:
+    """Whether a class made from `random.Random` has a state, or seeding, of its own."""
+    above = itertools.takewhile(lambda one: one is not random.Random, mro_of(kind))
+    return any(name in namespace_of(one) for one in above for name in ("getstate", "setstate", "seed"))
 
 
 def _python_bytes(state: Any) -> bytes:  # noqa: ANN401 - Python's own tuple, or that of a class made from Random
@@ -148,10 +167,21 @@ def adopt(seed: int, names: Mapping[str, object]) -> list[str]:
     for name, value in names.items():
         for found in _held_by(value, name, seen):
             place = found.generator.device
-            found.seed(derived(seed, *place.encode("utf-8", "surrogatepass")))
-            note_seeded(found.value)
-            adopted.append(place)
+            with Shield():  # a class of somebody's may refuse its seed
+                found.seed(derived(seed, *place.encode("utf-8", "surrogatepass")))
+                note_seeded(found.value)
+                adopted.append(place)
     return adopted
+
+
+def _is_plain(value: object) -> bool:
+    return is_any(type(value), *_PLAIN)
+
+
+def _guarded(name: str, value: object) -> Private | None:
+    with Shield():
+        return private(name, value)
+    return None
 
 
 def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
@@ -160,16 +190,16 @@ def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
     looked = 0  # at each name so many: a large one before must not hide what another holds
     while waiting and looked < _MOST:
         one, at, depth, holder, attribute = waiting.popleft()
-        if id(one) in seen or type(one) in _PLAIN:
+        if id(one) in seen or _is_plain(one):
             continue
         looked += 1
         seen.add(id(one))
-        found = private(at, one)
+        found = _guarded(at, one)
         if found is not None:
             yield replace(found, holder=holder, attribute=attribute)
         elif depth < _DEEPEST:
-            with contextlib.suppress(Exception):  # a key whose repr() raises, or another thread changes it meanwhile
-                held = ((step, part) for step, part in parts(one, _MOST) if type(part) not in _PLAIN)
+            with Shield():  # another thread may change it meanwhile
+                held = ((step, part) for step, part in parts(one, _MOST) if not _is_plain(part))
                 waiting += [
                     (part, at + in_words(step), depth + 1, *((holder, attribute) if is_item(step) else (one, step[1])))
                     for step, part in itertools.islice(held, max(_MOST - looked - len(waiting), 0))

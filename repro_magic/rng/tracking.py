@@ -7,7 +7,6 @@ found it is looked for each time. No object of the user's is kept, not even weak
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sys
 from collections import deque
@@ -18,6 +17,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from repro_magic.importing import is_imported
+from repro_magic.interrupts import interruptible
+from repro_magic.introspection import Shield, is_notebooks
 from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
 from repro_magic.rng.origins import GIVEN, UNKNOWN, Birth, Look, Told, plain_seed
@@ -50,7 +51,7 @@ class _Kinds(dict[type, str]):
         found = self._of_notebook.get(kind)
         if found is None:
             found = _kind(kind)
-            if kind.__module__ == "__main__":
+            if is_notebooks(kind):
                 self._of_notebook[kind] = found
             elif len(self) < _KINDS:
                 self[kind] = found
@@ -83,6 +84,13 @@ def _types() -> tuple[tuple[type, ...], tuple[type, ...]]:
 _kinds = _Kinds()
 
 
+def _what(value: object) -> str:
+    """What there is to do with an object; nothing, where its metaclass does not even let its type be looked up."""
+    with Shield():
+        return _kinds[type(value)]
+    return ""
+
+
 def worth_a_look(names: Mapping[str, object], hidden: Container[str]) -> list[tuple[str, object]]:
     """The names that hold a generator or something with parts, less hidden ones and those with an underscore first.
 
@@ -92,12 +100,14 @@ def worth_a_look(names: Mapping[str, object], hidden: Container[str]) -> list[tu
         >>> worth_a_look({"x": 1, "mine": [1], "_": [2], "In": [3]}, {"In"})
         [('mine', [1])]
     """
-    kinds = _kinds
-    return [
-        (name, value)
-        for name, value in list(names.items())
-        if kinds[type(value)] and isinstance(name, str) and name[:1] != "_" and name not in hidden
-    ]
+    kinds, items = _kinds, list(names.items())
+    with Shield():  # nearly always nothing raises
+        return [one for one in items if kinds[type(one[1])] and _is_own(one[0], hidden)]
+    return [one for one in items if _what(one[1]) and _is_own(one[0], hidden)]
+
+
+def _is_own(name: object, hidden: Container[str]) -> bool:
+    return type(name) is str and name[:1] != "_" and name not in hidden
 
 
 def _search(value: object) -> tuple[list[Path], int]:
@@ -109,10 +119,10 @@ def _search(value: object) -> tuple[list[Path], int]:
             break
         one, path = waiting.popleft()
         looked += 1
-        with contextlib.suppress(Exception):  # it changes while it is looked at, or its class is a strange one
+        with Shield():  # it changes while it is looked at
             for step, part in parts(one, _PARTS):
                 looked += 1
-                kind = _kinds[type(part)]
+                kind = _what(part)
                 if not kind or id(part) in seen or (is_item(step) and type(step[1]) not in _KEYS):
                     continue
                 seen.add(id(part))
@@ -147,13 +157,11 @@ class Tracker:
         seen, moves = {}, []
         for one in islice(self._held(names), _MOST):
             before = self._seen.get(id(one.source))
-            try:
+            with Shield():  # a class of somebody's made from random.Random, say
                 now, move = _compared(before, one)
-            except Exception:  # noqa: BLE001, S112 - a class of somebody's made from random.Random, say
-                continue
-            seen[id(one.source)] = now
-            if move is not None:
-                moves.append(move)
+                seen[id(one.source)] = now
+                if move is not None:
+                    moves.append(move)
         self._seen = seen
         return moves
 
@@ -163,19 +171,19 @@ class Tracker:
         for name, value, paths in self._places(names):
             for path in paths:
                 one = at(value, path)
-                found = None if id(one) in told else private(name + "".join(map(in_words, path)), one)
+                found = None if id(one) in told else _private(name + "".join(map(in_words, path)), one)
                 if found is not None and id(found.source) not in told:
                     told |= {id(one), id(found.source)}
                     yield found
 
     def _places(self, names: Iterable[tuple[str, object]]) -> list[tuple[str, object, Sequence[Path]]]:
         """Which names hold generators, and where. One pass over all names: it is most of what a look takes."""
-        kinds, known = _kinds, self._paths
+        kinds, known = _what, self._paths
         places: list[tuple[str, object, Sequence[Path]]] = []
         holders: list[tuple[str, object]] = []
         looked = 0
         for name, value in names:
-            kind = kinds[type(value)]
+            kind = kinds(value)
             if not kind:
                 continue
             if kind == "own":
@@ -214,6 +222,13 @@ class Tracker:
         return found
 
 
+def _private(name: str, value: object) -> Private | None:
+    with Shield():
+        return private(name, value)
+    return None
+
+
+@interruptible
 def _compared(before: Look | None, one: Private) -> tuple[Look, Move | None]:
     state = one.generator.to_bytes(one.generator.get_state())
     if before is not None and before.state == state:
