@@ -101,7 +101,7 @@ class Receipts:
         from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
 
         own = self._private
-        found = set(reached(self._shell.transform_cell(raw), self._shell.user_ns, self._bound))
+        found = set(reached(self._as_python(raw), self._shell.user_ns, self._bound))
         facts = Facts(
             source=raw,
             names={name: value for name, value in users_names() if name.partition(".")[0] in found - own},
@@ -119,6 +119,11 @@ class Receipts:
             return receipt(facts, is_waiting)
         except (StoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
             return None
+
+    def _as_python(self, raw: str) -> str:
+        with Shield():  # IPython asks what a lone name holds whether it is a macro
+            return str(self._shell.transform_cell(raw))
+        return raw
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
         """The state of one that nobody seeded came from the operating system, and is of no use to anybody."""

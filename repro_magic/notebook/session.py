@@ -58,7 +58,12 @@ _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
 def load(shell: InteractiveShell) -> None:
     """Install the extension into `shell`; a second time changes nothing."""
     if shell not in _sessions:
-        _sessions[shell] = Session(shell)
+        guard = Guard()  # what the names hold is looked at, and may raise what Ctrl-C raises
+        guard.up()
+        try:
+            _sessions[shell] = Session(shell)
+        finally:
+            guard.down()
 
 
 def unload(shell: InteractiveShell) -> None:

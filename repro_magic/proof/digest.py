@@ -1050,6 +1050,10 @@ def _arrow_array(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
     return _several("pyarrow", *head, value.to_pylist())
 
 
+def _arrow_scalar(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
+    return _several(kind_of(value), str(value.type), value.as_py())
+
+
 def _arrow_schema(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
     fields = [(one.name, str(one.type), one.nullable, one.metadata) for one in value]
     return _several(kind_of(value), fields, value.metadata)
@@ -1122,6 +1126,7 @@ _LOOKS: tuple[tuple[Callable[[type], bool], _Look], ...] = (
     (_is("pyarrow", "Table", "RecordBatch"), _arrow_table),
     (_is("pyarrow", "Array", "ChunkedArray"), _arrow_array),
     (_is("pyarrow", "Schema"), _arrow_schema),
+    (_is("pyarrow", "Scalar"), _arrow_scalar),
     (_is("pyarrow", "DataType", "Field"), _as_repr),
     (_is("PIL.Image", "Image"), _image),
     (_is("matplotlib.figure", "Figure"), _figure),

@@ -22,7 +22,7 @@ from repro_magic.introspection import Shield, is_notebooks
 from repro_magic.rng.entropy import is_unseeded
 from repro_magic.rng.moves import Move
 from repro_magic.rng.origins import GIVEN, UNKNOWN, Birth, Look, Told, plain_seed
-from repro_magic.rng.parts import Path, at, has_parts, in_words, is_item, parts
+from repro_magic.rng.parts import Path, at, has_parts, in_words, parts
 from repro_magic.rng.private import Private, global_ones, private
 
 # How deep a name is searched, through how many objects, of each how many parts.
@@ -33,8 +33,6 @@ _LOOK, _SAVED = 4000, 200
 # So many generators are followed.
 _MOST = 100
 _KINDS = 2000
-# A path keeps the keys of its items, and none is to be an object of the user's.
-_KEYS = {str, int}
 
 _ITSELF: tuple[Path, ...] = ((),)
 _NOWHERE: tuple[int, Sequence[Path], int] = (0, (), 0)
@@ -123,7 +121,7 @@ def _search(value: object) -> tuple[list[Path], int]:
             for step, part in parts(one, _PARTS):
                 looked += 1
                 kind = _what(part)
-                if not kind or id(part) in seen or (is_item(step) and type(step[1]) not in _KEYS):
+                if not kind or id(part) in seen:
                     continue
                 seen.add(id(part))
                 if kind == "own":

@@ -1,0 +1,339 @@
+"""Objects that answer, raise or refer to whatever they like: no hook of ours lets the user's cell feel it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import signal
+import types
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+from IPython.utils.capture import capture_output
+
+from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.notebook import session
+from repro_magic.proof.digest import digest
+from repro_magic.proof.held import held_by_code, is_code
+from repro_magic.proof.probe import gradients, looked_at
+from repro_magic.proof.reach import reached
+from repro_magic.rng.private import adopt, held_by
+from repro_magic.rng.tracking import Tracker
+
+
+class StopNowError(BaseException):
+    """What no `except Exception` catches."""
+
+
+SPECIAL = (
+    *("__getattr__", "__getattribute__", "__eq__", "__hash__", "__getstate__", "__reduce_ex__", "__reduce__"),
+    *("__iter__", "__len__", "__repr__", "__str__", "__bool__", "__call__", "__getitem__", "__contains__", "__array__"),
+    *(
+        "__torch_function__",
+        "__index__",
+        "__format__",
+        "__lt__",
+        "__dir__",
+        "getstate",
+        "state_dict",
+        "named_parameters",
+    ),
+)
+PROPERTIES = ("__class__", "__dict__", "__wrapped__", "__name__", "dtype", "shape", "grad", "_modules", "__self__")
+RAISED = (RuntimeError, SystemExit, GeneratorExit, StopNowError, StopIteration, RecursionError, KeyboardInterrupt)
+BASES: tuple[type, ...] = (object, list, dict, str, float, random.Random, torch.nn.Module, ValueError)
+OF_TYPES = ("__hash__", "__eq__", "__getattribute__", "__instancecheck__", "__subclasscheck__", "__call__")
+
+
+def raising(error: type[BaseException]) -> Callable[..., Any]:
+    def method(*_: object, **__: object) -> Any:
+        raise error
+
+    return method
+
+
+def answering(answer: object) -> Callable[..., Any]:
+    return lambda *_, **__: answer
+
+
+def returning_itself(itself: object, *_: object, **__: object) -> object:
+    return itself
+
+
+DOES: dict[str, Callable[..., Any]] = {
+    **{f"raises {error.__name__}": raising(error) for error in RAISED},
+    "returns itself": returning_itself,
+    "returns what answers everything": answering(mock.call),
+    "returns a number": answering(3),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a hostile object is made: its class's module and base, and what its and its metaclass's methods do."""
+
+    module: str
+    base: type
+    methods: dict[str, str]
+    properties: dict[str, str]
+    of_type: dict[str, str]
+
+    def made(self) -> Any:
+        """The object. Its class's `__init__` does not run, so that a module has lost all that it needs."""
+        above: Any = type(self.base)
+        kind = above if not self.of_type else type("Meta", (above,), {})
+        space: dict[str, Any] = {name: DOES[does] for name, does in self.methods.items()}
+        space |= {name: property(DOES[does]) for name, does in self.properties.items()}
+        made = kind("Hostile", (self.base,), {**space, "__module__": self.module})
+        for name, does in self.of_type.items():
+            type.__setattr__(kind, name, DOES[does])
+        new: Any = self.base.__new__
+        return new(made)
+
+
+def some(names: Sequence[str], most: int) -> st.SearchStrategy[dict[str, str]]:
+    return st.dictionaries(st.sampled_from(names), st.sampled_from(sorted(DOES)), max_size=most)
+
+
+RECIPES = st.builds(
+    Recipe,
+    st.sampled_from(["__main__", "library"]),
+    st.sampled_from(BASES),
+    some(SPECIAL, 4),
+    some(PROPERTIES, 3),
+    st.one_of(st.just({}), some(OF_TYPES, 2)),
+)
+
+
+LOOKS: tuple[Callable[[Any], object], ...] = (
+    digest,
+    looked_at,
+    is_code,
+    held_by_code,
+    gradients,
+    lambda value: reached("x", {"x": value}, {}),
+    lambda value: list(held_by(value, "x")),
+    lambda value: adopt(1, {"x": value}),
+    lambda value: Tracker().look([("x", value)]),
+)
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    """As a hook of ours stands while it looks."""
+    made = Guard()
+    made.up()
+    yield made
+    made.step_back()
+
+
+PUT: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda one: one,
+    "in a list": lambda one: [one],
+    "in a dictionary": lambda one: {1: (one,)},
+    "in an object": lambda one: types.SimpleNamespace(part=one),
+    "in an exception": lambda one: ValueError(one),
+}
+
+
+def ends(look: Callable[[Any], object], value: Any) -> str:
+    """What a look raised, in words: no test may touch the object when it reports."""
+    try:
+        look(value)
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        return type(error).__name__
+    return ""
+
+
+@given(RECIPES, st.sampled_from(sorted(PUT)))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+def test_no_look_raises(guard: Guard, recipe: Recipe, put: str) -> None:
+    assert [ends(look, PUT[put](recipe.made())) for look in LOOKS] == [""] * len(LOOKS)
+    assert not guard.pending
+
+
+def run(shell: InteractiveShell, cell: str) -> tuple[str, object]:
+    """How a cell ends: what it raised, and whether its error was shown."""
+    with capture_output():
+        try:
+            result: ExecutionResult = shell.run_cell(cell, store_history=True)
+        except BaseException as error:  # noqa: BLE001 - IPython lets some through
+            return "raised", type(error)
+    return "ended", type(result.error_in_exec)
+
+
+CELLS = (
+    "held = [hostile]\ntable = {1: hostile}\nclass Holder: pass\nholder = Holder()\nholder.part = hostile",
+    "def made(kept):\n    def inner(): return kept\n    return inner\nclosure = made(hostile)\nHolder.of_all = hostile",
+    "again = hostile\nHolder(), closure; None",
+    "hostile",
+)
+
+
+def loaded(shell: InteractiveShell) -> session.Session:
+    if shell not in session._sessions:
+        shell.run_line_magic("load_ext", "repro_magic")
+    return session._sessions[shell]
+
+
+def receipts(shell: InteractiveShell) -> int:
+    return len(session._sessions[shell]._of_cells)
+
+
+@given(RECIPES)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+def test_no_cell_feels_us(shell: InteractiveShell, recipe: Recipe) -> None:
+    shell.run_line_magic("unload_ext", "repro_magic")
+    shell.user_ns["hostile"] = recipe.made()
+    bare = [run(shell, cell) for cell in CELLS]
+    ours = loaded(shell)
+    run(shell, "%config ReproMagic.receipts = 'all'")
+    assert [run(shell, cell) for cell in CELLS] == bare
+    before = receipts(shell)
+    assert run(shell, "%%deterministic --seed 1 --quiet\nheld, hostile\nchecked = 1") == ("ended", type(None))
+    assert receipts(shell) == before + 1
+    assert ours._faulty == set()
+
+
+PRELUDES = {
+    "answers every attribute": "from unittest.mock import call as x",
+    "wraps itself": "def x(): pass\nx.__wrapped__ = x",
+    "raises at each attribute": "class E:\n    def __getattr__(self, name): raise RuntimeError(name)\nx = E()",
+    "ends the process": "class E:\n    def __getattr__(self, name): raise SystemExit(3)\nx = E()",
+    "raises its own": "class S(BaseException): pass\nclass E:\n    def __getattr__(self, n): raise S\nx = E()",
+    "an enum": "import enum\nclass Mode(enum.Enum):\n    A = 1\nx = Mode.A",
+    "a singleton": "class C:\n    kept = None\nC.kept = x = C()",
+    "a dead proxy": "import weakref\nclass A: pass\na = A(); x = weakref.proxy(a); del a",
+    "a generator without a state": "import random\nclass S(BaseException): pass\n"
+    "class R(random.Random):\n    def getstate(self): raise S\nx = R()",
+    "a generator that compares": "import random\nclass R(random.Random):\n"
+    "    def __eq__(self, other): return self.getstate() == other.getstate()\nx = random.Random.__new__(R)",
+    "a metaclass": "class M(type):\n    def __hash__(cls): raise RuntimeError\nclass K(metaclass=M): pass\nx = K()",
+}
+
+
+@pytest.mark.parametrize("name", PRELUDES)
+def test_one_value_costs_its_own_entry_and_the_watch_goes_on(shell: InteractiveShell, name: str) -> None:
+    ours = loaded(shell)
+    shell.run_line_magic("config", "ReproMagic.receipts = 'all'")
+    assert run(shell, PRELUDES[name]) == ("ended", type(None))
+    assert run(shell, "%%deterministic --quiet\ny = [x]\nnumber = 3") == ("ended", type(None))
+    values = list(ours._of_cells.values())[-1]["values"]
+    assert {"x", "y", "number"} - set(values) <= {"x"}, "code has no entry of its own"
+    assert not values["number"]["gaps"]
+    assert run(shell, "import random; r = random.Random(); r.random()") == ("ended", type(None))
+    assert ours._faulty == set()
+    assert any(move.generator == "private r" for cell in ours.ledger() for move in cell.moves), "the watch went on"
+
+
+def test_a_bad_generator_does_not_hide_a_good_one() -> None:
+    class Bad(random.Random):
+        def getstate(self) -> Any:
+            raise SystemExit
+
+        def seed(self, *_: Any, **__: Any) -> Any:
+            raise StopNowError
+
+    bad, good = random.Random.__new__(Bad), random.Random(3)
+    tracker = Tracker()
+    names = [("bad", bad), ("good", good)]
+    assert [move.generator for move in tracker.look(names)] == ["private good"]
+    good.random()
+    assert [move.generator for move in tracker.look(names)] == ["private good"]
+    assert adopt(1, dict(names)) == ["good"]
+
+
+def test_keys_of_any_class_are_neither_hashed_nor_written() -> None:
+    class Key:
+        """It can be hashed once, by the dictionary."""
+
+        asked = 0
+
+        def __hash__(self) -> int:
+            type(self).asked += 1
+            return 1
+
+        __repr__ = raising(RuntimeError)
+
+    table = {Key(): random.Random(1), (1, "a"): random.Random(2)}
+    asked = Key.asked
+    assert [one.generator.device for one in held_by(table, "x")] == ["x[#0]", "x[(1, 'a')]"]
+    tracker = Tracker()
+    assert len(tracker.look([("x", table)])) == 2
+    assert Key.asked == asked
+
+
+def test_a_dead_proxy_is_a_gap() -> None:
+    class Gone:
+        """Nobody holds it."""
+
+    one = weakref.proxy(Gone())
+    assert [gap.path for gap in digest({"a": one, "b": 1}).gaps] == ["[key 1 of 2]"]
+
+
+# Ctrl-C
+
+
+class Interrupting(torch.nn.Module):
+    """While it is looked at, the user presses Ctrl-C; it swallows what that raises."""
+
+    def __init__(self) -> None:
+        """A module that has lost its parameters, so that its own methods are asked."""
+        super().__init__()
+        del self._parameters
+
+    def named_parameters(self, *_: Any, **__: Any) -> Any:
+        """Press it."""
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return iter(())
+
+
+def test_ctrl_c_ends_a_look_at_once_and_is_kept_for_the_cell() -> None:
+    looked: list[object] = []
+
+    @uninterrupted
+    def hook(guard: Guard) -> None:
+        guard.up()
+        value = [Interrupting(), *([number] for number in range(100_000))]
+        try:
+            looked.append(digest(value))
+        except KeyboardInterrupt:
+            looked.append("ended")
+
+    guard = Guard()
+    hook(guard)
+    assert looked == ["ended"]
+    assert guard.step_back()
+
+
+def test_ctrl_c_in_a_script_ends_it_as_any_other_call() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        digest([PassingOn()])
+
+
+class PassingOn(Interrupting):
+    """It passes Ctrl-C on."""
+
+    def named_parameters(self, *_: Any, **__: Any) -> Any:
+        """Press it."""
+        signal.raise_signal(signal.SIGINT)
+        return iter(())
+
+
+def test_what_an_object_raises_is_no_ctrl_c(guard: Guard) -> None:
+    class Pretending(Interrupting):
+        """It raises what Ctrl-C raises."""
+
+        named_parameters = raising(KeyboardInterrupt)
+
+    assert [gap.why for gap in digest([Pretending()]).gaps] == ["looking at it failed: KeyboardInterrupt"]
+    assert not guard.pending
