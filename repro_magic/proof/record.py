@@ -169,7 +169,7 @@ def _sidecars_cell(cell: CellRun, private: frozenset[str]) -> dict[str, Any]:
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in value.items() if name not in {"distance", "from"}}
+    return {name: part for name, part in value.items() if name not in {"distance", "from", "small"}}
 
 
 def _digest_of_text(name: str, text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
+from repro_magic.proof.small import small
 
 _expected: dict[str, str] = {}
 _kept: list[int] = []
@@ -22,6 +23,7 @@ def compare_numbers(  # noqa: PLR0913 - as the probe is asked
     *,
     rtol: float,
     ulp: int,
+    private: Collection[str] = (),
 ) -> None:
     """The first run says what each name's digest was, and keeps its numbers; a later one measures its own.
 
@@ -32,7 +34,11 @@ def compare_numbers(  # noqa: PLR0913 - as the probe is asked
         cell: which cell has just run.
         rtol: see `Tolerance`.
         ulp: see `Tolerance`.
+        private: names whose values are not to be written down, however small.
     """
+    for name in changed.keys() - {*private}:
+        if kept := small(held[name]):  # both runs tell theirs: what is small is shown itself
+            changed[name] = {**changed[name], "small": kept}
     tolerance = Tolerance(rtol, ulp)
     said = spool / f"cell-{cell}.json"
     try:
