@@ -90,7 +90,7 @@ def test_close_numbers_beside_another_text_are_not_close() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "at"),
     [
-        ({"loss": [1.0, 2.0]}, {"loss": [1.0, 3.0]}, "['loss'][1]"),
+        ({"loss": [1.0, 2.0]}, {"loss": [1.0, 3.0]}, "['loss']"),
         (pd.DataFrame({"a": [1.0], "b": [2.0]}), pd.DataFrame({"a": [1.0], "b": [2.5]}), "['b']"),
         (1 + 2j, 1 + 3j, ""),
         (3, 5, ""),
@@ -146,3 +146,17 @@ def test_too_large_a_value_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monke
     keep(np.zeros(1000), tmp_path / "kept.npz")
     assert list(tmp_path.iterdir()) == []
     assert measure(np.zeros(1000), tmp_path / "kept.npz", SAME_BITS) is None
+
+
+def test_the_numbers_of_a_list_are_counted_together() -> None:
+    told = found([float(at) for at in range(50)], [at + 0.5 for at in range(50)])
+    assert (told.at, told.differing, told.size, told.first, told.max_abs) == ("", 50, 50, (0,), 0.5)
+    mixed = found({"a": [1.0, 2.0], "b": 3, "c": [[1, 2], [3, 4]]}, {"a": [1.0, 2.5], "b": 3, "c": [[1, 2], [3, 5]]})
+    assert (mixed.at, mixed.differing, mixed.first, mixed.parts) == ("['a']", 1, (1,), 2)
+
+
+def test_how_many_parts_of_a_model_differ() -> None:
+    torch.manual_seed(0)
+    one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    told = found(one, other)
+    assert (told.at, told.parts) == (".weight", 2)

@@ -203,7 +203,7 @@ def test_no_text_of_a_notebook_becomes_markup(found: list[NotebookVerdict]) -> N
 
 
 def test_texts_are_told_as_they_are() -> None:
-    part = Part("<i>loss</i>", Outcome.DIFFERS, "'<b>' in one run, \"&amp;\" in another")
+    part = Part("<i>loss</i>", Outcome.DIFFERS, "'<b>' in one run, \"&amp;\" in the other")
     source = "if a < b & c:\n\tprint('</pre>')\r\nüñ = '雪'"
     found = read(
         replace(EVERY, path="a <b>.ipynb", cells=[CellVerdict(1, "if a", [part], [], source)], notes=["<u>note</u>"])

@@ -86,7 +86,7 @@ def test_another_value_is_named_with_its_cell(notebook: Path, tmp_path: Path) ->
     code, verdict, told = recorded(edited(copied(notebook, tmp_path), forge))
     assert code == 1
     assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "differs", "not comparable"]
-    assert "x: torch.Tensor torch.float32 [3]: 00000000 in the record" in " ".join(told.split())
+    assert "x: torch.Tensor torch.float32 [3]: digest 00000000 in the record" in " ".join(told.split())
 
 
 @pytest.mark.kernel

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from repro_magic.comments import accepted_in
-from repro_magic.proof.differences import different, output
+from repro_magic.proof.differences import RUNS, different, output, runs_called
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.privacy import withheld
 from repro_magic.proof.runner import CellRun, Run
@@ -76,7 +76,7 @@ def hidden(
     first: Mapping[str, Any] | None,
     others: Sequence[Mapping[str, Any] | None],
     held: Mapping[str, Mapping[str, Any]],
-    sides: tuple[str, str] = ("one run", "another"),
+    sides: tuple[str, str] = RUNS,
 ) -> list[Part]:
     """What the text of a displayed value leaves out: of long values that differ it may be the same.
 
@@ -129,11 +129,11 @@ def first_line(source: str) -> str:
 def _value(name: str, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> Part:
     one = first.held.get(name)
     worst = Part(name, Outcome.SAME)
-    for side in others:
+    for number, side in enumerate(others, start=2):
         other = side.held.get(name)
         if one is None or other is None:
             return Part(name, Outcome.DIFFERS, "it is there in one run only")
-        worst = _worse(worst, value(name, one, other, exact=tolerance.exact))
+        worst = _worse(worst, value(name, one, other, runs_called(len(others) + 1, number), exact=tolerance.exact))
     return worst
 
 
@@ -145,7 +145,7 @@ def value(
     name: str,
     one: Mapping[str, Any],
     other: Mapping[str, Any],
-    sides: tuple[str, str] = ("one run", "another"),
+    sides: tuple[str, str] = RUNS,
     *,
     exact: bool = False,
 ) -> Part:

@@ -104,8 +104,31 @@ def _flat(value: Any, at: str, depth: int) -> Iterator[tuple[str, object]]:  # n
         yield at, value
         return
     yield at, kind_of(value)
+    together = _numbers(value)
+    if together is not None:
+        yield at, together
+        return
     for name, part in itertools.chain(named, ((f".{name}", part) for name, part in beside(value).items())):
         yield from _flat(part, at + name, depth + 1)
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The numbers of a list, which are told as one."""
+
+    kind: str
+    numbers: np.ndarray[Any, Any]
+
+
+def _numbers(value: Any) -> _Together | None:  # noqa: ANN401 - a user's
+    """A list's items, if all are numbers of one type."""
+    if type(value) not in (list, tuple) or not value:
+        return None
+    kind = type(value[0])
+    if kind not in (float, int, complex) or any(type(item) is not kind for item in value):
+        return None
+    found = np.asarray(value)
+    return None if found.dtype.hasobject else _Together(kind.__name__, found)
 
 
 def _named(value: Any) -> Iterator[tuple[str, object]] | None:  # noqa: ANN401, PLR0911 - one for each kind
@@ -131,6 +154,8 @@ def _leaf(at: str, value: Any) -> Leaf | None:  # noqa: ANN401 - a user's
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _of_tensor(at, value)
+    if type(value) is _Together:
+        return Leaf(at, value.kind, value.numbers)
     if type(value) in (float, int, complex):
         number = np.asarray(value)
         return None if number.dtype.hasobject else Leaf(at, type(value).__name__, number)
@@ -194,7 +219,7 @@ def measure(value: object, file: Path, tolerance: Tolerance) -> Distance | None:
 
 
 def apart(theirs: list[Leaf], mine: list[Leaf], tolerance: Tolerance, *, is_rest_same: bool = True) -> Distance | None:
-    """The distance of the first leaf that differs; None if none does, or they do not match one by one.
+    """The distance of the first leaf that differs, and how many do; None if none does, or they do not match one by one.
 
     Example:
         >>> one, other = [Leaf("", "float32", np.float32([0, 1]))], [Leaf("", "float32", np.float32([0, 1.0000001]))]
@@ -202,7 +227,7 @@ def apart(theirs: list[Leaf], mine: list[Leaf], tolerance: Tolerance, *, is_rest
         >>> found.first, found.max_ulp, found.is_close
         ((1,), 1, True)
     """
-    first: Distance | None = None
+    differing: list[Distance] = []
     if [_form(leaf) for leaf in theirs] != [_form(leaf) for leaf in mine]:
         return None
     is_close = is_rest_same
@@ -210,8 +235,10 @@ def apart(theirs: list[Leaf], mine: list[Leaf], tolerance: Tolerance, *, is_rest
         found = _apart(one, other, tolerance)
         if found is not None:
             is_close &= found.is_close
-            first = first or found
-    return None if first is None else replace(first, is_close=is_close)
+            differing.append(found)
+    if not differing:
+        return None
+    return replace(differing[0], is_close=is_close, parts=len(differing))
 
 
 def _form(leaf: Leaf) -> tuple[str, str, tuple[int, ...]]:

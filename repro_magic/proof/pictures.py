@@ -8,7 +8,7 @@ import io
 _FULL = 255
 
 
-def difference(one: str, other: str, sides: tuple[str, str] = ("one run", "another")) -> str:
+def difference(one: str, other: str, sides: tuple[str, str] = ("one run", "the other")) -> str:
     """What differs between two images, in words.
 
     Args:

@@ -42,6 +42,7 @@ class Distance:
         max_abs: the largest absolute difference; None where a number stands against a NaN.
         max_ulp: the largest distance in units in the last place; None as above, and for what is no float.
         is_close: whether every part of the value is within the tolerance that was given.
+        parts: how many parts of the value differ.
     """
 
     at: str
@@ -53,6 +54,7 @@ class Distance:
     max_abs: float | None
     max_ulp: int | None
     is_close: bool = False
+    parts: int = 1
 
 
 @dataclass(frozen=True)

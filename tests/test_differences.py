@@ -1,0 +1,205 @@
+"""How differing values and texts are described: what a reader sees of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import repro_magic
+from repro_magic.proof.differences import RUNS, different, output
+from repro_magic.proof.digest import digest
+from repro_magic.proof.distance import SAME_BITS
+from repro_magic.proof.probe import described
+from repro_magic.proof.small import LARGEST, small, value_of
+from repro_magic.proof.small_differences import small_apart, texts_apart
+from repro_magic.proof.verdict import Outcome
+
+LABELS = ["cat", "dog", "bird", "fish", "newt"]
+OTHERS = ["dog", "cat", "bird", "fish", "newt"]
+WORDS = [f"word {number:04}" for number in range(3_000)]
+LONG = "a" * 100 + "one" + "b" * 100
+
+
+def apart(one: object, other: object) -> str:
+    return small_apart(small(one), small(other), RUNS)
+
+
+TOLD: list[tuple[Any, Any, str]] = [
+    ("cat", "dog", "'cat' in one run, 'dog' in the other"),
+    (True, False, "True in one run, False in the other"),
+    (None, 0, "None in one run, 0 in the other"),
+    (1, 1.0, "1 in one run, 1.0 in the other"),
+    (0.5, math.nan, "0.5 in one run, nan in the other"),
+    (-math.inf, math.inf, "-inf in one run, inf in the other"),
+    (b"a", b"b", "b'a' in one run, b'b' in the other"),
+    ([1, 2], [1, 2, 3], "[1, 2] in one run, [1, 2, 3] in the other"),
+    ([1, 2], (1, 2), "[1, 2] in one run, (1, 2) in the other"),
+    (WORDS[:50], WORDS[:51], "a list of 50 in one run, of 51 in the other"),
+    ([1, "a"], [1, "b"], "1 of 2 elements differs: [1, 'a'] in one run, [1, 'b'] in the other"),
+    (
+        LABELS,
+        OTHERS,
+        (
+            "the same 5 items in another order: 'cat', 'dog', 'bird', 'fish', 'newt' in one run, "
+            "'dog', 'cat', 'bird', 'fish', 'newt' in the other"
+        ),
+    ),
+    (
+        tuple(WORDS[:50]),
+        tuple(WORDS[49::-1]),
+        (
+            "the same 50 items in another order: 'word 0000', 'word 0001', 'word 0002', … in one run, "
+            "'word 0049', 'word 0048', 'word 0047', … in the other"
+        ),
+    ),
+    (
+        {"a": 1, "b": 2},
+        {"b": 2, "a": 1},
+        "the same 2 keys in another order: 'a', 'b' in one run, 'b', 'a' in the other",
+    ),
+    (
+        {"loss": LABELS, "seed": 1},
+        {"loss": OTHERS, "seed": 1},
+        (
+            "at ['loss']: the same 5 items in another order: 'cat', 'dog', 'bird', "
+            "'fish', 'newt' in one run, 'dog', 'cat', 'bird', 'fish', 'newt' in the other"
+        ),
+    ),
+    ({"a", "b"}, {"a", "c"}, "2 items not in both: 'b' in one run only, 'c' in the other only"),
+    ({"a": 1}, {"a": 1, "b": 2}, "1 key not in both: 'b' in the other only"),
+    (
+        LONG,
+        LONG.replace("one", "two"),
+        f"'…{'a' * 30}one{'b' * 27}…' in one run, '…{'a' * 30}two{'b' * 27}…' in the other",
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "told"), TOLD, ids=lambda value: str(value)[:20])
+def test_small_values_are_shown_themselves(one: object, other: object, told: str) -> None:
+    assert apart(one, other) == told
+
+
+LARGE: list[tuple[Any, Any, str]] = [
+    (WORDS, WORDS[::-1], "the same 3,000 items in another order: 'word 0000', 'word 0001', "),
+    (
+        {word: at for at, word in enumerate(WORDS)},
+        {word: at for at, word in enumerate(WORDS[::-1])},
+        "the same 3,000 keys in another order: 'word 0000', 'word 0001', ",
+    ),
+    (WORDS, WORDS[1:], "a list of 3,000 in one run, of 2,999 in the other"),
+    (WORDS, ["x", *WORDS[1:]], "a list of 3,000: 'word 0000', 'word 0001', "),
+    (" ".join(WORDS), " ".join(WORDS).replace("0100", "x"), "'…0097 word 0098 word 0099 word 0100 word 0101 "),
+    ("a" * 5_000, "a" * 6_000, "5,000 characters in one run, 6,000 in the other"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "told"), LARGE, ids=lambda value: str(value)[:20])
+def test_of_large_values_the_order_the_size_and_the_beginning_are_told(one: object, other: object, told: str) -> None:
+    assert apart(one, other).startswith(told)
+    assert len(str(small(one))) < 2 * LARGEST
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=20),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=20,
+)
+
+
+@given(PLAIN, PLAIN)
+def test_any_two_plain_values_are_told_apart_in_two_lines(one: object, other: object) -> None:
+    """GIVEN two small values whose digests differ THEN something is told, never longer than two lines of a page."""
+    if "text" in small(one):
+        assert repr(value_of(small(one)["text"])) == repr(one)
+    if digest(one).hex != digest(other).hex and "text" in small(one) and "text" in small(other):
+        told = apart(one, other)
+        assert "in the other" in told or "in one run" in told
+        assert len(told) < 400
+        assert "\n" not in told
+
+
+class Loud:
+    """Nothing of it may be called."""
+
+    def __repr__(self) -> str:
+        """Not to be called."""
+        raise AssertionError("looked at")
+
+    __eq__ = __hash__ = __len__ = __iter__ = __repr__  # type: ignore[assignment]
+
+
+class OwnList(list):  # type: ignore[type-arg]
+    """Not a plain list."""
+
+
+@pytest.mark.parametrize("value", [Loud(), [Loud()], {"a": (Loud(),)}, OwnList(), [OwnList()]], ids=type)
+def test_nothing_of_the_users_is_called(value: object) -> None:
+    assert "text" not in small(value)
+
+
+def test_a_value_that_holds_itself_has_an_end() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    assert "text" not in small(loop)
+    assert "text" not in small([1 << 100_000])
+
+
+def test_a_value_without_anything_small_is_told_by_its_kind_or_its_digest() -> None:
+    other, text = (described(digest(value)) for value in (range(3), "a"))
+    assert different("x", text, other).why == "a str in one run, a range in the other"
+    told = different("x", {**other, "hex": "1" * 64}, {**other, "hex": "2" * 64}, ("the record", "the fresh run"))
+    assert told.why == "range: digest 11111111 in the record, 22222222 in the fresh run"
+
+
+TEXTS = [
+    ("loss 1\n", "loss 2\n", "'loss 1\\n' in one run, 'loss 2\\n' in the other"),
+    ("a\nb\nc", "a\nx\nc", "line 2: 'b' in one run, 'x' in the other"),
+    ("a\nb\nc", "x\nb\nz", "2 of 3 lines differ, the first is line 1: 'a' in one run, 'x' in the other"),
+    ("a\nb", "b\na", "the same 2 lines in another order, the first is line 1: 'a' in one run, 'b' in the other"),
+    ("a\nb", "a\nb\nc", "2 lines in one run, 3 in the other; more in the other: 'c'"),
+    ("a ", "a", "'a ' in one run, 'a' in the other"),
+    ("a\n", "a", "'a\\n' in one run, 'a' in the other"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "told"), TEXTS)
+def test_texts_are_shown_where_they_differ(one: str, other: str, told: str) -> None:
+    assert texts_apart(one, other, RUNS) == told
+
+
+def test_of_more_than_two_runs_each_has_its_number() -> None:
+    part = output("stdout", ["a", "a", "b"], SAME_BITS)
+    assert (part.outcome, part.why) == (Outcome.DIFFERS, "'a' in run 1, 'b' in run 3")
+    assert output("stdout", ["a", "b"], SAME_BITS).why == "'a' in one run, 'b' in the other"
+    assert output("stdout", ["a", None], SAME_BITS).why == "it is shown in one run only"
+
+
+@pytest.mark.kernel
+def test_a_verdict_shows_what_the_names_held(tmp_path: Path) -> None:
+    """GIVEN a notebook that counts its runs THEN the verdict shows both values, and how many of a list differ."""
+    path, counted = tmp_path / "study.ipynb", tmp_path / "counted"
+    counted.mkdir()
+    cells = [
+        f"import os\nfolder = {str(counted)!r}\n_run = len(os.listdir(folder))\n_ = open(f'{{folder}}/{{_run}}', 'x')",
+        "animals = ['cat', 'dog', 'bird'][:: -1 if _run else 1]\nwinner = animals[0]\nok = winner == 'cat'",
+        "losses = [0.5 * at + _run for at in range(500)]\nflags = {'a': not _run, 'b': 'x'}",
+        "print('winner:', winner)",
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+    forwards, backwards = "'cat', 'dog', 'bird'", "'bird', 'dog', 'cat'"
+    told = {part.name: part.why for cell in repro_magic.verify(path).cells for part in cell.parts if part.why}
+    assert told == {
+        "animals": f"the same 3 items in another order: {forwards} in one run, {backwards} in the other",
+        "winner": "'cat' in one run, 'bird' in the other",
+        "ok": "True in one run, False in the other",
+        "losses": "list: 500 of 500 elements differ, the first at [0]; by at most 1",
+        "flags": "1 of 2 elements differs: {'a': True, 'b': 'x'} in one run, {'a': False, 'b': 'x'} in the other",
+        "stdout": "'winner: cat\\n' in one run, 'winner: bird\\n' in the other",
+    }
