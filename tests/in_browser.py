@@ -137,11 +137,10 @@ class Notebook:
     def ready(self) -> None:
         """Wait until the kernel listens."""
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        # A dialog may still stand before it (which kernel to take, say).
-        if self.page.locator(".jp-Dialog").count():
-            self.page.locator(".jp-Dialog .jp-mod-accept").first.click()
+        # A dialog may come before it, whenever it likes (which kernel to take, say).
         self.page.wait_for_function(
-            "() => { const panel = window.jupyterapp.shell.currentWidget; "
+            "() => { document.querySelector('.jp-Dialog .jp-mod-accept')?.click(); "
+            "const panel = window.jupyterapp.shell.currentWidget; "
             "return panel?.sessionContext?.session?.kernel?.status === 'idle' }"
         )
 
@@ -160,10 +159,11 @@ class Notebook:
         return self.page.locator(".jp-CodeCell").nth(number)
 
     def start(self, number: int) -> None:
-        """Run a cell, and wait until it began."""
+        """Run a cell, and wait until it began: a star takes the place of the number, or it has another number."""
+        before = self._prompt(number)
         self.cell(number).locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
-        self.page.wait_for_timeout(300)  # a star takes the place of the number at once
+        self.until(lambda: self._prompt(number) != before)
 
     def run(self, *numbers: int) -> None:
         """Run cells, one after the other, to their end."""
@@ -173,8 +173,10 @@ class Notebook:
 
     def is_running(self, number: int) -> bool:
         """Whether a cell runs, or waits to."""
-        prompt = self.cell(number).locator(".jp-InputPrompt").inner_text()
-        return re.fullmatch(r"\[\d+\]:", prompt) is None
+        return re.fullmatch(r"\[\d+\]:", self._prompt(number)) is None
+
+    def _prompt(self, number: int) -> str:
+        return str(self.cell(number).locator(".jp-InputPrompt").inner_text())
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until it holds."""

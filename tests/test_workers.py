@@ -87,6 +87,8 @@ class Seeds(Base):
 def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "datasets_of_test.py").write_text(DATASETS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    # A worker that takes longer to end is killed, and tells no counts any more: on a busy machine 5 s are short.
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 30.0)
     yield importlib.import_module("datasets_of_test")
     sys.modules.pop("datasets_of_test")
 
