@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from repro_magic.comments import accepted_in
+from repro_magic.proof.clocks import CellClocks, clocks_of
 from repro_magic.proof.differences import RUNS, different, output, runs_called
 from repro_magic.proof.distance import SAME_BITS, Tolerance
 from repro_magic.proof.privacy import withheld
@@ -35,13 +36,14 @@ def compare(path: str, runs: Sequence[Run], tolerance: Tolerance = SAME_BITS) ->
     """
     cells: list[CellVerdict] = []
     disagreeing = {place for place, run in enumerate(runs) if len(run.cells) != len(runs[0].cells)}
-    for number, sides in enumerate(_side_by_side(runs), start=1):
+    clocks = clocks_of("" if tolerance.exact else cell.source for cell in runs[0].cells)
+    for (number, sides), reads in zip(enumerate(_side_by_side(runs), start=1), clocks, strict=True):
         first, *others = sides
-        verdict = _cell(number, first, others, tolerance)
+        verdict = _cell(number, first, others, tolerance, reads)
         cells.append(verdict)
         if verdict.outcome in {Outcome.DIFFERS, Outcome.CLOSE, Outcome.FAILED} and len(sides) == len(runs):
             for place, other in enumerate(others, start=1):
-                if _cell(number, first, [other], tolerance).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
+                if _cell(number, first, [other], tolerance, reads).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
                     disagreeing.add(place)
     error = next((run.error for run in runs if run.error), "")
     return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), declared(cells), error)
@@ -61,12 +63,14 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
         yield sides
 
 
-def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance) -> CellVerdict:
+def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance, reads: CellClocks) -> CellVerdict:
     sides = (first, *others)
     names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
     values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
+    values = reads.values(values, [side.held for side in sides])
     twins = [side.cell for side in others]
     outputs = _outputs(first.cell, twins, tolerance)
+    outputs = reads.outputs(outputs, [shown(side.cell.outputs) for side in sides])
     values += hidden(outputs, first.cell.displayed, [twin.displayed for twin in twins], first.held)
     return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
 

@@ -18,6 +18,7 @@ from repro_magic.comments import mentions, private_names
 from repro_magic.exceptions import InvalidEnvironmentError, NotRunnableError
 from repro_magic.proof import environment as environments
 from repro_magic.proof import notebook_file
+from repro_magic.proof.clocks import CellClocks, clocks_of
 from repro_magic.proof.compare import declared, first_line, hidden, value
 from repro_magic.proof.differences import output
 from repro_magic.proof.distance import SAME_BITS, Tolerance
@@ -136,7 +137,8 @@ class _Terms:
     sides: tuple[str, str]
     record: Record
     private: frozenset[str]
-    standings: Sequence[Standing] = ()
+    standings: Sequence[Standing]
+    clocks: Sequence[CellClocks]
 
 
 def sidecar_of(path: Path) -> Path:
@@ -381,7 +383,8 @@ def compare(path: str, record: Record, fresh: Run, tolerance: Tolerance = SAME_B
         else Standing(recorded.number, recorded.generators or {}, (_receipt(cell) or {}).get("generators", {}))
         for cell, recorded in zip(fresh.cells, twins, strict=True)
     ]
-    terms = _Terms(tolerance, _SIDES[record.against], record, private, standings)
+    clocks = clocks_of("" if tolerance.exact else cell.source for cell in fresh.cells)
+    terms = _Terms(tolerance, _SIDES[record.against], record, private, standings, clocks)
     cells = []
     later = _compared_later(fresh.cells, twins)
     for number, (cell, recorded) in enumerate(zip(fresh.cells, twins, strict=True), start=1):
@@ -437,8 +440,9 @@ def _cell(
     if recorded is None:
         why = "nothing is recorded of this cell: it was added, or changed since"
         return CellVerdict(number, line, [Part("source", Outcome.DIFFERS, why)], [], cell.source)
-    values = [*_values(number, recorded, cell, held, terms)]
-    outputs = _outputs(recorded, cell, terms)
+    reads = terms.clocks[number - 1]
+    values = reads.values(_values(number, recorded, cell, held, terms), [held.recorded, held.fresh])
+    outputs = reads.outputs(_outputs(recorded, cell, terms), [recorded.texts or {}, shown(cell.outputs)])
     if recorded.texts is not None or not _is_noisy(cell):  # of texts that are not recorded, noise was put aside
         values += _displayed(recorded, cell, outputs, held, terms)
     return CellVerdict(number, line, [*values, *_generators(number, recorded, cell, terms)], outputs, cell.source)

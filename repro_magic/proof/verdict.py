@@ -17,6 +17,7 @@ class Outcome(Enum):
 
     SAME = "same"
     NOISE = "only noise"  # outputs differ by addresses, timings and the like; see proof.noise
+    CLOCK = "clock"  # values and outputs differ by what was read from a clock; see proof.clocks
     CLOSE = "close"  # numbers differ, all within the tolerance that was given
     NOT_COMPARABLE = "not comparable"  # the same as far as can be compared; see `NotCompared`
     DIFFERS = "differs"

@@ -42,6 +42,7 @@ class _Look:
 _LOOKS: Mapping[Outcome, _Look] = {
     Outcome.SAME: _Look("✓", "Every bit is equal."),
     Outcome.NOISE: _Look("~", "Addresses, timings, temporary paths or generated names differ; nothing else does."),
+    Outcome.CLOCK: _Look("◷", "What was read from a clock differs; nothing else does."),
     Outcome.CLOSE: _Look("±", "Numbers differ, all within the tolerance that was given."),
     Outcome.NOT_COMPARABLE: _Look("≈", "The same as far as can be compared; something was not."),
     Outcome.DIFFERS: _Look("≠", "A value or an output differs."),

@@ -132,6 +132,7 @@ _FRESH = {
 }
 _BESIDE = {
     Outcome.CLOSE: "some numbers are close, within the tolerance",
+    Outcome.CLOCK: "what was read from a clock differed",
     Outcome.NOISE: "only noise differed",
 }
 

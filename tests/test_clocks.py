@@ -1,0 +1,165 @@
+"""What a notebook reads from a clock, and what it only seems to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+import repro_magic
+from repro_magic.proof.clocks import clocks_of, has_clock, is_only_clocks
+from repro_magic.proof.verdict import Outcome
+
+IMPORTS = (
+    "import time, timeit, datetime as dt, random, time as clock\n"
+    "from timeit import default_timer as timer\nfrom time import perf_counter\nfrom datetime import datetime\n"
+    "start = timer()"
+)
+
+CLOCKS = [
+    "x = time.time()",
+    "x = perf_counter()",
+    "x = clock.monotonic_ns() // 10**6",
+    "x = timeit.default_timer() - start",
+    "x = round((timer() - start) / 60, 2)",
+    "x = datetime.now()",
+    "x = dt.datetime.now().isoformat()",
+    "x = datetime.now(dt.timezone.utc).strftime('%H')",
+    "x = time.strftime('%Y-%m-%d')",
+    "x = f'{timer() - start:.1f} s'",
+    "x = 'run-' + str(int(time.time()))",
+    "x = datetime.now().year",
+    "y, x = divmod(timer() - start, 60)",
+    "y = x = timer()",
+    "x = 0\nfor _ in range(3):\n    began = timer()\n    x += timer() - began",
+    "x = []\nfor _ in range(3):\n    x.append(timer() - start)",
+    "x = [t - start for t in [timer(), timer()]]",
+    "x = {'loss': 1, 'seconds': [timer() - start]}",
+    "x = {'a': [], 's': []}\nfor _ in range(3):\n    x['a'].append(random.random())\n    x['s'].append(timer())",
+    "def took(began, ended):\n    return ended - began\nx = took(start, timer())",
+    "with open('f') as f:\n    x = timer()",
+    "%matplotlib inline\nx = timer()",
+    "%%time\nx = timer()",
+    "if (x := timer()) > 0: pass",
+    "x = random.random()  # repro: accept clock",
+    "# repro: accept clock\nx = random.random()",
+]
+
+
+@pytest.mark.parametrize("code", CLOCKS)
+def test_what_is_read_from_a_clock(code: str) -> None:
+    assert has_clock(clocks_of([IMPORTS, code])[1].form("x"))
+
+
+RESULTS = [
+    "x = random.random()",
+    "x = timer() + random.random()",
+    "x = timer() > start",
+    "x = 3 if timer() - start > 1 else 4",
+    "if timer() - start > 1:\n    x = 1\nelse:\n    x = 2",
+    "x = timer()\nif random.random() > 0.5:\n    x = random.random()",
+    "timer = random.random\nx = timer()",
+    "def timer(): return random.random()\nx = timer()",
+    "from numpy import *\nx = timer()",
+    "x = random.Random(time.time())",
+    "x = random.Random(time.time()).random()",
+    "x = [random.random()]",
+    "x = []\nx.append(random.random())\nx.append(timer())",
+    "x = [timer()]\nx.sort()",
+    "x = {timer(), 1}",
+    "x = timer()\nexec('x = 1')\nfor x in [random.random()]: pass",
+    "def set_x():\n    global x\n    x = random.random()\nx = timer()\nset_x()",
+    "x = timer\n",
+    "%%bash\nx = timer()",
+    "x = timer()\nx = random.random()",
+    "x = timer()\ndel x",
+    "x = sum(1 for _ in iter(timer, 0))",
+]
+
+
+@pytest.mark.parametrize("code", RESULTS)
+def test_what_is_a_result_all_the_same(code: str) -> None:
+    assert not has_clock(clocks_of([IMPORTS, code])[1].form("x"))
+
+
+PRINTS = [
+    ("print(f'took {timer() - start:.3f} s')", "took 1.002 s", "took 0.998 s", True),
+    ("print('took', timer() - start, 's', flush=True)", "took 1.5 s", "took 2e-05 s", True),
+    ("print('took %.2f' % (timer() - start))", "took 1.50", "took 0.20", True),
+    ("print(datetime.now())", "2026-01-01 10:00:00.1", "2026-01-02 11:10:00.2", True),
+    ("print(f'loss {loss} in {timer() - start:.1f} s')", "loss 0.5 in 1.0 s", "loss 0.5 in 3.0 s", True),
+    ("print(f'loss {loss} in {timer() - start:.1f} s')", "loss 0.5 in 1.0 s", "loss 0.6 in 3.0 s", False),
+    ("print(loss, timer())", "0.5 1.0", "0.5 2.0", True),
+    ("print(loss, timer())", "0.5 1.0", "0.6 2.0", False),
+    ("print(f'{loss}{timer()}')", "0.51.0", "0.51.1", False),
+    ("print('took', timer() - start)\nprint('loss', loss)", "took 1\nloss 1", "took 2\nloss 2", False),
+    ("print('loss', loss)", "loss 1", "loss 2", False),
+    ("print('took', timer() - start)", "took 1\ntook 1", "took 1", False),
+    ("print(loss, file=f)\nprint(timer() > start)", "True", "False", False),
+    ("def tell(s):\n    print(f'took {s:.1f}')\ntell(timer() - start)", "took 1.0", "took 2.0", True),
+    ("for _ in range(2):\n    print('epoch', loss, 'took', timer())", "epoch 1 took 2", "epoch 1 took 3", True),
+    ("print('loss', loss)  # repro: accept clock", "loss 1", "loss 2", True),
+]
+
+
+@pytest.mark.parametrize(("code", "one", "other", "is_clocks"), PRINTS)
+def test_what_is_printed(code: str, one: str, other: str, *, is_clocks: bool) -> None:
+    assert clocks_of([IMPORTS, code])[1].explains(f"{one}\n", f"{other}\n") is is_clocks
+
+
+VALUES: list[tuple[str, Any, Any, bool]] = [
+    (
+        "x = {'loss': [loss], 'seconds': [timer()]}",
+        {"loss": [1.0], "seconds": [1.0]},
+        {"loss": [1.0], "seconds": [2.0]},
+        True,
+    ),
+    (
+        "x = {'loss': [loss], 'seconds': [timer()]}",
+        {"loss": [1.0], "seconds": [1.0]},
+        {"loss": [2.0], "seconds": [2.0]},
+        False,
+    ),
+    ("x = []\nwhile timer() < 9: x.append(timer())", [1.0, 2.0], [1.0], False),
+    ("x = [timer(), loss]", [1.0, 2.0], [2.0, 2.0], True),
+    ("x = [timer(), loss]", [1.0, 2.0], [2.0, 3.0], False),
+    ("x = f'{name}-{time.time():.0f}'", "net-1", "net-2", False),
+    ("x = f'{name} {time.time():.0f}'", "net 1", "net 2", True),
+    ("x = f'{name} {time.time():.0f}'", "net 1", "other 2", False),
+    ("x = timer()", 1.0, None, False),
+]
+
+
+@pytest.mark.parametrize(("code", "one", "other", "is_clocks"), VALUES)
+def test_what_values_have_beside_a_clocks(code: str, one: object, other: object, *, is_clocks: bool) -> None:
+    assert is_only_clocks(clocks_of([IMPORTS, code])[1].form("x"), one, other) is is_clocks
+
+
+@pytest.mark.kernel
+def test_the_first_real_difference_is_named_and_clocks_are_told_apart(tmp_path: Path) -> None:
+    """GIVEN a notebook that times its training THEN that is a clock's; what a clock seeds differs, in its own cell."""
+    cells = [
+        "from timeit import default_timer as timer\nimport random\nrandom.seed(0)\nstart = timer()",
+        "loss = random.random()",
+        "end = timer()\nprint(f'took {end-start:.6f} s')\nhistory = {'loss': [loss], 'seconds': [end - start]}",
+        "draw = random.Random(end).random()\nprint(draw)",
+        "other = random.Random().random()  # repro: accept clock",
+    ]
+    path = tmp_path / "study.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+    found = repro_magic.verify(path)
+    assert [cell.outcome for cell in found.cells] == [
+        Outcome.CLOCK,
+        Outcome.SAME,
+        Outcome.CLOCK,
+        Outcome.DIFFERS,
+        Outcome.CLOCK,
+    ]
+    told = {part.name: part.why for part in found.cells[2].parts}
+    assert {*told} == {"end", "stdout", "history"}
+    assert all(why.startswith("read from a clock: ") for why in told.values())
+    assert not found.reproduces
+    exact = repro_magic.verify(path, exact=True)
+    assert exact.cells[0].outcome is Outcome.DIFFERS
