@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -190,7 +191,7 @@ def test_what_no_later_look_could_see_is_not_compared() -> None:
 
 
 def test_a_file_that_a_replay_writes_is_not_missing_in_the_session() -> None:
-    written = {"hex": "1" * 64, "kind": "file", "dtype": None, "shape": None, "gaps": []}
+    written: dict[str, Any] = {"hex": "1" * 64, "kind": "file", "dtype": None, "shape": None, "gaps": []}
     fresh = Run([CellRun("save()", [], {"file noise.npy": written})])
     found = record.compare("s", record.of_session([record.SessionCell(1, "save()")], {}, fresh), fresh)
     assert [(one.name, one.kind) for one in found.not_compared] == [("file noise.npy", "file")]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from repro_magic.ops.source import accepted_in
+from repro_magic.comments import accepted_in
 from repro_magic.proof.shown import without_noise
 from repro_magic.proof.small import value_of
 from repro_magic.proof.verdict import Outcome, Part
