@@ -257,7 +257,7 @@ class Look:
         self.before = last
         if self.depth > _MOST_BEFORE:
             self.before, self.depth = self.root, 1
-        self._had_events = self.before is not None and self.before.events != self.events
+        self._had_events = self.before is not None and self._is_seeded_since(self.before)
         self.presumed = self._presumed(last)
         if self.reported is not None and self.reported >= _SMALL:
             self.given.reported.setdefault(self.reported, self.known)
@@ -270,11 +270,15 @@ class Look:
         self.events = self.given.count
         return self
 
+    def _is_seeded_since(self, last: Look) -> bool:
+        """Whether any generator was seeded since another look, as far as the hooks saw it."""
+        return last.events != self.events or last.is_unseeded is not self.is_unseeded
+
     def _presumed(self, last: Look | None) -> bool | None:
         """Whether it is seeded, as far as that is seen without looking at the state: this is done after every cell."""
         if self.told is not None or self.reported is not None:
             return (self.told or self._by_report_now()).is_seeded
-        if self.is_unseeded is not None and (last is None or last.events != self.events):
+        if self.is_unseeded is not None and (last is None or self._is_seeded_since(last)):
             return not self.is_unseeded
         if last is not None:
             return last.presumed
