@@ -53,6 +53,16 @@ TORCH = """
 import torch, random, numpy
 globals().update({f"variable_{number}": torch.zeros(3) for number in range(1000)})
 """
+# They raise what no `except Exception` catches, refer to themselves, and are of classes that cannot be hashed.
+HOSTILE = """
+class Stop(BaseException): pass
+def refuse(*_): raise Stop
+class Meta(type): __hash__ = refuse
+class Hostile(metaclass=Meta):
+    __getattr__ = __eq__ = __iter__ = __len__ = __bool__ = refuse
+    __class__ = __dict__ = property(refuse)
+globals().update({f"hostile_{number}": Hostile() for number in range(1000)})
+"""
 LOADED = """
 %load_ext repro_magic
 cell("x = 1")()
@@ -111,6 +121,20 @@ for _ in range(20):
 print([statistics.median(bare), statistics.median(ours)])
 """,
         bound=1,
+    ),
+    Case(
+        "an ordinary cell with 1,000 hostile objects, extension loaded, beside unloaded",
+        HOSTILE + "import repro_magic",
+        """
+bare, ours = [], []
+for _ in range(20):
+    bare += [timed(cell("x = 1")) for _ in range(20)]
+    repro_magic.load_ipython_extension(shell)
+    ours += [timed(cell("x = 1")) for _ in range(20)]
+    repro_magic.unload_ipython_extension(shell)
+print([statistics.median(bare), statistics.median(ours)])
+""",
+        bound=5,
     ),
     Case(
         "a later %%deterministic --seed 1 --quiet cell, beside the same cell bare",

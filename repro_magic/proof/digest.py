@@ -58,6 +58,8 @@ _FIGURE_DPI = 100
 _X87_MANTISSA, _X87_BYTES = 63, 10
 # So many objects of one value are looked at, besides numbers, texts and the like.
 _MOST = 10_000_000
+# So many times an object in a circle is looked at anew, as each member of a set is looked at by itself.
+_FORGOTTEN = 100_000
 # So often the walk asks whether Ctrl-C waits; so many bits are hashed at once.
 _ASK, _BATCH = 1024, 4096
 # Texts that are longer are no paths.
@@ -136,7 +138,7 @@ def digest(value: object) -> Digest:
         >>> digest([1.0, 2.0]).hex == digest([1.0, 2.0]).hex, digest(0.0).hex == digest(-0.0).hex
         (True, False)
         >>> digest({"f": iter([1])}).gaps
-        (Gap(path="['f']", kind='builtins.list_iterator', why='this kind of object is not known'),)
+        (Gap(path='[key 1 of 1]', kind='builtins.list_iterator', why='this kind of object is not known'),)
     """
     bits = _at_once(value)
     bits, gaps = _walked(value) if bits is None else (bits, ())
@@ -179,8 +181,8 @@ def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
     walk = _Walk()
     try:
         return walk.over(value), tuple(walk.gaps)
-    except _TooLargeError:
-        return b"", (Gap("", kind_of(value), f"it holds more than {_MOST:,} objects"),)
+    except _TooLargeError as error:
+        return b"", (Gap("", kind_of(value), str(error)),)
 
 
 class _TooLargeError(Exception):
@@ -235,14 +237,14 @@ def _several(tag: str, *parts: object) -> _Parts:
 class _Frame:
     """A value that the walk is inside of."""
 
-    __slots__ = ("bits", "dependent", "depth", "gaps", "hasher", "lowest", "parts", "step", "steps", "value")
+    __slots__ = ("bits", "dependent", "depends", "depth", "gaps", "hasher", "parts", "step", "steps", "value")
 
     def __init__(self, value: object, parts: _Parts, depth: int, gaps: int, dependent: int) -> None:
         self.value, self.parts, self.depth = value, parts, depth
         self.gaps, self.dependent = gaps, dependent  # how many there were before it
         self.steps = iter(parts.steps)
         self.step: object = ""
-        self.lowest = depth  # the outermost open value that something in here leads back to
+        self.depends = False  # whether the digest depends on the way to it
         self.hasher: Any = None  # most have few parts, which are hashed at once
         tag = parts.tag.encode("utf-8", "surrogatepass")
         self.bits = [len(tag).to_bytes(8, "little"), tag]
@@ -268,8 +270,8 @@ class _Frame:
 class _Walk:
     """One pass over a value, with a stack of its own: neither depth nor what a part raises ends it.
 
-    Each object has a digest of its own, so that shared parts are looked at once. The digest of one that leads back to
-    a value that the walk is inside of depends on the way to it. A set forgets such digests: its order is arbitrary.
+    Each object has a digest of its own, so that shared parts are looked at once. The digest of one that is in a circle
+    depends on the way to it. A set forgets such digests: the order of its members is arbitrary.
     """
 
     def __init__(self) -> None:
@@ -279,7 +281,7 @@ class _Walk:
         self._open: dict[int, int] = {}
         self._stack: list[_Frame] = []
         self._dependent: list[int] = []
-        self._looked = 0
+        self._looked = self._forgotten = 0
         self._globals: set[int] | None = None
 
     @interruptible
@@ -315,8 +317,11 @@ class _Walk:
     def _add(self, frame: _Frame, bits: bytes) -> None:
         frame.add(bits)
         if frame.parts.is_set:
+            self._forgotten += len(self._dependent) - frame.dependent
             while len(self._dependent) > frame.dependent:
                 self._known.pop(self._dependent.pop(), None)
+            if self._forgotten > _FORGOTTEN:
+                raise _TooLargeError(f"members of sets refer to each other in more than {_FORGOTTEN:,} ways")
 
     def _enter(self, value: object) -> bytes | None:
         """The digest of a part that has none itself; None if it has, and the walk is inside of it now."""
@@ -326,12 +331,12 @@ class _Walk:
         key = id(value)
         if key in self._open:
             depth = self._open[key]
-            self._depends(depth)
+            self._depends()
             return _tagged(b"inside", str(len(self._stack) - depth).encode())
         if key in self._known:
             bits, _, is_dependent = self._known[key]
             if is_dependent:
-                self._depends(-1)
+                self._depends()
             return bits
         found = self._looked_at(value)
         if type(found) is bytes:
@@ -346,21 +351,20 @@ class _Walk:
             self._open[id(value)] = frame.depth
         self._stack.append(frame)
 
-    def _depends(self, depth: int) -> None:
+    def _depends(self) -> None:
         if self._stack:
-            self._stack[-1].lowest = min(self._stack[-1].lowest, depth)
+            self._stack[-1].depends = True
 
     def _left(self, bits: bytes) -> bytes:
         """Leave the value that the walk is inside of, whose digest is known now."""
         frame = self._stack.pop()
-        is_dependent = frame.lowest < frame.depth
         if type(frame.value) is not _Parts:
             del self._open[id(frame.value)]
-            self._known[id(frame.value)] = bits, frame.value, is_dependent
-            if is_dependent:
+            self._known[id(frame.value)] = bits, frame.value, frame.depends
+            if frame.depends:
                 self._dependent.append(id(frame.value))
-        if is_dependent:
-            self._depends(frame.lowest)
+        if frame.depends:
+            self._depends()
         if frame.parts.is_set:
             self.gaps[frame.gaps :] = sorted(self.gaps[frame.gaps :], key=lambda gap: (gap.path, gap.kind, gap.why))
         return bits
@@ -372,7 +376,7 @@ class _Walk:
         while type(self._stack[-1].value) is _Parts and len(self._stack) > 1:  # a group of its holder's parts
             self._stack.pop()
         frame = self._stack[-1]
-        frame.lowest = -1
+        frame.depends = True
         bits = self._left(_gap_bits(frame.value))
         del self.gaps[frame.gaps :]
         self._note(frame.value, _failed(error))
@@ -383,7 +387,7 @@ class _Walk:
             return value
         if type(value) is _Missing:
             self.gaps.append(Gap(self._path(), value.kind, value.why))
-            self._depends(-1)
+            self._depends()
             return _tagged(b"gap", value.kind.encode())
         self._count()
         try:
@@ -398,7 +402,7 @@ class _Walk:
         if self._looked % _ASK == 0 and is_waiting():
             raise KeyboardInterrupt
         if self._looked > _MOST:
-            raise _TooLargeError
+            raise _TooLargeError(f"it holds more than {_MOST:,} objects")
 
     def gap(self, value: object, why: str) -> bytes:
         """Note that the value that is looked at has nothing to compare."""
@@ -407,7 +411,7 @@ class _Walk:
 
     def _note(self, value: object, why: str) -> None:
         self.gaps.append(Gap(self._path(), kind_of(value), why))
-        self._depends(-1)  # another way to it has another path
+        self._depends()  # another way to it has another path
 
     def _path(self) -> str:
         return "".join(frame.parts.written(frame.step) for frame in self._stack)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repro_magic.interrupts import is_users
-from repro_magic.introspection import Shield, kind_of
+from repro_magic.introspection import Shield, is_any, kind_of
 from repro_magic.proof.digest import Digest, Gap, digest, parameters
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
@@ -117,7 +117,7 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
             continue
         found = looked_at(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
         _fixed.pop(name, None)
-        if type(value) in _FIXED:
+        if is_any(type(value), *_FIXED):
             _fixed[name] = value
         if _told.get(name) != found:
             _told[name] = found

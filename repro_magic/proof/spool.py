@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from repro_magic.introspection import Shield
 from repro_magic.proof.distance import IN_ALL, Tolerance, keep, measure
 from repro_magic.proof.small import small
 
@@ -41,7 +42,7 @@ def compare_numbers(  # noqa: PLR0913 - as the probe is asked
             changed[name] = {**changed[name], "small": kept}
     tolerance = Tolerance(rtol, ulp)
     said = spool / f"cell-{cell}.json"
-    try:
+    with Shield():  # a full disk, or somebody else's class: then there are digests only
         if said.exists():
             _expected.update(json.loads(said.read_text(encoding="utf-8")))
             for name, found in list(changed.items()):
@@ -58,5 +59,3 @@ def compare_numbers(  # noqa: PLR0913 - as the probe is asked
                     _kept.append(file.stat().st_size if file.exists() else 0)
             hexes = {name: found["hex"] for name, found in changed.items()}
             said.write_text(json.dumps(hexes), encoding="utf-8")
-    except (Exception, SystemExit):  # noqa: BLE001 - a full disk, or somebody else's class: then there are digests only
-        return
