@@ -152,6 +152,12 @@ CLOCKS = {
     "numpy.random.SeedSequence": lambda: np.random.SeedSequence([time.time_ns(), 1]),
     "torch.manual_seed": lambda: torch.manual_seed(int(time.time())),
 }
+# Seeds that differ between processes for another reason.
+OF_THE_PROCESS = {
+    "torch.manual_seed": lambda: torch.manual_seed(os.getpid()),
+    "numpy.random.seed": lambda: np.random.seed(abs(hash("experiment-A")) % 2**32),
+    "random.seed": lambda: random.seed(int(datetime.now(tz=UTC).timestamp()) + os.getpid() % 7),
+}
 
 # What must not be found, beside it.
 FINE: dict[str, Callable[[], object]] = {
@@ -201,6 +207,15 @@ def test_a_clock_read_for_a_seed_is_found(op: str) -> None:
     [(name, text)] = found(CLOCKS[op])
     assert name == op
     assert name.rpartition(".")[2] in text
+
+
+@pytest.mark.parametrize("op", OF_THE_PROCESS)
+def test_a_seed_that_belongs_to_the_process_is_found(op: str) -> None:
+    assert [name for name, _ in found(OF_THE_PROCESS[op])] == [op]
+
+
+def test_a_hash_of_numbers_is_the_same_in_each_process() -> None:
+    assert found(lambda: [random.seed(hash(5)), torch.manual_seed(hash((1, 2)) % 2**32)]) == []
 
 
 @pytest.mark.parametrize("what", FINE)

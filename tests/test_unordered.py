@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import types
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro_magic.ops.unordered import unordered
+from repro_magic.ops.unordered import may_use_sets, unordered
 
 NAMES: dict[str, Any] = {
     "words": ["b", "a", "b"],
@@ -135,3 +136,57 @@ def test_nothing_of_the_users_is_run_or_used_up() -> None:
     once = iter(["a", "b"])
     assert unordered(ast.parse("list(set(once))"), {"once": once}, "cell") == []
     assert list(once) == ["a", "b"]
+
+
+DOCS = {
+    "names": ["ant", "bee", "cat"],
+    "votes": ["cat", "dog", "cat", "dog"],
+    "docs": [["ant", "bee"], ["cat", "dog"]],
+    "a": {"ant": 1, "bee": 2},
+    "b": {"bee": 1, "cat": 2},
+    "numbers": {1: "x", 2: "y"},
+}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "common = [k for k in a.keys() & b.keys()]",
+        "vocabulary = list(set().union(*docs))",
+        "winner = max(set(votes), key=votes.count)",
+        "loser = min(set(votes), key=lambda vote: votes.count(vote))",
+        "listed = list({*names})",
+        "codes = {word: i for i, word in enumerate(set(itertools.chain.from_iterable(docs)))}",
+        "codes = {word: i for i, word in enumerate(set(itertools.chain(*docs)))}",
+    ],
+)
+def test_further_forms_in_which_a_sets_order_is_used(source: str) -> None:
+    assert found_in(source) == [1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "common = sorted(a.keys() & b.keys())",
+        "same = a.keys() == b.keys()",
+        "count = len(a.keys() & b.keys())",
+        "listed = [k for k in a.keys()]",
+        "both = list(numbers.keys() & {1: 0}.keys())",
+        "largest = max(set(votes))",
+        "largest = max(votes, key=votes.count)",
+        "largest = max({1, 2, 3}, key=lambda number: -number)",
+        "listed = list({*range(3)})",
+        "count = len(set().union(*docs))",
+        "merged = set(names) & set(b)",
+    ],
+)
+def test_and_those_in_which_it_is_not(source: str) -> None:
+    assert found_in(source) == []
+
+
+def found_in(source: str) -> list[int | None]:
+    names = {**DOCS, "itertools": itertools}
+    exec(source, names)
+    if not may_use_sets(source, names):
+        return []
+    return [one.line for one in unordered(ast.parse(source), names, "cell")]

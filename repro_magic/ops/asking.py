@@ -52,6 +52,8 @@ _CLOCKS = {
     "today",
 }
 
+_PROCESS_IDS = {"getpid", "getppid", "get_native_id"}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -203,10 +205,10 @@ _UNITS = (1.0, 1e3, 1e6, 1e9)
 
 
 def is_clocks(seed: Any, call: Call) -> bool:  # noqa: ANN401 - a seed of any form
-    """Whether a seed that a call gives at this moment is read from the clock."""
+    """Whether a seed that a call gives is read from the clock or the process, and so differs between runs."""
     if call.is_constant:
         return False
-    return (call.reads(_CLOCKS) and not call.chooses) or _is_now(seed)
+    return (call.reads(_CLOCKS | _PROCESS_IDS) and not call.chooses) or call.hashes_text or _is_now(seed)
 
 
 def _is_now(seed: object) -> bool:

@@ -78,6 +78,12 @@ class Call:
         return not self._called_inside.isdisjoint(functions)
 
     @functools.cached_property
+    def hashes_text(self) -> bool:
+        """Whether the hash of a text that is written there goes into what it is given."""
+        hashes = [node for node in self._nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "hash"]
+        return any(_is_text(argument) for node in hashes for argument in node.args)
+
+    @functools.cached_property
     def is_completed_below(self) -> bool:
         """Whether the lines below give the generator that it makes a seed or a state."""
         lines = [linecache.getline(self.code.co_filename, number) for number in range(self.line, self.line + _BELOW)]
@@ -93,6 +99,10 @@ class Call:
     def has_keyword(self, name: str) -> bool:
         """Whether an argument is given by that name."""
         return self.node is not None and any(one.arg == name for one in self.node.keywords)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
 
 
 # By identity: hashing a code object takes longer than all the rest.

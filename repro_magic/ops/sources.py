@@ -77,7 +77,7 @@ SOURCES: Mapping[Kind, Source] = {
         makes=False,
     ),
     Kind.SEEDED: Source(
-        "The seed is read from the clock, and another in every run.",
+        "The seed comes from the clock, the process id or the hash of a text, and differs between runs.",
         "Write the seed down: %repro_seed --new draws one and shows it.",
         _RANDOM,
     ),

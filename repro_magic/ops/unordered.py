@@ -25,6 +25,7 @@ _ORDER_MATTERS = {
 _METHODS = {"join", "fromkeys", "extend", "extendleft", "writelines", "from_iterable"}
 _ORDER_DOES_NOT = {"sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all", "Counter"}
 _STILL_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
+_CHAINS = {"chain", "from_iterable"}
 _MAKE_TEXT = {"split", "rsplit", "splitlines"}
 _NOT_ENTERED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.While)
 _SETS = {set, frozenset}
@@ -40,7 +41,7 @@ def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
         >>> may_use_sets("x = y + 1", {"y": 2}), may_use_sets("x = [*y]", {"y": {1, 2}})
         (False, True)
     """
-    if "set(" in source or "{" in source:
+    if "set(" in source or "{" in source or ".keys()" in source:
         return True
     items = list(names.items())
     with Shield():  # a metaclass may refuse to be hashed
@@ -133,7 +134,7 @@ class _Reader:
     def _in(self, node: ast.expr, results: list[Any]) -> Iterator[ast.expr]:
         if isinstance(node, _NOT_ENTERED):
             return
-        if isinstance(node, ast.Call) and _name(node) in _ORDER_DOES_NOT:
+        if isinstance(node, ast.Call) and _name(node) in _ORDER_DOES_NOT and not _has_ties(node):
             # sorted(list(set(words))): whatever is made of the set in between
             yield from (found for one in node.args for part in _inner(one) for found in self._in(part, []))
             return
@@ -154,10 +155,18 @@ class _Reader:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return _is_set(self._value(node))
             case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
-                return self._is_set(left) or self._is_set(right)
+                return any(self._is_set(one) or self._is_view(one) for one in (left, right))
             case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
                 return self._is_set(value)
-            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[_]):
+            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[] | [_]):
+                return True
+        return False
+
+    @staticmethod
+    def _is_view(node: ast.expr) -> bool:
+        """Whether it is a dictionary's keys, in their order; what is made of two of them is a set."""
+        match node:
+            case ast.Call(func=ast.Attribute(attr="keys"), args=[]):
                 return True
         return False
 
@@ -188,17 +197,20 @@ class _Reader:
     def _says_text(self, node: ast.expr) -> bool:  # noqa: PLR0911 - one for each form
         match node:
             case ast.Set(elts=parts):
-                return len(parts) > 1 and any(
-                    isinstance(one, ast.Constant) and isinstance(one.value, str | bytes) for one in parts
-                )
+                starred = [one.value for one in parts if isinstance(one, ast.Starred)]
+                texts = [one for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str | bytes)]
+                return any(map(self._made_of_text, starred)) or (len(parts) > 1 and len(texts) > 0)
+            case ast.Call(func=ast.Attribute(value=value, attr="keys"), args=[]):
+                return _holds_text(self._value(value))
             case ast.SetComp(elt=part):
                 return isinstance(part, ast.JoinedStr) or _name(part) in {"str", "lower", "upper", "strip", "format"}
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return _holds_text(self._value(node))
             case ast.BinOp(left=left, right=right):
                 return self._says_text(left) or self._says_text(right)
-            case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
-                return self._says_text(value)
+            case ast.Call(func=ast.Attribute(value=value, attr=attr), args=parts) if attr in _STILL_A_SET:
+                merged = [one.value if isinstance(one, ast.Starred) else one for one in parts]
+                return self._says_text(value) or any(map(self._made_of_text, merged if attr == "union" else []))
             case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[made_of]):
                 return self._made_of_text(made_of)
         return False
@@ -211,6 +223,9 @@ class _Reader:
                 return len(set(text)) > 1
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
                 return self._says_text(ast.Set(parts))
+            case ast.Call(args=parts) if _name(node) in _CHAINS:
+                chained = [self._value(one.value if isinstance(one, ast.Starred) else one) for one in parts]
+                return any(_holds_text(one) for value in chained if type(value) in {list, tuple} for one in value)
         return _name(node) in _MAKE_TEXT or self._says_text(node)
 
 
@@ -231,6 +246,13 @@ def _ordered(node: ast.expr) -> Iterator[ast.expr]:
             yield value
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts) if name in _ORDER_MATTERS:
             yield from parts
+        case ast.Call(args=[only]) if _has_ties(node):
+            yield only
+
+
+def _has_ties(node: ast.Call) -> bool:
+    """Whether the first of several that are equally large is taken: `max(set(votes), key=votes.count)`."""
+    return _name(node) in {"max", "min"} and any(one.arg == "key" for one in node.keywords)
 
 
 def _is_without_order(statement: ast.stmt) -> bool:
