@@ -357,10 +357,9 @@ class _Follower(Progress):
 def _ended_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which CI ends what takes too long, and a terminal that is closed clean up as Ctrl-C does."""
 
-    def interrupt(number: int, _: object) -> None:
-        if number != signal.SIGTERM:
-            for stream in (sys.stdout, sys.stderr):
-                _forget(stream)  # the terminal is gone: what is written to it is an error
+    def interrupt(*_: object) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            _forget_if_gone(stream)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -489,6 +488,15 @@ def _say(text: str, *, err: bool = False) -> None:
         typer.echo(visible(text), err=err)
     except BrokenPipeError:
         _forget(sys.stderr if err else sys.stdout)
+
+
+def _forget_if_gone(stream: IO[str]) -> None:
+    """A terminal that was closed takes nothing any more, not even nothing."""
+    with suppress(ValueError):  # it is no file
+        try:
+            os.write(stream.fileno(), b"")
+        except OSError:
+            _forget(stream)
 
 
 def _forget(stream: IO[str]) -> None:
