@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
@@ -30,18 +30,25 @@ _MARKERS = (
     "uv.lock",
 )
 # Environments and caches: large, and no notebook reads them. `include` brings them back.
-_LEFT_BEHIND = (
-    ".git",
-    ".venv*",
-    "venv",
-    "node_modules",
-    "__pycache__",
-    ".ipynb_checkpoints",
-    ".*_cache",
-    "*.egg-info",
-    ".hypothesis",
-    ".tox",
-    ".nox",
+_LEFT_BEHIND = re.compile(
+    "|".join(
+        map(
+            translate,
+            (
+                ".git",
+                ".venv*",
+                "venv",
+                "node_modules",
+                "__pycache__",
+                ".ipynb_checkpoints",
+                ".*_cache",
+                "*.egg-info",
+                ".hypothesis",
+                ".tox",
+                ".nox",
+            ),
+        )
+    )
 )
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 _PATIENCE = 20  # seconds, for git
@@ -268,7 +275,7 @@ class _Survey:
     @staticmethod
     def _stays_behind(folder: _Place, entry: os.DirEntry[str]) -> bool:
         is_ours = entry.name.startswith(SCRATCH) and Path(folder.source) == Path(tempfile.gettempdir()).resolve()
-        return is_ours or any(fnmatchcase(entry.name, pattern) for pattern in _LEFT_BEHIND)
+        return is_ours or _LEFT_BEHIND.match(entry.name) is not None
 
     def _take(self, entry: os.DirEntry[str], place: str, *, is_included: bool) -> None:
         try:
