@@ -66,6 +66,13 @@ def test_what_lies_beside_the_notebooks_folder_is_read_and_not_written(tmp_path:
 
 
 @pytest.mark.kernel
+def test_the_history_of_the_users_sessions_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    assert cli.invoke(app, ["verify", str(notebook(tmp_path / "n.ipynb", "x = 1"))]).exit_code == 0
+    assert not list((tmp_path / "ipython").rglob("history.sqlite"))
+
+
+@pytest.mark.kernel
 def test_what_was_agreed_to_runs_in_every_run(tmp_path: Path) -> None:
     path = notebook(tmp_path / "n.ipynb", f"open({str(tmp_path / 'n.ipynb')!r}, 'w').write('{{}}')\nx = 1")
     assert cli.invoke(app, ["verify", str(path)]).exit_code == 0

@@ -216,3 +216,10 @@ def test_a_notebook_carries_its_environment(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=ran._cells), path)
     done = cli.invoke(app, ["env", "--diff", str(path), str(path)])
     assert (done.exit_code, done.stdout) == (0, "The environments are the same.\n")
+
+
+def test_a_distribution_that_lost_its_metadata_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+    (tmp_path / "broken-1.0.dist-info" / "top_level.txt").write_text("json")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "broken" not in environment()["packages"]

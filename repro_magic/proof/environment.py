@@ -139,6 +139,7 @@ def _packages() -> dict[str, str]:
         for top, distributions in importlib.metadata.packages_distributions().items()
         if top in tops
         for distribution in distributions
+        if distribution  # one whose METADATA is lost has no name
     }
     return {name: importlib.metadata.version(name) for name in sorted(names, key=str.lower)}
 

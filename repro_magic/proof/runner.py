@@ -280,7 +280,8 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
         timeout_func=lambda _: how.timeout,  # of a cell; how long its values take to read is not the cell's fault
         store_widget_state=True,  # without it nbclient fails at the first output that a widget takes
         record_timing=False,
-        extra_arguments=["--log-level=CRITICAL"],
+        # The history of the user's own sessions is a file of theirs.
+        extra_arguments=["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"],
         resources={"metadata": {"path": str(folder)}},
     )
     manager: Any = client.create_kernel_manager()
