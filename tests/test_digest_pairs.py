@@ -98,7 +98,7 @@ DIFFER: dict[str, Callable[[], Sequence[object]]] = {
     "deque": lambda: [collections.deque([1], 2), collections.deque([1], 3), collections.deque([1])],
     "defaultdict": lambda: [collections.defaultdict(int), collections.defaultdict(list), {}],
     "ordered dict": lambda: [collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1)],
-    "masked": lambda: [np.ma.array([1, 2], mask=[0, 1], fill_value=fill) for fill in (3, 4)],
+    "masked": lambda: [np.ma.array([1, 2], mask=[False, True], fill_value=fill) for fill in (3, 4)],
     "fields": lambda: [np.zeros(2, "i4,f4"), np.zeros(2, "f4,i4")],
     "text arrays": lambda: [np.array(["a"], kind) for kind in (object, "U1", np.dtypes.StringDType())],
     "categorical": lambda: [
@@ -201,8 +201,8 @@ SAME: dict[str, tuple[object, object]] = {
     "chunks of polars": (pl.concat([pl.Series([1]), pl.Series([2])], rechunk=False), pl.Series([1, 2])),
     "a slice": (pa.array([0, 1, 2])[1:], pa.array([1, 2])),
     "unseen views": (graph((1, 2)), (made := graph((1, 2)), made.nodes, made.edges, made.adj)[0]),
-    "mask": (np.ma.array([1, 2]), np.ma.array([1, 2], mask=[0, 0])),
-    "under a mask": (np.ma.array([1, 5], mask=[0, 1]), np.ma.array([1, 7], mask=[0, 1])),
+    "mask": (np.ma.array([1, 2]), np.ma.array([1, 2], mask=[False, False])),
+    "under a mask": (np.ma.array([1, 5], mask=[False, True]), np.ma.array([1, 7], mask=[False, True])),
 }
 
 
