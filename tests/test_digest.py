@@ -44,6 +44,7 @@ from torch import nn
 import repro_magic
 from repro_magic.proof import digest as digests
 from repro_magic.proof.digest import digest
+from repro_magic.proof.distance import keep
 
 PLAIN = (None, True, False, 0, 1, -1, 2**70, "", "1", b"1", ...)
 DTYPES = (
@@ -669,3 +670,10 @@ def test_no_key_of_a_dictionary_stands_in_a_gaps_path() -> None:
     """A key may be a name or a PIN, and receipts with their gaps are published."""
     secret = {"Jane Doe": iter([1]), 4711: iter([1]), ("Jane", 1): {b"Jane": iter([1])}}
     assert [gap.path for gap in digest(secret).gaps] == ["[key 1 of 3]", "[key 2 of 3]", "[key 3 of 3][key 1 of 1]"]
+
+
+def test_a_tensor_that_was_looked_at_can_still_be_resized(tmp_path: Path) -> None:
+    tensor = torch.zeros(3)
+    digest(tensor)
+    keep(tensor, tmp_path / "kept.npz")
+    assert tensor.resize_(6).shape == (6,)

@@ -746,3 +746,22 @@ def test_what_reproduces_is_shared_and_nothing_else(tmp_path: Path) -> None:
     assert cli.invoke(app, ["share", str(good), "-o", str(out)]).exit_code == 2
     assert (out / "binder" / "runtime.txt").read_text() == "mine"
     assert cli.invoke(app, ["share", str(good), "-o", str(out), "--force"]).exit_code == 0
+
+
+@pytest.mark.kernel
+def test_a_change_that_no_code_names_is_told_of_the_cell_that_made_it(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import os, numpy as np, torch\n_ = torch.manual_seed(0)\nx = np.zeros(200_000)\nn = torch.nn.Linear(1, 1)",
+        "_ = n.register_forward_hook(lambda *_: x.fill(os.getpid()))",
+        "a = 1",
+        "_ = n(torch.zeros(1, 1))",
+        "b = 2",
+    )
+    code, verdict, _ = verify(path)
+    assert code == 1
+    assert [cell["outcome"] for cell in verdict["cells"]] == ["same", "same", "same", "differs", "same"]
+    assert parts(verdict, 4) == {"x": "differs"}
+    assert verdict["cells"][3]["values"][0]["distance"]["differing"] == 200_000
+    again = "A cell changed a value that its code does not name: run again, comparing everything after each cell."
+    assert verdict["notes"] == [again]

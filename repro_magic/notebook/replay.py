@@ -172,7 +172,7 @@ class Replay:
 
     def _compared(self, cells: Sequence[Ran], timeout: int | None) -> NotebookVerdict:
         """What the session holds, against these cells in a fresh kernel."""
-        how = How(timeout, command=_COMMAND, shares=True, variables=_variables())
+        how = How(timeout, command=_COMMAND, shares=True, variables=_variables(), reads_all=True)
         with room() as folder:
             place = Workspace(Path.cwd() / "session.ipynb", folder, self._scope)
             with place.copy() as copy:

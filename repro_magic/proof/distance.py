@@ -174,7 +174,7 @@ def _of_tensor(at: str, value: Any) -> Leaf | None:  # noqa: ANN401 - torch's
     integers = _foreign(str(value.dtype))
     if integers is not None:
         plain = plain.view(getattr(torch, np.dtype(integers).name))
-    return Leaf(at, str(value.dtype), plain.numpy())
+    return Leaf(at, str(value.dtype), np.from_dlpack(plain))  # after Tensor.numpy nobody can resize the tensor
 
 
 def keep(value: object, file: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from repro_magic.proof.digest import Digest, Gap, digest, parameters
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
 from repro_magic.proof.reach import own_names
+from repro_magic.proof.reading import Reading
 
 # A name that is bound to the same object of these still has the same value.
 _FIXED = (type(None), bool, int, float, complex, str, bytes)
@@ -99,8 +100,10 @@ def held() -> dict[str, dict[str, Any]]:
     return {name: looked_at(value) for name, value in users_names()}
 
 
-def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> str:
+def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0, follows: str | None = None) -> str:
     """What changed since it was asked last, as JSON: the digests of names, and the names that are gone.
+
+    It is doubtful if some of it may have changed before.
 
     Args:
         spool: a folder in which the first run keeps the numbers that later runs are measured against; empty: nothing
@@ -108,20 +111,21 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
         cell: which cell has just run.
         rtol: see `Tolerance`.
         ulp: see `Tolerance`.
+        follows: the source of the next cell: with it, bytes that neither cell can reach are not read again; None: all
+            are read.
     """
     _answer_turns()
     present = users_names()
     changed = {}
+    found = _reading().after(cell, _loose(present), follows)
     for name, value in present:
-        if name in _fixed and _fixed[name] is value:
+        if name not in found:
             continue
-        found = looked_at(value)  # each time: a change through NumPy or .data leaves no trace on a tensor
         _fixed.pop(name, None)
         if is_any(type(value), *_FIXED):
             _fixed[name] = value
-        if _told.get(name) != found:
-            _told[name] = found
-            changed[name] = found
+        if _told.get(name) != found[name]:
+            _told[name] = changed[name] = found[name]
     names = {name for name, _ in present}
     gone = [name for name in _told if name not in names]
     for name in gone:
@@ -131,7 +135,24 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0) -> s
         from repro_magic.proof.spool import compare_numbers  # noqa: PLC0415 - a receipt measures nothing
 
         compare_numbers(dict(present), changed, Path(spool), cell, rtol=rtol, ulp=ulp)
-    return json.dumps({"changed": changed, "gone": gone, "displayed": _displayed()})
+    return json.dumps(
+        {"changed": changed, "gone": gone, "displayed": _displayed(), "is_doubtful": _reading().is_doubtful}
+    )
+
+
+def check(cell: int) -> str:
+    """Whether a value changed after an earlier cell than was told, as JSON, after the last cell."""
+    return json.dumps({"is_doubtful": not _reading().check(cell, _loose(users_names()))})
+
+
+def _loose(names: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """Those that do not hold the same immutable object as the last time."""
+    return [(name, value) for name, value in names if not (name in _fixed and _fixed[name] is value)]
+
+
+@cache
+def _reading() -> Reading:
+    return Reading(looked_at)
 
 
 def _answer_turns() -> None:

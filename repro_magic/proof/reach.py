@@ -42,6 +42,19 @@ def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] 
         >>> reached("y = x + 1", {"x": 1, "y": 2, "z": 3})
         ['x', 'y']
     """
+    found = {word for word in words(source, names) if word in names}
+    if before is not None:
+        found.update(name for name, value in names.items() if before.get(name) != id(value))
+    return sorted(found)
+
+
+def words(source: str, names: Mapping[str, object]) -> set[str]:
+    """The words of a cell's code, and of the notebook's functions and classes that it reaches.
+
+    Example:
+        >>> sorted(words("y = exec(x)", {"x": "1"}))
+        ['exec', 'x', 'y']
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -49,14 +62,11 @@ def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] 
     waiting = list(_words(tree))
     found: set[str] = set()
     while waiting:
-        name = waiting.pop()
-        if name in found or name not in names:
-            continue
-        found.add(name)
-        waiting += _of_code(names[name])
-    if before is not None:
-        found.update(name for name, value in names.items() if before.get(name) != id(value))
-    return sorted(found)
+        word = waiting.pop()
+        if word not in found:
+            found.add(word)
+            waiting += _of_code(names[word]) if word in names else ()
+    return found
 
 
 def bindings(names: Mapping[str, object]) -> dict[str, int]:

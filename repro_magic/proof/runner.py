@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 _PATIENCE = 60  # seconds, for a kernel that says nothing
 # A socket's path has 104 bytes on macOS, 108 on Linux; Jupyter makes "k-ipc-1" of "k.json".
 _LONGEST_SOCKET = 100
+_AGAIN = "A cell changed a value that its code does not name: run again, comparing everything after each cell."
 
 # Where a cell's metadata holds the front end's id, if that is not the cell's own.
 CELL_ID = "repro_magic_cell_id"
@@ -47,9 +48,11 @@ class How:
         room: a folder of ours, gone afterwards, for the numbers that runs are measured against; None: only digests
             are told.
         tolerance: what is close, when they are.
+        is_first: whether it is the run that others are measured against.
         shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
         tells_environment: whether the environment is asked for at the end.
         variables: the environment variables that the kernel starts with; None: those of this process.
+        reads_all: whether all values are read after every cell, whatever the cell can reach.
     """
 
     timeout: int | None = None
@@ -57,9 +60,11 @@ class How:
     command: tuple[str, ...] = ()
     room: Path | None = None
     tolerance: Tolerance = SAME_BITS
+    is_first: bool = True
     shares: bool = False
     tells_environment: bool = False
     variables: Mapping[str, str] | None = None
+    reads_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,16 @@ class Run:
         error: why it did not come to its end; empty if it did.
         environment: the kernel's, where it was asked for.
         programs: number of the cell -> the programs that its code started.
+        is_doubtful: whether a value was found changed that may have changed in an earlier cell than is told.
+        notes: what else has to be said of it, in sentences.
     """
 
     cells: list[CellRun] = field(default_factory=list)
     error: str = ""
     environment: Environment | None = None
     programs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    is_doubtful: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 class StoppedError(Exception):
@@ -173,7 +182,7 @@ def run(
 ) -> Run:
     """Run a notebook once, in a fresh kernel and a copy of its project.
 
-    A notebook that kills its kernel is tried once more.
+    A notebook that kills its kernel is tried once more; so is one whose cells change what they do not name.
 
     Args:
         notebook: its file, or what that held when its user agreed to run it.
@@ -197,9 +206,21 @@ def run(
             found = run_in(file.notebook(), copy.parent, how)
         if found.error.startswith(_DIED):
             found.error += ", and when it was tried once more it died again"
+    if found.is_doubtful and not _is_stopping.is_set():
+        _forget(how)
+        with workspace.copy() as copy:
+            found = run_in(file.notebook(), copy.parent, replace(how, reads_all=True))
+        found.notes.append(_AGAIN)
     if _is_stopping.is_set():
         raise StoppedError
     return found
+
+
+def _forget(how: How) -> None:
+    """Remove what a run noted of its cells for the runs after it, if it was the first."""
+    if how.room is not None and how.is_first:
+        for file in how.room.glob("cell-*.json"):
+            file.unlink()
 
 
 def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] = lambda: None) -> Run:  # noqa: ANN401
@@ -222,7 +243,6 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
             if _is_stopping.is_set():
                 _kill(client)
             _ask(client, "programs()")
-            _values(client, how, 0)  # before the first cell: whatever is imported for it is
             _run_cells(client, notebook, how, found, on_cell)
             if not found.error:
                 found.programs = {int(number): names for number, names in _ask(client, "programs()").items()}
@@ -305,25 +325,15 @@ def _own_sockets(client: Any) -> Iterator[None]:  # noqa: ANN401 - nbclient's
 
 
 def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
-
-    number = 0
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        number += 1
-        failed = stopped = ""
-        # As front ends do; a cell that a session ran twice is two cells here, with one id.
-        client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
-        try:
-            client.execute_cell(cell, index)
-        except CellExecutionError:
-            failed = f"cell {number} failed"
-        except CellTimeoutError as error:
-            is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
-            told = "showed more than arrived" if is_late else f"took more than {how.timeout} s"
-            failed, stopped = f"cell {number} {told}", f"it {told}"
-        values = {} if failed else _values(client, how, number)
+    cells = [
+        (index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
+    ]
+    sources = [*(cell.source for _, cell in cells), ""]
+    _values(client, how, 0, sources[0])  # before the first cell: whatever is imported for it is
+    for number, (index, cell) in enumerate(cells, start=1):
+        found.error, stopped = _execute(client, cell, index, number, how)
+        values = {} if found.error else _values(client, how, number, sources[number])
+        found.is_doubtful |= values.get("is_doubtful", False)
         may_fail = "raises-exception" in cell.metadata.get("tags", [])
         found.cells.append(
             CellRun(
@@ -337,14 +347,34 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
             )
         )
         on_cell()
-        if failed:
-            found.error = failed
-            return
+        if found.error or found.is_doubtful:
+            break
+    is_stopped = any(cell.stopped for cell in found.cells)  # then it may go on, and the kernel answers nothing
+    if not (how.reads_all or found.is_doubtful or is_stopped):
+        found.is_doubtful = _ask(client, f"check({len(found.cells)})")["is_doubtful"]
 
 
-def _values(client: Any, how: How, number: int) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
+def _execute(client: Any, cell: Any, index: int, number: int, how: How) -> tuple[str, str]:  # noqa: ANN401
+    """Run a cell; why the run ends with it, and why it was stopped; both are empty if it came to its end."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
+
+    # As front ends do; a cell that a session ran twice is two cells here, with one id.
+    client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
+    try:
+        client.execute_cell(cell, index)
+    except CellExecutionError:
+        return f"cell {number} failed", ""
+    except CellTimeoutError as error:
+        is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
+        told = "showed more than arrived" if is_late else f"took more than {how.timeout} s"
+        return f"cell {number} {told}", f"it {told}"
+    return "", ""
+
+
+def _values(client: Any, how: How, number: int, follows: str) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
     spool = "" if how.room is None else str(how.room)
-    return _ask(client, f"values({spool!r}, {number}, {how.tolerance.rtol!r}, {how.tolerance.ulp!r})")
+    source = None if how.reads_all else follows
+    return _ask(client, f"values({spool!r}, {number}, {how.tolerance.rtol!r}, {how.tolerance.ulp!r}, {source!r})")
 
 
 def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's

@@ -163,6 +163,10 @@ def _programs(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def _of_runs(runs: Sequence[Run]) -> list[str]:
+    return [*_programs(runs), *dict.fromkeys(note for run in runs for note in run.notes)]
+
+
 def _failures(found: NotebookVerdict) -> Iterator[Part]:
     return (part for cell in found.cells for part in cell.parts if part.outcome is Outcome.FAILED)
 
@@ -170,21 +174,23 @@ def _failures(found: NotebookVerdict) -> Iterator[Part]:
 def _against_each_other(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
     with room() as spool:
         runs = list(_runs(job, file, place, replace(how, room=spool), progress))
-    verdict = _noted(compare(str(job.path), runs, job.tolerance), _programs(runs))
+    verdict = _noted(compare(str(job.path), runs, job.tolerance), _of_runs(runs))
     return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
 
 
 def _runs(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Iterator[Run]:
     for number in range(1, job.runs + 1):
-        told = replace(how, tells_environment=job.wants_sidecar and number == 1)
-        yield runner.run(file, told, partial(progress.ran, number), place)
+        told = replace(how, is_first=number == 1, tells_environment=job.wants_sidecar and number == 1)
+        found = runner.run(file, told, partial(progress.ran, number), place)
+        how = replace(how, reads_all=how.reads_all or bool(found.notes))  # what one run needed, the others do too
+        yield found
 
 
 def _against_the_record(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
     recorded = record.of(job.path, file.notebook())
     told = replace(how, tells_environment=recorded.is_sidecar)
     fresh = runner.run(file, told, partial(progress.ran, 1), place)
-    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.tolerance), _programs([fresh]))
+    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.tolerance), _of_runs([fresh]))
     return Done(job, verdict)
 
 
