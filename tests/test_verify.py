@@ -153,7 +153,7 @@ def test_a_cell_that_never_ends_and_one_that_asks(tmp_path: Path) -> None:
 def test_values_that_take_longer_to_read_than_a_cell_may_are_read_all_the_same(tmp_path: Path) -> None:
     slow = (
         "import time\nfrom repro_magic.proof import probe\nvalues = probe.values\n"
-        "probe.values = lambda *given: (time.sleep(6), values(*given))[1]\nx = 1"
+        "probe.values = lambda *given, **more: (time.sleep(6), values(*given, **more))[1]\nx = 1"
     )
     code, verdict, _ = verify("--timeout", "4", notebook(tmp_path / "n.ipynb", slow))
     assert (code, parts(verdict, 1)["x"]) == (0, "same")

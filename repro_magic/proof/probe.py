@@ -14,6 +14,7 @@ from typing import Any
 from repro_magic.interrupts import is_users
 from repro_magic.introspection import Shield, is_any, kind_of
 from repro_magic.proof.digest import Digest, Gap, digest, parameters
+from repro_magic.proof.files import Files, content
 from repro_magic.proof.held import held_by_code, is_code
 from repro_magic.proof.noise import PLACES, normalised
 from repro_magic.proof.reach import own_names
@@ -24,6 +25,9 @@ _FIXED = (type(None), bool, int, float, complex, str, bytes)
 
 # The control channel's message that asks how often the main loop has turned.
 TURNS = "repro_magic_turns_request"
+
+# What the names of files begin with. No name of Python's has a space.
+_FILE = "file "
 
 # So many characters of a text are searched for temporary paths.
 _LONGEST = 10_000
@@ -100,7 +104,15 @@ def held() -> dict[str, dict[str, Any]]:
     return {name: looked_at(value) for name, value in users_names()}
 
 
-def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0, follows: str | None = None) -> str:
+def values(  # noqa: PLR0913 - as a runner asks
+    spool: str = "",
+    cell: int = 0,
+    rtol: float = 0.0,
+    ulp: int = 0,
+    follows: str | None = None,
+    *,
+    is_last: bool = True,
+) -> str:
     """What changed since it was asked last, as JSON: the digests of names, and the names that are gone.
 
     It is doubtful if some of it may have changed before.
@@ -113,6 +125,7 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0, foll
         ulp: see `Tolerance`.
         follows: the source of the next cell: with it, bytes that neither cell can reach are not read again; None: all
             are read.
+        is_last: whether no cell follows.
     """
     _answer_turns()
     present = users_names()
@@ -126,18 +139,37 @@ def values(spool: str = "", cell: int = 0, rtol: float = 0.0, ulp: int = 0, foll
             _fixed[name] = value
         if _told.get(name) != found[name]:
             _told[name] = changed[name] = found[name]
+    written, removed = _files_after(is_last=is_last)
+    for name, told, _ in written:
+        if _told.get(name) != told:
+            _told[name] = changed[name] = told
     names = {name for name, _ in present}
-    gone = [name for name in _told if name not in names]
+    gone = [name for name in _told if (name in removed if name.startswith(_FILE) else name not in names)]
     for name in gone:
         del _told[name]
         _fixed.pop(name, None)
     if spool:
         from repro_magic.proof.spool import compare_numbers  # noqa: PLC0415 - a receipt measures nothing
 
-        compare_numbers(dict(present), changed, Path(spool), cell, rtol=rtol, ulp=ulp)
+        loaded = {name: value for name, _, value in written}
+        compare_numbers(dict(present) | loaded, changed, Path(spool), cell, rtol=rtol, ulp=ulp)
     return json.dumps(
         {"changed": changed, "gone": gone, "displayed": _displayed(), "is_doubtful": _reading().is_doubtful}
     )
+
+
+def _files_after(*, is_last: bool) -> tuple[list[tuple[str, dict[str, Any], object]], set[str]]:
+    """The files that a cell wrote, with what is told of each and its value, and the names of those that it removed."""
+    files = _files()
+    written, removed = files.changed(is_last=is_last)
+    found = [(f"{_FILE}{path}", *content(files.folder / path, looked_at)) for path in written]
+    told = [(name, described(one) if isinstance(one, Digest) else one, value) for name, one, value in found]
+    return told, {f"{_FILE}{path}" for path in removed}
+
+
+@cache
+def _files() -> Files:
+    return Files(Path.cwd())
 
 
 def check(cell: int) -> str:

@@ -328,11 +328,11 @@ def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callab
     cells = [
         (index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
     ]
-    sources = [*(cell.source for _, cell in cells), ""]
-    _values(client, how, 0, sources[0])  # before the first cell: whatever is imported for it is
+    sources = [cell.source for _, cell in cells]
+    _values(client, how, 0, sources)  # before the first cell: whatever is imported for it is
     for number, (index, cell) in enumerate(cells, start=1):
         found.error, stopped = _execute(client, cell, index, number, how)
-        values = {} if found.error else _values(client, how, number, sources[number])
+        values = {} if found.error else _values(client, how, number, sources[number:])
         found.is_doubtful |= values.get("is_doubtful", False)
         may_fail = "raises-exception" in cell.metadata.get("tags", [])
         found.cells.append(
@@ -371,10 +371,11 @@ def _execute(client: Any, cell: Any, index: int, number: int, how: How) -> tuple
     return "", ""
 
 
-def _values(client: Any, how: How, number: int, follows: str) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
+def _values(client: Any, how: How, number: int, follows: Sequence[str]) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
     spool = "" if how.room is None else str(how.room)
-    source = None if how.reads_all else follows
-    return _ask(client, f"values({spool!r}, {number}, {how.tolerance.rtol!r}, {how.tolerance.ulp!r}, {source!r})")
+    source = None if how.reads_all else "".join(follows[:1])
+    asked = (spool, number, how.tolerance.rtol, how.tolerance.ulp, source)
+    return _ask(client, f"values(*{asked!r}, is_last={not follows})")
 
 
 def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's
