@@ -45,7 +45,7 @@ def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
         return True
     items = list(names.items())
     with Shield():  # a metaclass may refuse to be hashed
-        if _SETS.isdisjoint(type(value) for _, value in items):  # nearly always
+        if _SETS.isdisjoint(map(type, list(names.values()))):  # nearly always, and found out in C
             return False
     return any(_is_set(value) and type(name) is str and name in source for name, value in items)
 
