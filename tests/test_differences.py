@@ -81,7 +81,7 @@ TOLD: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "told"), TOLD, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("one", "other", "told"), TOLD, ids=[told[:40] for _, _, told in TOLD])
 def test_small_values_are_shown_themselves(one: object, other: object, told: str) -> None:
     assert apart(one, other) == told
 

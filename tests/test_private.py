@@ -110,7 +110,7 @@ def test_a_private_name_is_in_no_receipt_and_never_called_the_same(tmp_path: Pat
     assert SECRETS[1] not in text
     code, told, cells = verified("--recorded", str(path))
     assert code == 0, told
-    assert cells["cell 3"]["pin"] == "not comparable"
+    assert cells["cell 2"]["pin"] == "not comparable"
     assert cells["cell 3"]["x"] == "same"
     assert "private" in told
     assert SECRETS[1] not in told
