@@ -33,12 +33,14 @@ class Source:
         remedy: what to do.
         makes: whether it makes or seeds a generator, so that `--strict` refuses it.
         link: where the facts come from.
+        kinds: what a comment `# repro: accept …` may call it, besides the name of the function.
     """
 
     why: str
     remedy: str
     link: str
     makes: bool = True
+    kinds: tuple[str, ...] = ()
 
 
 _RANDOM = "https://docs.python.org/3/library/random.html#random.seed"
@@ -80,6 +82,7 @@ SOURCES: Mapping[Kind, Source] = {
         "The seed comes from the clock, the process id or the hash of a text, and differs between runs.",
         "Write the seed down: %repro_seed --new draws one and shows it.",
         _RANDOM,
+        kinds=("clock",),
     ),
 }
 
@@ -114,7 +117,7 @@ class _Use:
             at_least=not self.is_countable,
             why=self.source.why,
             remedy=_PIN if is_global else self.source.remedy,
-            accepted=accepts(self.site, self.op),
+            accepted=accepts(self.site, self.op, *self.source.kinds),
             link=self.source.link,
         )
 
@@ -248,7 +251,7 @@ def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 -
     if kind is Kind.SEEDED and not is_clocks(value, asked.call):
         return
     op, site = asked.name(kind), site_of(asked.caller)
-    if accepts(site, op):
+    if accepts(site, op, *SOURCES[kind].kinds):
         return
     place, source = site.place, SOURCES[kind]
     where = "" if place is None else f" at line {place.line}"
