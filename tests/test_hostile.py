@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from IPython.utils.capture import capture_output
@@ -153,7 +153,11 @@ def ends(look: Callable[[Any], object], value: Any) -> str:
     return ""
 
 
+ITSELF = Recipe("__main__", torch.nn.Module, {"__getattribute__": "returns itself"}, {}, {})
+
+
 @given(RECIPES, st.sampled_from(sorted(PUT)))
+@example(ITSELF, "itself")
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 def test_no_look_raises(guard: Guard, recipe: Recipe, put: str) -> None:
     assert [ends(look, PUT[put](recipe.made())) for look in LOOKS] == [""] * len(LOOKS)

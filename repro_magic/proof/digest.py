@@ -913,14 +913,24 @@ def parameters(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     seen: set[int] = set()
     for prefix, part in _modules(value):
-        held = attributes(part)
-        if not isinstance(held.get("_parameters"), dict):  # a scripted one keeps them in C++
+        if _is_scripted(part):  # it keeps them in C++
             return {**dict(value.named_parameters()), **dict(value.named_buffers())}
-        for name, one in (*held["_parameters"].items(), *held["_buffers"].items()):
+        for name, one in (*_own_dict(part, "_parameters").items(), *_own_dict(part, "_buffers").items()):
             if one is not None and id(one) not in seen:
                 seen.add(id(one))
                 found[_below(prefix, name)] = one
     return found
+
+
+def _is_scripted(value: object) -> bool:
+    jit = sys.modules.get("torch.jit")
+    return jit is not None and is_below(type(value), jit.ScriptModule)
+
+
+def _own_dict(value: object, name: str) -> dict[str, Any]:
+    """A dictionary that a module keeps; empty where its `__init__` did not run."""
+    found: Any = attributes(value).get(name)
+    return dict(dict.items(found)) if issubclass(type(found), dict) else {}
 
 
 def _modules(value: Any) -> Iterator[tuple[str, Any]]:
@@ -932,8 +942,8 @@ def _modules(value: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(id(part))
         yield prefix, part
-        below = attributes(part).get("_modules") or {}
-        waiting += reversed([(_below(prefix, name), one) for name, one in below.items()])
+        below = _own_dict(part, "_modules").items()
+        waiting += reversed([(_below(prefix, name), one) for name, one in below])
 
 
 def _below(prefix: str, name: str) -> str:
@@ -949,9 +959,8 @@ def _of_module(value: Any) -> dict[str, object]:
     for prefix, part in _modules(value):
         is_ours, held = is_notebooks(type(part)), attributes(part)
         own = {name: one for name, one in held.items() if name not in _of_modules()}
-        trained = [
-            name for name, one in (held.get("_parameters") or {}).items() if one is not None and one.requires_grad
-        ]
+        own_parameters = _own_dict(part, "_parameters").items()
+        trained = [name for name, one in own_parameters if one is not None and one.requires_grad]
         about = {"class": kind_of(part), "training": held.get("training"), "trained": trained}
         kept = {name: one for name, one in own.items() if (not is_code(one) if is_ours else _is_data(one))}
         found |= {_below(prefix, name): one for name, one in {**about, **kept}.items()}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from repro_magic.proof.digest import beside, digest, kind_of
+from repro_magic.proof.digest import beside, digest, kind_of, parameters
 from repro_magic.proof.verdict import Distance
 
 # Values with more bytes are not kept, nor more in all: a notebook's folder may hold less.
@@ -139,8 +139,7 @@ def _named(value: Any) -> Iterator[tuple[str, object]] | None:  # noqa: ANN401, 
     if isinstance(value, list | tuple):
         return ((f"[{place}]", part) for place, part in enumerate(value))
     if torch is not None and isinstance(value, torch.nn.Module):
-        held = itertools.chain(value.named_parameters(), value.named_buffers())
-        return ((f".{name}", part) for name, part in held)
+        return ((f".{name}", part) for name, part in parameters(value).items())
     if torch is not None and isinstance(value, torch.optim.Optimizer):
         return iter([("", value.state_dict())])
     if pandas is not None and isinstance(value, pandas.DataFrame) and value.columns.is_unique:
