@@ -294,7 +294,7 @@ def test_a_plain_tensor_has_the_digest_that_a_walk_gives(dtype: torch.dtype) -> 
                 continue
             bits = digests._at_once(value)
             assert bits is not None
-            assert digests._walked(value) == (bits, ())
+            assert digests._walked(value) == (bits, (), b"")
             assert digest(value).hex == digest(value.detach().resolve_conj().resolve_neg().clone()).hex
 
 
@@ -677,3 +677,39 @@ def test_a_tensor_that_was_looked_at_can_still_be_resized(tmp_path: Path) -> Non
     digest(tensor)
     keep(tensor, tmp_path / "kept.npz")
     assert tensor.resize_(6).shape == (6,)
+
+
+class Tool:
+    """An object of a library's, which keeps a counter and its parts for itself."""
+
+    def __init__(self, rate: float, note: str, weights: list[float]) -> None:
+        """As given."""
+        self.rate, self._note, self._parts = rate, note, [{"name": note, "weights": np.array(weights)}]
+
+
+Tool.__module__ = "somelibrary.tools"
+
+
+def test_what_a_library_keeps_for_itself_counts_apart() -> None:
+    one, other = Tool(0.1, "at 9:00", [1.0]), Tool(0.1, "at 9:05", [1.0])
+    assert digest(one).hex == digest(other).hex
+    assert digest(one).own != digest(other).own
+    assert digest(one).own == digest(Tool(0.1, "at 9:00", [1.0])).own != ""
+    assert digest(one).hex != digest(Tool(0.2, "at 9:00", [1.0])).hex, "what it shows counts"
+    assert digest(one).hex != digest(Tool(0.1, "at 9:00", [2.0])).hex, "and so do arrays"
+    assert digest({"a": 1}).own == ""
+
+
+def test_what_trains_a_model_is_no_part_of_it() -> None:
+    class Model(nn.Linear):
+        """A model that is trained."""
+
+    Model.__module__ = "__main__"
+    one: Any = Model(2, 2)
+    other: Any = Model(2, 2)
+    other.load_state_dict(one.state_dict())
+    one._trainer, other._trainer = Tool(0.1, "a", [1.0]), Tool(0.2, "b", [2.0, 3.0])
+    assert digest(one).hex == digest(other).hex
+    assert digest(one).own != digest(other).own
+    one._steps = 1
+    assert digest(one).hex != digest(other).hex, "its author's own attributes count"

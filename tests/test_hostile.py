@@ -286,19 +286,21 @@ def test_a_dead_proxy_is_a_gap() -> None:
 # Ctrl-C
 
 
-class Interrupting(torch.nn.Module):
+class Interrupting(torch.optim.Optimizer):
     """While it is looked at, the user presses Ctrl-C; it swallows what that raises."""
 
-    def __init__(self) -> None:
-        """A module that has lost its parameters, so that its own methods are asked."""
-        super().__init__()
-        del self._parameters
+    defaults: dict[str, Any] = {}  # noqa: RUF012 - as the base declares it
+    param_groups: list[dict[str, Any]] = []  # noqa: RUF012 - as above
 
-    def named_parameters(self, *_: Any, **__: Any) -> Any:
+    def __init__(self) -> None:
+        """The base's own is not asked: it would look for parameters."""
+
+    @property
+    def state(self) -> Any:  # type: ignore[override]
         """Press it."""
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        return iter(())
+        return {}
 
 
 def test_ctrl_c_ends_a_look_at_once_and_is_kept_for_the_cell() -> None:
@@ -327,17 +329,18 @@ def test_ctrl_c_in_a_script_ends_it_as_any_other_call() -> None:
 class PassingOn(Interrupting):
     """It passes Ctrl-C on."""
 
-    def named_parameters(self, *_: Any, **__: Any) -> Any:
+    @property
+    def state(self) -> Any:  # type: ignore[override]
         """Press it."""
         signal.raise_signal(signal.SIGINT)
-        return iter(())
+        return {}
 
 
 def test_what_an_object_raises_is_no_ctrl_c(guard: Guard) -> None:
     class Pretending(Interrupting):
         """It raises what Ctrl-C raises."""
 
-        named_parameters = raising(KeyboardInterrupt)
+        state = property(raising(KeyboardInterrupt))
 
     assert [gap.why for gap in digest([Pretending()]).gaps] == ["looking at it failed: KeyboardInterrupt"]
     assert not guard.pending

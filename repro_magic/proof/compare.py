@@ -15,6 +15,7 @@ from repro_magic.proof.runner import CellRun, Run
 from repro_magic.proof.shown import shown
 from repro_magic.proof.verdict import DISPLAYED, CellVerdict, NotebookVerdict, Outcome, Part
 
+_OWN = "it is the same but for private attributes of its library, which may be paths, counters or clocks"
 _ACCEPT = "To leave a name out on purpose, write `# repro: accept NAME` in its cell, or `del NAME` after its last use."
 
 
@@ -155,6 +156,8 @@ def value(
 ) -> Part:
     """The part for a value that both sides hold."""
     unseen = next((found for found in (one, other) if _is_opaque(found)), None)
+    if one["hex"] == other["hex"] and unseen is None and one.get("own") != other.get("own"):
+        return Part(name, Outcome.NOT_COMPARABLE, _OWN, kind=one["kind"], remedy=_ACCEPT)
     if one["hex"] == other["hex"] or (unseen is not None and _class(one) == _class(other)):
         return comparable(name, unseen or one)
     return _less_gaps(different(name, one, other, sides, exact=exact), one)

@@ -107,6 +107,8 @@ class Digest:
         dtype: its dtype, where it has one.
         shape: its shape, where it has one.
         gaps: what could not be digested.
+        own: a digest that covers also what libraries keep for themselves in private attributes (paths, counters, the
+            trainer that trains a model); empty where there is no such thing.
     """
 
     hex: str
@@ -114,6 +116,7 @@ class Digest:
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     gaps: tuple[Gap, ...] = field(default=())
+    own: str = ""
 
     @property
     def is_comparable(self) -> bool:
@@ -140,9 +143,10 @@ def digest(value: object) -> Digest:
         >>> digest({"f": iter([1])}).gaps
         (Gap(path='[key 1 of 1]', kind='builtins.list_iterator', why='this kind of object is not known'),)
     """
-    bits = _at_once(value)
-    bits, gaps = _walked(value) if bits is None else (bits, ())
-    return Digest(blake3(bits).hexdigest(), kind_of(value), *_dtype_and_shape(value), gaps)
+    plain = _at_once(value)
+    bits, gaps, own = _walked(value) if plain is None else (plain, (), b"")
+    whole = blake3(own).hexdigest() if own else ""
+    return Digest(blake3(bits).hexdigest(), kind_of(value), *_dtype_and_shape(value), gaps, whole)
 
 
 _SHAPED = {"numpy", "torch", "pandas", "scipy", "polars", "pyarrow"}
@@ -177,12 +181,13 @@ def _at_once(value: object) -> bytes | None:
     return None
 
 
-def _walked(value: object) -> tuple[bytes, tuple[Gap, ...]]:
+def _walked(value: object) -> tuple[bytes, tuple[Gap, ...], bytes]:
     walk = _Walk()
     try:
-        return walk.over(value), tuple(walk.gaps)
+        bits = walk.over(value)
+        return bits, tuple(walk.gaps), _Walk(is_whole=True).over(value) if walk.has_own else b""
     except _TooLargeError as error:
-        return b"", (Gap("", kind_of(value), str(error)),)
+        return b"", (Gap("", kind_of(value), str(error)),), b""
 
 
 class _TooLargeError(Exception):
@@ -197,6 +202,13 @@ class _Missing:
     why: str
 
 
+@dataclass(frozen=True)
+class _Own:
+    """What a library keeps for itself: it counts only where the walk takes the whole."""
+
+    value: object
+
+
 @dataclass
 class _Parts:
     """What a value is made of.
@@ -206,12 +218,14 @@ class _Parts:
         steps: its parts, each with the step that leads to it.
         written: how a step is written in a gap's path.
         is_set: whether the order of the parts means nothing.
+        is_own: whether a library keeps them for itself: then arrays and tensors in it count, and no plain values.
     """
 
     tag: str
     steps: Iterable[tuple[object, object]]
     written: Callable[[Any], str] = str
     is_set: bool = False
+    is_own: bool = False
 
 
 def _item(step: object) -> str:
@@ -237,10 +251,11 @@ def _several(tag: str, *parts: object) -> _Parts:
 class _Frame:
     """A value that the walk is inside of."""
 
-    __slots__ = ("bits", "dependent", "depends", "depth", "gaps", "hasher", "parts", "step", "steps", "value")
+    __slots__ = ("bits", "dependent", "depends", "depth", "gaps", "hasher", "is_own", "parts", "step", "steps", "value")
 
     def __init__(self, value: object, parts: _Parts, depth: int, gaps: int, dependent: int) -> None:
         self.value, self.parts, self.depth = value, parts, depth
+        self.is_own = parts.is_own
         self.gaps, self.dependent = gaps, dependent  # how many there were before it
         self.steps = iter(parts.steps)
         self.step: object = ""
@@ -274,8 +289,10 @@ class _Walk:
     depends on the way to it. A set forgets such digests: the order of its members is arbitrary.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_whole: bool = False) -> None:
         self.gaps: list[Gap] = []
+        self.has_own = False
+        self._is_whole = is_whole
         # With the object, for an id is its own only while it lives; and whether the digest depends on the way to it.
         self._known: dict[int, tuple[bytes, object, bool]] = {}
         self._open: dict[int, int] = {}
@@ -305,7 +322,8 @@ class _Walk:
         for step, part in frame.steps:
             plain = _plain(type(part))
             if plain is not None:
-                frame.add(plain(part))
+                if not frame.is_own or self._is_whole:
+                    frame.add(plain(part))
                 continue
             frame.step = step
             bits = self._enter(part)
@@ -347,6 +365,8 @@ class _Walk:
 
     def _push(self, value: object, parts: _Parts) -> None:
         frame = _Frame(value, parts, len(self._stack), len(self.gaps), len(self._dependent))
+        self.has_own |= frame.is_own
+        frame.is_own |= bool(self._stack) and self._stack[-1].is_own
         if type(value) is not _Parts:
             self._open[id(value)] = frame.depth
         self._stack.append(frame)
@@ -385,6 +405,9 @@ class _Walk:
     def _looked_at(self, value: object) -> bytes | _Parts:
         if type(value) is _Parts:
             return value
+        if type(value) is _Own:
+            self.has_own = True
+            return _several("own", value.value) if self._is_whole else _tagged(b"own", b"")
         if type(value) is _Missing:
             self.gaps.append(Gap(self._path(), value.kind, value.why))
             self._depends()
@@ -641,7 +664,7 @@ def _with_parts(known: Callable[[Any], Parts | None]) -> _Look:
 def _results_of(kind: type) -> Callable[[_Walk, object, object], object]:
     """How an attribute is taken: those of libraries may be no result, and be named so that this can be seen."""
     if not is_notebooks(kind):
-        return _result
+        return _librarys_result
     if all(module_of(base) in {NOTEBOOK, "builtins", "abc", "typing"} for base in mro_of(kind)):
         return lambda _walk, _name, part: part
     return lambda walk, name, part: _result(walk, name, part) if type(name) is str and name[:1] == "_" else part
@@ -654,6 +677,13 @@ def _result(walk: _Walk, name: object, part: object) -> object:
     if walk.is_global(part):
         return _several("global generator", kind_of(part))
     return _without_places(part)
+
+
+def _librarys_result(walk: _Walk, name: object, part: object) -> object:
+    found = _result(walk, name, part)
+    if found is not part or type(name) is not str or name[:1] != "_":
+        return found
+    return _Own(part) if _is_data(part) else _Parts("", [("", part)], is_own=True)
 
 
 def _without_places(part: object) -> object:
@@ -909,12 +939,18 @@ def _module(walk: _Walk, value: Any) -> _Parts:  # noqa: ARG001 - as above
 
 
 def parameters(value: Any) -> dict[str, Any]:
-    """A module's parameters and buffers by name, each once, found without running code of its class."""
+    """A module's parameters and buffers by name, each once, found without running code of its class.
+
+    Raises:
+        ValueError: a module has lost them, or its `__init__` did not run.
+    """
     found: dict[str, Any] = {}
     seen: set[int] = set()
     for prefix, part in _modules(value):
         if _is_scripted(part):  # it keeps them in C++
             return {**dict(value.named_parameters()), **dict(value.named_buffers())}
+        if "_parameters" not in attributes(part):
+            raise ValueError("it has no parameters")
         for name, one in (*_own_dict(part, "_parameters").items(), *_own_dict(part, "_buffers").items()):
             if one is not None and id(one) not in seen:
                 seen.add(id(one))
@@ -962,9 +998,20 @@ def _of_module(value: Any) -> dict[str, object]:
         own_parameters = _own_dict(part, "_parameters").items()
         trained = [name for name, one in own_parameters if one is not None and one.requires_grad]
         about = {"class": kind_of(part), "training": held.get("training"), "trained": trained}
-        kept = {name: one for name, one in own.items() if (not is_code(one) if is_ours else _is_data(one))}
+        kept = {name: _kept(name, one) for name, one in own.items() if (not is_code(one) if is_ours else _is_data(one))}
         found |= {_below(prefix, name): one for name, one in {**about, **kept}.items()}
     return found
+
+
+def _kept(name: str, value: object) -> object:
+    """An attribute of a module of the notebook's; in a private one a library may keep what trains it."""
+    is_tool = name[:1] == "_" and _first_look(value) is not _code and _is_tool(type(value))
+    return _Own(value) if is_tool else value
+
+
+def _is_tool(kind: type) -> bool:
+    """Whether objects of a library's class have no other look than at their attributes."""
+    return not is_notebooks(kind) and not any(is_one(kind) for is_one, _ in _LOOKS) and known_parts(kind) is None
 
 
 def _is_data(value: object, depth: int = 3) -> bool:
@@ -1205,5 +1252,5 @@ def beside(value: Any) -> dict[str, object]:
     """
     look = _first_look(value)
     if look is _module:
-        return _of_module(value)
+        return {name: part for name, part in _of_module(value).items() if type(part) is not _Own}
     return _attributes(value) if _adds_attributes(type(value), look) else {}

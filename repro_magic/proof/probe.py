@@ -44,6 +44,7 @@ def described(found: Digest) -> dict[str, Any]:
         "dtype": found.dtype,
         "shape": None if found.shape is None else list(found.shape),
         "gaps": [[gap.path, gap.kind, gap.why] for gap in found.gaps],
+        **({"own": found.own} if found.own else {}),
     }
 
 
