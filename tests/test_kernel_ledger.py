@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import run_in_kernel
 
@@ -41,19 +43,19 @@ def test_what_each_cell_drew() -> None:
     )
     assert ran.shown(0) == "No cell has drawn random numbers yet."
     assert rows(ran.shown(9)) == [
-        "In[3] python cpu nothing in this cell",
-        "In[3] numpy cpu nothing in this cell",
-        "In[3] torch cpu nothing in this cell",
-        "In[4] python cpu 2 words yes",
-        "In[4] numpy cpu 6 words yes",
-        "In[4] torch cpu 4 words yes rand line 3",
-        "In[5] sampler.rng 4 words yes",
-        "In[5] legacy 4 words yes",
-        "In[5] own 2 words yes",
-        "In[5] mine 3 words yes rand line 4",
-        "In[6] torch cpu 1,200 words yes dropout line 1",
+        "In[3] python cpu nothing in this cell (42)",
+        "In[3] numpy cpu nothing in this cell (42)",
+        "In[3] torch cpu nothing in this cell (42)",
+        "In[4] python cpu 2 words yes (42)",
+        "In[4] numpy cpu 6 words yes (42)",
+        "In[4] torch cpu 4 words yes (42) rand line 3",
+        "In[5] sampler.rng 4 words yes (1)",
+        "In[5] legacy 4 words yes (2)",
+        "In[5] own 2 words yes (3)",
+        "In[5] mine 3 words yes (4) rand line 4",
+        "In[6] torch cpu 1,200 words yes (42) dropout line 1",
         *(row for row in rows(ran.shown(9)) if row.startswith("In[7]")),
-        "In[9] fresh 2 words in this cell",
+        "In[9] fresh 2 words in this cell (5)",
     ]
     (mine,) = (row for row in rows(ran.shown(9)) if row.startswith("In[7] mine"))
     assert "randperm line 2" in mine
@@ -78,8 +80,8 @@ def test_a_cell_that_runs_again_has_both_its_rows_and_the_unseeded_are_told() ->
         "In[2] torch_free 2 words no",
         "In[3] numpy cpu 2 words no",
         "In[3] torch_free 2 words no",
-        "In[4] numpy cpu 4 words in this cell",
-        "In[5] numpy cpu 4 words yes",
+        "In[4] numpy cpu 4 words in this cell (7)",
+        "In[5] numpy cpu 4 words yes (7)",
     ]
     assert "◦ ○ drew without a seed" in ran.shown(5)
 
@@ -94,7 +96,8 @@ def test_a_deterministic_cell_and_seeds_of_cells() -> None:
         "%repro_ledger",
     )
     found = rows(ran.shown(5))
-    assert "In[2] torch cpu 2 words in this cell rand line 2" in found
+    assert "In[2] torch cpu 2 words in this cell (1) rand line 2" in found
     assert "In[3] torch cpu put back, or gone unknown rand line 2" in found
-    assert [row for row in found if row.startswith("In[5]")] == ["In[5] torch cpu 3 words yes rand line 1"]
+    (drawn,) = (row for row in found if row.startswith("In[5]"))
+    assert re.fullmatch(r"In\[5\] torch cpu 3 words yes \(\d+\) rand line 1", drawn), "from the cell's own seed"
     assert not any("between" in row for row in found)

@@ -21,7 +21,8 @@ class Unseeded(Held):
 class Dropping(Held):
     def __getitem__(self, index): return torch.rand(1)
 def make(data, **options):
-    return DataLoader(data, num_workers=2, **options)"""
+    return DataLoader(data, num_workers=2, **options)
+torch.manual_seed(0)"""
 
 
 def test_a_fault_is_told_where_the_loader_is_made_and_a_good_loader_is_not() -> None:
@@ -79,8 +80,8 @@ def test_what_workers_do_is_told_under_the_cell() -> None:
 def test_unloading_restores_everything() -> None:
     ran = run_in_kernel(
         "import os, torch\nfrom torch.utils.data import DataLoader\nfrom torch.utils.data._utils import worker\n"
-        "before = DataLoader.__init__, worker._worker_loop\n"
-        "def watched(): return [DataLoader.__init__ is not before[0], worker._worker_loop is not before[1]]\n"
+        "before = DataLoader.__init__.__code__, worker._worker_loop\n"
+        "def watched(): return [DataLoader.__init__.__code__ is not before[0], worker._worker_loop is not before[1]]\n"
         "def files(): return [one for one in os.listdir('/proc/self/fd') if 'repro_magic' in "
         "os.path.realpath(f'/proc/self/fd/{one}')]",
         "%load_ext repro_magic\nfor one in DataLoader(range(9), num_workers=2): pass",

@@ -65,7 +65,7 @@ def test_what_libraries_draw_is_nobodys_finding() -> None:
     ran = run_in_kernel(
         SETUP
         + "\nimport matplotlib.pyplot as plt, pandas as pd, tempfile\nfrom sklearn.utils import check_random_state",
-        "",
+        "np.random.seed(0)\ntorch.manual_seed(0);",
         "frame = pd.DataFrame({'a': list('abc'), 'b': range(3)})\nframe.sample(2).groupby('a').sum().shape",
         "plt.plot([1, 2])\nplt.title('x');",
         "data = torch.utils.data.TensorDataset(torch.arange(8.0))\n"

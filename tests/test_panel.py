@@ -445,7 +445,7 @@ def test_without_a_notebook_it_says_what_to_do() -> None:
     ("prelude", "said"),
     [
         ("pass", "Seeded 7, nothing flagged"),
-        ("import torch; torch.manual_seed(3)", "Seeded 7, but other code seeded torch cpu"),
+        ("import torch; torch.manual_seed(3)", "Seeded 7, but the notebook seeded torch (3)"),
         ("import torch; torch.backends.cudnn.benchmark = True", "Seeded 7, but code changed 1 setting"),
     ],
 )
@@ -455,12 +455,13 @@ def test_the_headline_says_what_matters_most(panel: Panel, loaded: Shell, prelud
     assert re.search(r"[✓○⚠]", text(panel._header)), "never colour alone"
 
 
-def test_unseeded_is_said_first(loaded: Shell) -> None:
+def test_who_seeded_is_said_first(loaded: Shell) -> None:
+    run(loaded, "import random, numpy as np, torch\nrandom.seed(3); np.random.seed(3); torch.manual_seed(3)")
     run(loaded, "%repro_panel")
     made = _sessions[loaded]._panel
     assert made is not None
-    assert "Unseeded: numbers will change on re-run" in text(made._header)
+    assert "Seeded 3 by the notebook" in text(made._header)
     assert "%repro_seed" not in text(made._code)
     run(loaded, FLAGGED)
-    assert "Unseeded, and 1 op can differ on cpu" in text(made._header)
+    assert "1 op can differ on cpu" in text(made._header)
     widgets.Widget.close_all()

@@ -32,7 +32,8 @@ def test_the_cell_that_would_not_reproduce_is_named(tmp_path: Path, monkeypatch:
     )
     shown = ran.shown(5)
     assert "this session differs, first in In[3]: a fresh kernel did not give what the session holds" in shown
-    assert "u: builtins.float" in shown
+    assert "u: float: digest" in shown
+    assert "later" not in shown, "what stands below the line that asks has not run yet"
     verdicts = re.findall(r"^ \d .*? {2,}(same|differs)", shown, re.MULTILINE)
     assert verdicts == ["same", "same", "differs", "differs", "same", "differs"]
     assert ran.result(6) == "True", "the session is untouched"

@@ -390,7 +390,7 @@ def test_every_run_has_the_same_working_directory(tmp_path: Path) -> None:
     code, verdict, _ = verify(
         notebook(tmp_path / "n.ipynb", "import os\nhere = os.getcwd()\nopen('left', 'x').close()")
     )
-    assert (code, parts(verdict, 1)) == (0, {"here": "same"})
+    assert (code, parts(verdict, 1)) == (0, {"here": "same", "file left": "same"})
 
 
 @pytest.mark.kernel

@@ -126,9 +126,9 @@ class Receipts:
         return raw
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
-        """The state of one that nobody seeded came from the operating system, and is of no use to anybody."""
+        """The state of one that nobody is known to have seeded may be the operating system's: no use to anybody."""
         return {
-            key: (None if self._looks[key].known.is_seeded is False else self._looks[key].state, after.state)
+            key: (self._looks[key].state if self._looks[key].known.is_seeded else None, after.state)
             for key, after in looks().items()
             if key in self._looks and self._looks[key].state != after.state
         }

@@ -485,7 +485,7 @@ class Session:
             raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager
-        present = self._shell.execution_count
+        present = len(history.input_hist_raw) - 1  # the execution count may be the next cell's already
         own = {**self._own, present: frozenset(shown_by_us)}
         results = self._shell.user_ns.get("_oh")
         results = results if type(results) is dict else {}

@@ -172,7 +172,7 @@ def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
         number: the cell's.
 
     Example:
-        >>> print(unseeded_draw(["numpy cpu"], 2).text())
+        >>> print(unseeded_draw(["numpy cpu"], 2).text())  # doctest: +NORMALIZE_WHITESPACE
         ○ In[2] draws from NumPy's global generator, which has no seed: numbers change on re-run. Type %repro_seed 42
           in a cell above.
     """
