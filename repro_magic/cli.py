@@ -483,7 +483,7 @@ def _write_file(text: str, path: Path, kind: Kind) -> None:
 
 
 def _say(text: str, *, err: bool = False) -> None:
-    """Write to the terminal; where nobody reads any more (`| head -1`) the exit code still tells."""
+    """Write to the terminal; if the reader has closed the pipe (`| head -1`), the exit code still counts."""
     try:
         typer.echo(visible(text), err=err)
     except BrokenPipeError:

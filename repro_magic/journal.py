@@ -239,7 +239,7 @@ class Ledger:
     In a cell states are only read and compared; what they mean is found out when somebody asks.
 
     Attributes:
-        unseeded: the global generators that the first cell to do so drew from although nobody had seeded them.
+        unseeded: the unseeded global generators that a cell drew from, for the first such cell.
 
     Args:
         names: as for `Journal`.

@@ -126,7 +126,7 @@ class Receipts:
         return raw
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
-        """The state of one that nobody is known to have seeded may be the operating system's: no use to anybody."""
+        """The generators that moved; the state before is left out unless it is known to come from a seed."""
         return {
             key: (self._looks[key].state if self._looks[key].known.is_seeded else None, after.state)
             for key, after in looks().items()
