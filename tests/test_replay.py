@@ -224,3 +224,8 @@ def test_the_sentence_on_a_session_that_holds_in_its_own_order_only() -> None:
     found = NotebookVerdict("this session", 1, 1, [], from_the_top="In[4] ran twice")
     told = "⚠ this session reproduces as it ran here; from top to bottom it would not: In[4] ran twice"
     assert summary(found).text == told
+
+
+def test_a_mistyped_magic_is_no_difference() -> None:
+    shown = run_in_kernel(LOAD, "%repro_seed abc", "%repro_verify --wait").shown(2)
+    assert "differs" not in shown

@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
@@ -551,6 +552,8 @@ class Session:
 def _error_in_words(result: ExecutionResult) -> str:
     """A cell's error as front ends write it; empty if it cannot be told."""
     error = result.error_before_exec or result.error_in_exec
+    if isinstance(error, UsageError):  # IPython prints it to stderr; the cell has no error output
+        return ""
     try:
         return "" if error is None else f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - a __str__ of the user's
