@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,10 @@ from traitlets.config import Config
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import SWITCHES, deterministic_targets
-from repro_magic.rng import entropy, seeding
+from repro_magic.rng import entropy, numba, seeding
+
+# c10/core/GeneratorImpl.h: default_rng_seed_val
+_TORCHS_OWN_SEED = 67280421310721
 
 # How long an example takes on a crowded machine says nothing.
 hypothesis_settings.register_profile("here", deadline=None)
@@ -32,6 +36,15 @@ hypothesis_settings.load_profile("here")
 def switch_values() -> dict[str, object]:
     """Every switch that can be read, by name."""
     return {switch.name: switch.guarded_read() for switch in SWITCHES if switch.present()}
+
+
+def _unseed() -> None:
+    """Generators as a fresh process has them, whatever ran before."""
+    random.seed()
+    np.random.seed()
+    torch.default_generator.manual_seed(_TORCHS_OWN_SEED)
+    if "numba" in sys.modules:
+        numba.LIBRARY.seed(random.getrandbits(64))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -47,9 +60,9 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Generators, switches, environment and what the package remembers: for each test as if it were the first."""
     turned = dict.fromkeys((*(setting.switch for setting in settings.SETTINGS), *deterministic_targets()))
     switches = [(switch, switch.read()) for switch in turned if switch.present()]
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     environment = dict(os.environ)
     seeding.suspend()  # examples in docstrings come without this fixture
+    _unseed()
     monkeypatch.setattr(seeding, "_ledger", seeding._Ledger())
     monkeypatch.setattr(entropy, "_globals_unseeded", {})
     yield
@@ -57,9 +70,6 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.stop_waiting()
     os.environ.clear()
     os.environ.update(environment)
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
     for switch, value in switches:
         switch.write(value)
 

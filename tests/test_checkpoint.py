@@ -95,6 +95,20 @@ def test_another_process_goes_on_where_this_one_was(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == draw()
 
 
+def test_the_other_process_imports_what_this_one_drew_from() -> None:
+    pytest.importorskip("numba")
+    kept = json.dumps(repro_magic.rng_state())
+    code = (
+        "import json, sys, repro_magic\n"
+        "print(repro_magic.set_rng_state(json.loads(sys.argv[1])), 'numba' in sys.modules)\n"
+        "print(json.dumps(repro_magic.rng_state()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, kept], capture_output=True, text=True, check=True)
+    told, there = done.stdout.splitlines()
+    assert told == "[] True"
+    assert there == kept
+
+
 def damaged(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     state = json.loads(json.dumps(repro_magic.rng_state()))
     change(state)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import importlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from repro_magic.exceptions import InvalidStateError
-from repro_magic.rng.generators import Generator, generators
+from repro_magic.rng.generators import Generator, generators, import_libraries
 from repro_magic.rng.private import private
 
 SCHEMA = "repro-magic.rng-state.v1"
 State = dict[str, Any]
 _ALWAYS = "python cpu"
-_MODULES = {"numpy": "numpy.random", "torch": "torch"}
 
 
 def rng_state(**own: object) -> State:
@@ -70,9 +68,7 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
             Nothing was changed then.
     """
     recorded = _checked(state)
-    for library in {key.partition(" ")[0] for key in recorded}:
-        if library in _MODULES:  # what the process that saved it had imported, this one will need
-            importlib.import_module(_MODULES[library])
+    import_libraries({key.partition(" ")[0] for key in recorded})
     mine = _private(own)
     here = {one.key: one for one in generators()} | mine
     untold = [key for key in mine if key not in recorded]

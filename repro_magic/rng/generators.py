@@ -7,13 +7,14 @@ entry-point group `repro_magic.seeders`) is all that the rest of the package kno
 from __future__ import annotations
 
 import array
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -325,6 +326,15 @@ def libraries() -> list[Library]:
     """The libraries that are imported at this moment."""
     found = [library_of(module) for module in known_modules() if is_imported(module)]
     return [library for library in found if library is not None]
+
+
+def import_libraries(names: Collection[str]) -> None:
+    """Import the libraries of these names that are installed: what one process drew from, the next will need."""
+    for module in known_modules():
+        library = None if is_imported(module) else library_of(module)
+        if library is not None and library.name in names:
+            with contextlib.suppress(ImportError):  # the caller finds that its generators are missing
+                importlib.import_module(module)
 
 
 def generators() -> list[Generator]:
