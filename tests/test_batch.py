@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nbformat
 import pytest
@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof import notebook_file
+from repro_magic.proof.project import Contents, in_bytes
 from repro_magic.proof.verdict import NotebookVerdict
 from repro_magic.proof.verification import Done, Job
+from repro_magic.proof.workspace import Progress, Workspace
 
 cli = CliRunner()
 
@@ -40,6 +42,35 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr("repro_magic.cli.verify_one", verified)
     return ran
+
+
+@pytest.mark.kernel
+def test_a_large_project_is_announced_with_what_copies_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "requirements.txt").touch()
+    path = notebook(tmp_path / "notebooks" / "study.ipynb", "x = 1")
+    monkeypatch.setattr("repro_magic.cli._MANY", 3)
+    assert "is copied for each run" not in cli.invoke(app, ["verify", str(path)]).stderr
+    (tmp_path / "third.txt").write_text("text")
+    told = cli.invoke(app, ["verify", str(path)]).stderr.splitlines()
+    size = in_bytes(path.stat().st_size + len("text"))
+    assert f"repro-magic: {tmp_path} is copied for each run: 3 files, {size}; --root FOLDER copies less" in told
+
+
+def test_the_size_of_a_project_is_known_before_the_first_file_is_copied(tmp_path: Path) -> None:
+    class Events(Progress):
+        seen: ClassVar[list[str]] = []
+
+        def surveyed(self, contents: Contents) -> None:
+            self.seen.append(f"{contents.count} files")
+
+        def copied(self, files: int, total: int) -> None:
+            self.seen.append(f"copied {files} of {total}")
+
+    path = notebook(tmp_path / "project" / "study.ipynb", "x = 1")
+    (path.parent / "data.txt").touch()
+    (tmp_path / "room").mkdir()
+    with Workspace(path, tmp_path / "room", progress=Events()).copy():
+        assert Events.seen == ["2 files", "copied 1 of 2", "copied 2 of 2"]
 
 
 @pytest.mark.kernel

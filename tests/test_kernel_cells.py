@@ -32,7 +32,7 @@ def test_body_value_and_line_are_those_of_an_ordinary_cell() -> None:
     assert "deterministic: seed 7" in ran.shown(1)
     assert ran.result(3) is None, "a semicolon hides the value, as ever"
     assert ran.result(4) is None
-    assert "seed not set" in ran.shown(4)
+    assert "not reseeded" in ran.shown(4)
 
 
 def test_an_error_stops_the_run_and_names_the_line_of_the_cell() -> None:

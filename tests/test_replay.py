@@ -146,7 +146,7 @@ def test_names_that_no_cell_makes_are_told() -> None:
 def test_python_ends_with_a_replay_that_runs() -> None:
     began = time.monotonic()
     run_in_kernel(LOAD, "import time\ntime.sleep(1)", "%repro_verify")
-    assert time.monotonic() - began < 150
+    assert time.monotonic() - began < 300
 
 
 def test_what_has_run_is_what_counts() -> None:
@@ -208,7 +208,7 @@ def test_a_displayed_value_that_changed_since_is_not_compared() -> None:
         return [one.kind for one in found.not_compared]
 
     assert displayed([1]) == []
-    assert displayed([1, 2]) == ["changed since"]
+    assert displayed([1, 2]) == ["no longer in Out"]
 
 
 def test_a_cell_that_ran_again_is_one_of_the_notebook() -> None:

@@ -68,7 +68,7 @@ def test_what_went_otherwise_is_told() -> None:
         rng_not_restored=["torch cuda:0"],
     )
     assert describe.report(report).text().splitlines() == [
-        "deterministic: seed not set · torch is not imported, so no switch of it was set · generators put back",
+        "deterministic: not reseeded · torch is not imported, so no switch of it was set · generators put back",
         "The cell set torch.backends.cudnn.benchmark to True; it was put back as well.",
         "Not put back, for their state was not readable at the start: torch cuda:0.",
         "CUBLAS_WORKSPACE_CONFIG is not set: CUDA has started; restart.",

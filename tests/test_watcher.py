@@ -949,14 +949,14 @@ with repro_magic.watch(warn=False):
     taken.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(100)
         torch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     go.set()
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=300).returncode == 0
 
 
 # Hot ops, memory, faults, leaving

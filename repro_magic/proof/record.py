@@ -469,8 +469,8 @@ def _displayed_once(recorded: RecordedCell, cell: CellRun, held: _Held, terms: _
         return []
     if known is not None and known["hex"] == found["hex"]:
         return [part for part in [value(DISPLAYED, known, found, terms.sides)] if part.outcome is not Outcome.SAME]
-    why = "its text was compared; Out holds another value by now"
-    return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, why, kind="changed since", remedy=_RECEIPTS)]
+    why = "its text was compared; `Out` no longer holds the value"
+    return [Part(DISPLAYED, Outcome.NOT_COMPARABLE, why, kind="no longer in Out", remedy=_RECEIPTS)]
 
 
 def _is_noisy(cell: CellRun) -> bool:

@@ -238,7 +238,7 @@ def receipt(found: Mapping[str, Any]) -> Document:
 def report(done: Report, label: Label = in_words.plain_label) -> Document:
     """One deterministic scope: its line, and what went otherwise than a user would expect."""
     name = f" {done.name}" if done.name else ""
-    parts = ["seed not set" if done.seed is None else f"seed {done.seed}"]
+    parts = ["not reseeded" if done.seed is None else f"seed {done.seed}"]
     turned = [change for change in done.changes if change.switch.module is not None]
     if turned:
         parts.append(f"{_count(len(done.changes), 'switch', 'switches')} set, then put back")
