@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from repro_magic.journal import CellDraws, Ledger
-from repro_magic.ops.sources import Sources
 from repro_magic.rng.seeding import looks
+from repro_magic.unseeded.sources import Sources
 
 BOUND = 1.0  # ms
 FREE = 1.05  # a ratio; what no hook is in the way of differs by noise alone

@@ -14,7 +14,7 @@ from blake3 import blake3
 from rich.console import Console
 from rich.table import Table
 
-from repro_magic.proof.digest import digest
+from repro_magic.proof.digest.digest import digest
 
 # What it is, the value, and the bound in µs.
 SMALL: tuple[tuple[str, object, int | None], ...] = (

@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from rich.console import Console
 from rich.table import Table
 
-from repro_magic.proof.receipt import Facts, receipt
-from repro_magic.proof.runner import stoppable
+from repro_magic.proof.kernel.receipt import Facts, receipt
+from repro_magic.proof.run.runner import stoppable
 from repro_magic.proof.verification import Job, verify_all
 
 QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"

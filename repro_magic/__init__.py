@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from repro_magic.dataloading.options import loader_options, worker_init_fn
     from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
+    from repro_magic.findings import Draw, Finding
     from repro_magic.notebook.session import panel
-    from repro_magic.ops.findings import Draw, Finding
-    from repro_magic.overview import Status, status
-    from repro_magic.proof.digest import Digest, Gap, digest
+    from repro_magic.process_status import Status, status
+    from repro_magic.proof.digest.digest import Digest, Gap, digest
     from repro_magic.proof.verdict import NotebookVerdict
     from repro_magic.proof.verification import verify
     from repro_magic.rng.checkpoint import rng_state, set_rng_state
-    from repro_magic.rng.deriving import task_seed
+    from repro_magic.rng.derive import task_seed
     from repro_magic.rng.generators import Generator, Library
-    from repro_magic.rng.loading import loader_options, worker_init_fn
     from repro_magic.rng.seeding import GeneratorState, seed_everything
     from repro_magic.scope import Report, WatchReport, deterministic, watch
 
@@ -72,10 +72,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Digest": "repro_magic.proof.digest",
-    "Draw": "repro_magic.ops.findings",
-    "Finding": "repro_magic.ops.findings",
-    "Gap": "repro_magic.proof.digest",
+    "Digest": "repro_magic.proof.digest.digest",
+    "Draw": "repro_magic.findings",
+    "Finding": "repro_magic.findings",
+    "Gap": "repro_magic.proof.digest.digest",
     "Generator": "repro_magic.rng.generators",
     "GeneratorState": "repro_magic.rng.seeding",
     "Library": "repro_magic.rng.generators",
@@ -83,20 +83,20 @@ _HOMES = {
     "NondeterministicOpError": "repro_magic.exceptions",
     "NotebookVerdict": "repro_magic.proof.verdict",
     "Report": "repro_magic.scope",
-    "Status": "repro_magic.overview",
+    "Status": "repro_magic.process_status",
     "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
-    "digest": "repro_magic.proof.digest",
-    "loader_options": "repro_magic.rng.loading",
+    "digest": "repro_magic.proof.digest.digest",
+    "loader_options": "repro_magic.dataloading.options",
     "panel": "repro_magic.notebook.session",
     "rng_state": "repro_magic.rng.checkpoint",
     "seed_everything": "repro_magic.rng.seeding",
     "set_rng_state": "repro_magic.rng.checkpoint",
-    "status": "repro_magic.overview",
-    "task_seed": "repro_magic.rng.deriving",
+    "status": "repro_magic.process_status",
+    "task_seed": "repro_magic.rng.derive",
     "verify": "repro_magic.proof.verification",
     "watch": "repro_magic.scope",
-    "worker_init_fn": "repro_magic.rng.loading",
+    "worker_init_fn": "repro_magic.dataloading.options",
 }
 
 

@@ -25,14 +25,16 @@ from rich.text import Text
 
 from repro_magic.exceptions import NotRunnableError, NotWritableError, ReproError
 from repro_magic.proof import environment as environments
-from repro_magic.proof import notebook_file, record, runner, writing
-from repro_magic.proof import share as sharing
-from repro_magic.proof.consent import shell_lines
-from repro_magic.proof.distance import Tolerance
-from repro_magic.proof.project import Contents, Scope, in_bytes, not_copied
+from repro_magic.proof.kernel.numeric_distance import Tolerance
+from repro_magic.proof.record import recorded as record
+from repro_magic.proof.run import notebook_file, runner
+from repro_magic.proof.run.consent import shell_lines
+from repro_magic.proof.run.project import Contents, Scope, in_bytes, not_copied
+from repro_magic.proof.share import share as sharing
+from repro_magic.proof.share import writing
+from repro_magic.proof.share.writing import Kind
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
 from repro_magic.proof.verification import Done, Job, Progress, verify_all, verify_one
-from repro_magic.proof.writing import Kind
 from repro_magic.views import environment as in_words
 from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views

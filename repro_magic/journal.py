@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from repro_magic.determinism.settings import SETTINGS, Setting
-from repro_magic.importing import Waiting, is_imported, when_imported
 from repro_magic.rng.generators import LIBRARIES, Generator, generators
-from repro_magic.rng.moves import Move
 from repro_magic.rng.origins import UNKNOWN, Look, Told, is_unseeded_draw
-from repro_magic.rng.private import LIBRARY as PRIVATE
 from repro_magic.rng.seeding import looks
+from repro_magic.rng.state_change import Move
 from repro_magic.rng.tracking import Tracker
+from repro_magic.rng.user_generators import LIBRARY as PRIVATE
+from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 
 if TYPE_CHECKING:
-    from repro_magic.ops.findings import Draw, Finding
-    from repro_magic.ops.libraries import LibraryDraw
+    from repro_magic.findings import Draw, Finding
+    from repro_magic.unseeded.libraries import LibraryDraw
 
 # The findings of so many cells are kept, and what so many of them drew.
 _CELLS, _DRAWING_CELLS = 500, 200

@@ -24,16 +24,16 @@ from repro_magic.determinism.switches import (
     deterministic_targets,
 )
 from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
-from repro_magic.interrupts import Guard, uninterrupted
-from repro_magic.ops.findings import Direction, Draw, Finding, Status
-from repro_magic.ops.source import drop_own_frames
-from repro_magic.ops.sources import Sources
+from repro_magic.findings import Direction, Draw, Finding, Status
+from repro_magic.introspection.location import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
+from repro_magic.runtime.interrupts import Guard, uninterrupted
+from repro_magic.unseeded.sources import Sources
 
 if TYPE_CHECKING:
-    from repro_magic.ops.recorder import Recorder
-    from repro_magic.ops.recording import Recording
+    from repro_magic.ops.tracing.collector import Recorder
+    from repro_magic.ops.tracing.recording import Recording
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,7 +42,7 @@ _E = TypeVar("_E")
 
 def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:
     """A recorder. The catalogue behind it takes 30 ms to import: not when the extension is loaded."""
-    from repro_magic.ops.recorder import Recorder  # noqa: PLC0415 - see above
+    from repro_magic.ops.tracing.collector import Recorder  # noqa: PLC0415 - see above
 
     return Recorder(strict=strict, attention=attention)
 
@@ -51,7 +51,7 @@ class _Watching:
     """All that watches for one report."""
 
     def __init__(self, report: WatchReport) -> None:
-        from repro_magic.ops.recording import Recording  # noqa: PLC0415 - as above
+        from repro_magic.ops.tracing.recording import Recording  # noqa: PLC0415 - as above
 
         self._parts: list[Recording | Sources] = [Recording(report._recorder), report._sources]  # noqa: SLF001 - it is made of them
 
@@ -141,7 +141,7 @@ _MOST = 20
 def _warn(report: WatchReport, level: int) -> None:
     """One `NondeterminismWarning` for all that may differ; nothing if nothing does, or if a watch around tells it."""
     told = [finding for finding in report.findings if finding.warns]
-    from repro_magic.ops.recording import is_recording  # noqa: PLC0415 - as above
+    from repro_magic.ops.tracing.recording import is_recording  # noqa: PLC0415 - as above
 
     if not told or is_recording():
         return

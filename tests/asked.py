@@ -226,7 +226,7 @@ def answers() -> dict[str, str]:
 
 def _hooked_answers() -> dict[str, str]:
     import repro_magic
-    from repro_magic.ops.loaders import LoaderLog
+    from repro_magic.dataloading.registry import LoaderLog
     from repro_magic.rng.entropy import hooks_up
 
     hooks_up()

@@ -23,7 +23,8 @@ from traitlets.config import Config
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import SWITCHES, deterministic_targets
-from repro_magic.rng import entropy, numba, seeding
+from repro_magic.plugins import numba
+from repro_magic.rng import entropy, seeding
 
 # c10/core/GeneratorImpl.h: default_rng_seed_val
 _TORCHS_OWN_SEED = 67280421310721

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from torch.utils.data.datapipes.iter import IterableWrapper
 
 import repro_magic
-from repro_magic.ops.loaders import LoaderLog
-from repro_magic.rng import auditing
-from repro_magic.rng.auditing import Remark, audit
+from repro_magic.dataloading import audit as auditing
+from repro_magic.dataloading.audit import Remark, audit
+from repro_magic.dataloading.registry import LoaderLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on few cores
 
@@ -353,7 +353,7 @@ def test_another_ones_init_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fault_of_ours_lets_the_loader_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repro_magic.rng.auditing._CHECKS", (lambda _loader: 1 / 0,))
+    monkeypatch.setattr("repro_magic.dataloading.audit._CHECKS", (lambda _loader: 1 / 0,))
     log = LoaderLog()
     log.up()
     try:

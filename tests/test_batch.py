@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import notebook_file
-from repro_magic.proof.project import Contents, in_bytes
+from repro_magic.proof.run import notebook_file
+from repro_magic.proof.run.project import Contents, in_bytes
+from repro_magic.proof.run.workspace import Progress, Workspace
 from repro_magic.proof.verdict import NotebookVerdict
 from repro_magic.proof.verification import Done, Job
-from repro_magic.proof.workspace import Progress, Workspace
 
 cli = CliRunner()
 

@@ -20,9 +20,11 @@ from hypothesis import strategies as some
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from repro_magic.exceptions import HookFaultWarning
-from repro_magic.ops import catalogue, conditions, torchvision
-from repro_magic.ops.catalogue import CATALOGUE, Call, Entry, Hazard, Switch, lookup, random_ops
-from repro_magic.ops.findings import Direction
+from repro_magic.findings import Direction
+from repro_magic.ops.catalogue import conditions
+from repro_magic.ops.catalogue import entries as catalogue
+from repro_magic.ops.catalogue.entries import CATALOGUE, Call, Entry, Hazard, Switch, lookup, random_ops
+from repro_magic.plugins import torchvision
 
 ALL = (*CATALOGUE, *torchvision.ENTRIES)
 HERE = tuple(int(part) for part in torch.__version__.split(".")[:2])

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from repro_magic.notebook.cell_seeds import CellSeeds, Key
 from repro_magic.notebook.session import _sessions
-from repro_magic.rng.deriving import cell_seed, rank_seed, task_seed
+from repro_magic.rng.derive import cell_seed, rank_seed, task_seed
 
 SOURCES = ["a = 1", "a = 2", "a = 2", "%%deterministic --name x\nb = 1", "# repro: name y\nb = 2", "a = 2"]
 

@@ -14,9 +14,9 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.session import Session
 from test_verify import notebook
 
-from repro_magic.proof import client
-from repro_magic.proof.client import ShellChannel
-from repro_magic.proof.runner import How, run
+from repro_magic.proof.run import client
+from repro_magic.proof.run.client import ShellChannel
+from repro_magic.proof.run.runner import How, run
 
 
 async def sends_while_its_reply_arrives(kind: type[AsyncZMQSocketChannel]) -> str:

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 import repro_magic
-from repro_magic.proof.clocks import clocks_of, has_clock, is_only_clocks
+from repro_magic.proof.compare.clocks import clocks_of, has_clock, is_only_clocks
 from repro_magic.proof.verdict import Outcome
 
 IMPORTS = (

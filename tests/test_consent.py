@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_magic.proof.consent import shell_lines
+from repro_magic.proof.run.consent import shell_lines
 
 
 def cells(*sources: str) -> Any:

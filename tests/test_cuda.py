@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import repro_magic
-from repro_magic.ops.findings import Status
-from repro_magic.proof import digest as digests
+from repro_magic.findings import Status
+from repro_magic.proof.digest import digest as digests
 
 pytestmark = [
     pytest.mark.cuda,

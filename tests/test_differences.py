@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import repro_magic
-from repro_magic.proof.differences import RUNS, different, output
-from repro_magic.proof.digest import digest
-from repro_magic.proof.distance import SAME_BITS
-from repro_magic.proof.probe import described
-from repro_magic.proof.small import LARGEST, small, value_of
-from repro_magic.proof.small_differences import small_apart, texts_apart
+from repro_magic.proof.compare.differences import RUNS, different, output
+from repro_magic.proof.compare.small_differences import small_apart, texts_apart
+from repro_magic.proof.digest.digest import digest
+from repro_magic.proof.kernel.numeric_distance import SAME_BITS
+from repro_magic.proof.kernel.probe import described
+from repro_magic.proof.kernel.small_values import LARGEST, small, value_of
 from repro_magic.proof.verdict import Outcome
 
 LABELS = ["cat", "dog", "bird", "fish", "newt"]

@@ -42,9 +42,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import repro_magic
-from repro_magic.proof import digest as digests
-from repro_magic.proof.digest import digest
-from repro_magic.proof.distance import keep
+from repro_magic.proof.digest import digest as digests
+from repro_magic.proof.digest.digest import digest
+from repro_magic.proof.kernel.numeric_distance import keep
 
 PLAIN = (None, True, False, 0, 1, -1, 2**70, "", "1", b"1", ...)
 DTYPES = (
@@ -221,7 +221,9 @@ def test_equal_bits_have_equal_digests_and_no_others(name: str, found: dict[str,
 
 
 def test_digests_hold_across_processes_with_other_string_hashes() -> None:
-    code = "from repro_magic.proof.digest import digest; print(digest([{'a', 'b', 'c'}, {'k': 1.5}, 'text']).hex)"
+    code = (
+        "from repro_magic.proof.digest.digest import digest; print(digest([{'a', 'b', 'c'}, {'k': 1.5}, 'text']).hex)"
+    )
     seen = {
         subprocess.run(
             [sys.executable, "-c", code],

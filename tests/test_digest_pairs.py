@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from repro_magic.proof.digest import digest
+from repro_magic.proof.digest.digest import digest
 
 
 class Plain:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_magic.proof.distance import SAME_BITS, Tolerance, apart, keep, leaves, measure
+from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance, apart, keep, leaves, measure
 from repro_magic.proof.verdict import Distance
 
 
@@ -142,7 +142,7 @@ def test_a_list_is_no_tuple_however_close_its_numbers() -> None:
 
 
 def test_too_large_a_value_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repro_magic.proof.distance.LARGEST", 100)
+    monkeypatch.setattr("repro_magic.proof.kernel.numeric_distance.LARGEST", 100)
     keep(np.zeros(1000), tmp_path / "kept.npz")
     assert list(tmp_path.iterdir()) == []
     assert measure(np.zeros(1000), tmp_path / "kept.npz", SAME_BITS) is None

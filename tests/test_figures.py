@@ -12,7 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from repro_magic.proof.figures import StableFigures
+from repro_magic.proof.kernel.figures import StableFigures
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 import torch
 from test_verify import notebook, parts, verify
 
-from repro_magic.proof import files
-from repro_magic.proof.digest import Digest
-from repro_magic.proof.files import Files, content
-from repro_magic.proof.probe import described, looked_at
+from repro_magic.proof.digest.digest import Digest
+from repro_magic.proof.kernel import written_files
+from repro_magic.proof.kernel.probe import described, looked_at
+from repro_magic.proof.kernel.written_files import Files, content
 
 
 def told(file: Path) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def test_what_was_written_and_removed_since_the_last_look(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_takes_long_is_looked_through_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_QUICK", 0.0)
-    monkeypatch.setattr(files, "_SHARE", 1e-9)
+    monkeypatch.setattr(written_files, "_QUICK", 0.0)
+    monkeypatch.setattr(written_files, "_SHARE", 1e-9)
     looks = Files(tmp_path)
     (tmp_path / "new").write_text("1")
     assert looks.changed(is_last=False) == ([], [])

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_magic.ops.forms import KnownForm, form_of
+from repro_magic.ops.tracing.signature import KnownForm, form_of
 
 DTYPES = [torch.float32, torch.float64, torch.int64]
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from IPython.utils.capture import capture_output
 
-from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.introspection.cell_names import reached
 from repro_magic.notebook import session
-from repro_magic.proof.digest import digest
-from repro_magic.proof.held import held_by_code, is_code
-from repro_magic.proof.probe import gradients, looked_at
-from repro_magic.proof.reach import reached
-from repro_magic.rng.private import adopt, held_by
+from repro_magic.proof.digest.digest import digest
+from repro_magic.proof.digest.object_parts import held_by_code, is_code
+from repro_magic.proof.kernel.probe import gradients, looked_at
 from repro_magic.rng.tracking import Tracker
+from repro_magic.rng.user_generators import adopt, held_by
+from repro_magic.runtime.interrupts import Guard, uninterrupted
 
 
 class StopNowError(BaseException):

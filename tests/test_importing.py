@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from repro_magic.exceptions import HookFaultWarning
-from repro_magic.importing import is_imported, waiting_for, when_imported
+from repro_magic.runtime.import_hooks import is_imported, waiting_for, when_imported
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_module_in_the_making_is_not_imported_for_another_thread(module: str, 
     """Half a module is what it would touch; the callbacks see it whole."""
     (tmp_path / f"{module}.py").write_text(
         "import threading\n"
-        "from repro_magic.importing import is_imported\n"
+        "from repro_magic.runtime.import_hooks import is_imported\n"
         "seen = []\n"
         f"other = threading.Thread(target=lambda: seen.append(is_imported({module!r})))\n"
         "other.start(), other.join()\n"

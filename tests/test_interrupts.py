@@ -17,7 +17,7 @@ import torch
 from conftest import switch_values
 
 import repro_magic
-from repro_magic.interrupts import Guard, uninterrupted
+from repro_magic.runtime.interrupts import Guard, uninterrupted
 
 STORM = """
 import os, random, signal, threading, time

@@ -80,7 +80,7 @@ def test_deterministic_cells_name_findings_by_status() -> None:
 def test_the_watcher_turns_off_and_on_and_unloads() -> None:
     left = """
 import threading, warnings
-from repro_magic.ops import watcher
+from repro_magic.ops.tracing import dispatch as watcher
 print(watcher.recorders, watcher._of_thread)
 print(len(threading.Thread.start.__code__.co_names), warnings._showwarnmsg.__module__,
       [torch._C._dispatch_has_kernel_for_dispatch_key("aten::put_", key) for key in (watcher.KEY, watcher.HOT_KEY)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import run_in_kernel
 
-from repro_magic.proof.shown import REMARK, shown
+from repro_magic.proof.compare.outputs import REMARK, shown
 
 pytestmark = pytest.mark.kernel
 

@@ -20,15 +20,15 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import repro_magic
+from repro_magic.findings import Draw
+from repro_magic.introspection.location import Place
 from repro_magic.journal import BETWEEN, CellDraws, Journal
-from repro_magic.ops.findings import Draw
-from repro_magic.ops.source import Place
-from repro_magic.rng import distance, entropy, tracking
-from repro_magic.rng.distance import Distance
-from repro_magic.rng.moves import Move
+from repro_magic.rng import entropy, state_distance, tracking
 from repro_magic.rng.origins import UNKNOWN, Origin, SeedState, Told
-from repro_magic.rng.private import held_by, private
+from repro_magic.rng.state_change import Move
+from repro_magic.rng.state_distance import Distance
 from repro_magic.rng.tracking import Tracker
+from repro_magic.rng.user_generators import held_by, private
 from repro_magic.views.ledger import ledger
 
 NUMPYS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -125,7 +125,7 @@ def test_a_step_back_and_another_stream_are_no_draw(kind: str) -> None:
     before = state(generator)
     draw(generator, 1)
     after = state(generator)
-    measure = distance.of_numpys(generator.bit_generator)
+    measure = state_distance.of_numpys(generator.bit_generator)
     assert measure(after, before) == Distance(None, is_anew=True)
     other = np.random.Generator(getattr(np.random, kind)(4))
     draw(other, 6)
@@ -152,9 +152,9 @@ def test_on_cuda_the_offset_tells() -> None:
     def at(seed: int, offset: int) -> bytes:
         return array.array("Q", [seed, offset]).tobytes()
 
-    assert distance.cuda(at(1, 4), at(1, 12)) == Distance(8, unit="offset")
-    assert distance.cuda(at(1, 4), at(2, 12)) == Distance(12, is_anew=True, unit="offset")
-    assert distance.cuda(at(1, 12), at(1, 4)) == Distance(4, is_anew=True, unit="offset")
+    assert state_distance.cuda(at(1, 4), at(1, 12)) == Distance(8, unit="offset")
+    assert state_distance.cuda(at(1, 4), at(2, 12)) == Distance(12, is_anew=True, unit="offset")
+    assert state_distance.cuda(at(1, 12), at(1, 4)) == Distance(4, is_anew=True, unit="offset")
 
 
 # Which generators are found

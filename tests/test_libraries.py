@@ -20,9 +20,9 @@ from sklearn.model_selection import train_test_split
 import repro_magic
 from repro_magic.exceptions import UnseededGeneratorError
 from repro_magic.journal import CellDraws
-from repro_magic.ops import sources
-from repro_magic.ops.libraries import LibraryDraw
-from repro_magic.ops.sources import Sources
+from repro_magic.unseeded import sources
+from repro_magic.unseeded.libraries import LibraryDraw
+from repro_magic.unseeded.sources import Sources
 from repro_magic.views.ledger import ledger
 
 MATRIX = sparse.diags(np.arange(1.0, 61.0)).tocsr()

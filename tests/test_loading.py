@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import repro_magic
 from repro_magic.exceptions import InvalidSeedError
-from repro_magic.rng.private import adopt, held_by
+from repro_magic.rng.user_generators import adopt, held_by
 
 KINDS: dict[str, Callable[[], Any]] = {
     "default_rng": lambda: np.random.default_rng(7),

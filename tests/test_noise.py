@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from repro_magic.proof.noise import normalised
+from repro_magic.proof.text.noise import normalised
 
 NOISE = [
     ("<Model object at 0x7f3a52c0d3d0>", "<Model object at 0x7f3a52c0ffff>"),

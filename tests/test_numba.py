@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import repro_magic
-from repro_magic.rng.distance import seeding
-from repro_magic.rng.numba import LIBRARY
+from repro_magic.plugins.numba import LIBRARY
+from repro_magic.rng.state_distance import seeding
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -17,8 +17,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repro_magic import deterministic, overview
-from repro_magic.rng import distance, entropy, generators, origins, seeding
+from repro_magic import deterministic, process_status
+from repro_magic.rng import entropy, generators, origins, seeding, state_distance
 from repro_magic.rng.generators import Generator, Library
 from repro_magic.rng.origins import Look, Origin, SeedState
 from repro_magic.rng.seeding import generator_states, note_load, seed_everything
@@ -210,7 +210,7 @@ def test_a_gpus_state_tells_its_seed() -> None:
 
     def look(seed: int, offset: int, **more: Any) -> SeedState:
         state = np.array([seed, offset], dtype=np.uint64).tobytes()
-        return Look(state, distance.cuda, origins.Given(), reported=seed, **more).known
+        return Look(state, state_distance.cuda, origins.Given(), reported=seed, **more).known
 
     assert (look(7, 0).seed, look(7, 0).drawn, look(7, 4).drawn) == (7, False, True)
     assert look(2**60, 0).origin is Origin.UNKNOWN
@@ -273,7 +273,7 @@ def test_a_plug_ins_generator_that_nobody_uses_is_no_reason_to_warn(monkeypatch:
         own.getstate,
         own.setstate,
         lambda state: array.array("Q", state[1]).tobytes(),
-        distance=distance.python,
+        distance=state_distance.python,
     )
     library = Library("plugged", "plugged", own.seed, lambda: [generator])
     libraries = [*generators.libraries(), library]
@@ -286,7 +286,7 @@ def test_a_plug_ins_generator_that_nobody_uses_is_no_reason_to_warn(monkeypatch:
 
 
 def said() -> str:
-    return headline(overview.status()).sentence
+    return headline(process_status.status()).sentence
 
 
 def test_the_headline_says_the_seed_and_who_gave_it() -> None:

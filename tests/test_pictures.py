@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from repro_magic.proof.pictures import difference
+from repro_magic.proof.compare.images import difference
 
 
 def png(pixels: np.ndarray, **texts: str) -> str:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro_magic.cli import app
-from repro_magic.comments import accepted_in, mentions, name_of, private_names, remarks
-from repro_magic.proof.digest import digest
-from repro_magic.proof.privacy import private_from, withheld
+from repro_magic.introspection.comments import accepted_in, mentions, name_of, private_names, remarks
+from repro_magic.proof.compare.privacy import private_from, withheld
+from repro_magic.proof.digest.digest import digest
 from repro_magic.proof.verdict import CellVerdict, Outcome, Part
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import project
-from repro_magic.proof.project import Contents, Scope, advice, not_copied, root_of, survey
+from repro_magic.proof.run import project
+from repro_magic.proof.run.project import Contents, Scope, advice, not_copied, root_of, survey
 
 
 def files(root: Path, *names: str, size: int = 1) -> Path:

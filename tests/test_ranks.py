@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import repro_magic
-from repro_magic.rng.deriving import rank, rank_seed
+from repro_magic.rng.derive import rank, rank_seed
 from repro_magic.rng.seeding import seed_of_this_rank
 
 WORKER = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from repro_magic.proof.reach import bindings, reached
+from repro_magic.introspection.cell_names import bindings, reached
 
 NOTEBOOK = """
 import math

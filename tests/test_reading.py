@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from repro_magic.proof import digest, reading
-from repro_magic.proof.probe import looked_at, users_names
-from repro_magic.proof.reading import Reading
+from repro_magic.proof.digest import digest
+from repro_magic.proof.kernel import reading
+from repro_magic.proof.kernel.probe import looked_at, users_names
+from repro_magic.proof.kernel.reading import Reading
 
 MAKE = (
     "import ctypes, gc, threading\nimport numpy as np, pandas as pd, torch\n"

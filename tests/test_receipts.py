@@ -12,8 +12,8 @@ from conftest import Ran, run_and_store, run_in_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro_magic.proof.receipt import MIME, Facts, StoppedError, fingerprint, receipt
-from repro_magic.proof.record import checked
+from repro_magic.proof.kernel.receipt import MIME, Facts, StoppedError, fingerprint, receipt
+from repro_magic.proof.record.recorded import checked
 
 QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
 LOAD = """%load_ext repro_magic

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import record
-from repro_magic.proof.receipt import MIME, Facts, digest_of_source, receipt
-from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.kernel.receipt import MIME, Facts, digest_of_source, receipt
+from repro_magic.proof.record import recorded as record
+from repro_magic.proof.run.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
 from repro_magic.views.verdict import summary
 

@@ -16,8 +16,8 @@ from conftest import switch_values
 import repro_magic
 from repro_magic import NondeterminismWarning, NondeterministicOpError
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError
-from repro_magic.ops import watcher
-from repro_magic.ops.findings import Status
+from repro_magic.findings import Status
+from repro_magic.ops.tracing import dispatch
 from repro_magic.rng.seeding import seed_in_force
 
 MANY = 40_000
@@ -132,7 +132,7 @@ def test_calls_on_threads_that_overlap_see_their_own(scope: Any, shared: bool) -
     assert failed == []
     assert counts == ({"first": 1, "second": 2} if shared else {})
     assert (switch_values(), signal.getsignal(signal.SIGINT)) == before
-    assert watcher.recorders == ()
+    assert dispatch.recorders == ()
 
 
 def test_a_watched_coroutine_function_is_watched_while_it_is_awaited() -> None:

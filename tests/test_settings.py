@@ -15,7 +15,7 @@ from repro_magic.determinism import settings
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import InvalidSettingError
-from repro_magic.overview import status
+from repro_magic.process_status import status
 from repro_magic.views.panel import as_code
 
 IDS = [setting.name for setting in SETTINGS]

@@ -16,8 +16,8 @@ import nbformat
 import pytest
 
 from repro_magic.exceptions import ReproError, ShareError
-from repro_magic.proof import share
 from repro_magic.proof.environment import environment
+from repro_magic.proof.share import share
 from repro_magic.views.share import shared
 
 HERE = environment()

@@ -21,12 +21,12 @@ import torch
 
 import repro_magic
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
-from repro_magic.ops import sources
-from repro_magic.ops.catalogue import lookup
+from repro_magic.ops.catalogue.entries import lookup
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_global_unseeded, is_unseeded
-from repro_magic.rng.private import adopt
+from repro_magic.rng.user_generators import adopt
 from repro_magic.scope import _in_a_script
+from repro_magic.unseeded import sources
 
 
 @dataclass

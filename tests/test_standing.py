@@ -11,7 +11,7 @@ from conftest import run_and_store
 from typer.testing import CliRunner
 
 from repro_magic.cli import app
-from repro_magic.proof.standing import Standing, why_elsewhere
+from repro_magic.proof.record.standing import Standing, why_elsewhere
 
 KEY = "torch cpu"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro_magic.ops.unordered import may_use_sets, unordered
+from repro_magic.unseeded.set_order import may_use_sets, unordered
 
 NAMES: dict[str, Any] = {
     "words": ["b", "a", "b"],

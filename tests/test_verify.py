@@ -26,12 +26,12 @@ from typer.testing import CliRunner
 import repro_magic
 from repro_magic.cli import _SEVERITY, app
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import notebook_file, runner
-from repro_magic.proof.compare import compare
-from repro_magic.proof.consent import shell_lines
-from repro_magic.proof.differences import output
-from repro_magic.proof.distance import Tolerance
-from repro_magic.proof.runner import CellRun, Run
+from repro_magic.proof.compare.differences import output
+from repro_magic.proof.compare.runs import compare
+from repro_magic.proof.kernel.numeric_distance import Tolerance
+from repro_magic.proof.run import notebook_file, runner
+from repro_magic.proof.run.consent import shell_lines
+from repro_magic.proof.run.runner import CellRun, Run
 from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Part
 from repro_magic.proof.verification import Job, verify_all, verify_one
 from repro_magic.views.verdict import overall, summary
@@ -152,7 +152,7 @@ def test_a_cell_that_never_ends_and_one_that_asks(tmp_path: Path) -> None:
 @pytest.mark.kernel
 def test_values_that_take_longer_to_read_than_a_cell_may_are_read_all_the_same(tmp_path: Path) -> None:
     slow = (
-        "import time\nfrom repro_magic.proof import probe\nvalues = probe.values\n"
+        "import time\nfrom repro_magic.proof.kernel import probe\nvalues = probe.values\n"
         "probe.values = lambda *given, **more: (time.sleep(6), values(*given, **more))[1]\nx = 1"
     )
     code, verdict, _ = verify("--timeout", "4", notebook(tmp_path / "n.ipynb", slow))

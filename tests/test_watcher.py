@@ -23,12 +23,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import repro_magic
+from repro_magic.dataloading.workers import Workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
-from repro_magic.importing import Waiting
-from repro_magic.ops import recorder, recording, watcher
-from repro_magic.ops.findings import SOURCE, Direction, Finding, Status
-from repro_magic.ops.workers import Workers
+from repro_magic.findings import SOURCE, Direction, Finding, Status
+from repro_magic.ops.tracing import collector, dispatch, recording
 from repro_magic.rng import entropy
+from repro_magic.runtime.import_hooks import Waiting
 
 MANY = 40_000
 REPEATED = torch.arange(MANY) % 7
@@ -37,7 +37,7 @@ REPEATED = torch.arange(MANY) % 7
 @pytest.fixture(autouse=True)
 def _no_compilation_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compilation by an earlier test would keep hot ops unwatched in this process."""
-    monkeypatch.setattr(watcher.wear, "never", False)
+    monkeypatch.setattr(dispatch.wear, "never", False)
 
 
 @pytest.fixture(params=["keys", "mode"])
@@ -45,7 +45,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     """Each of the two watchers."""
     recording.release()
     if request.param == "mode":
-        monkeypatch.setattr(recording, "_best_watcher", watcher.ModeWatcher)
+        monkeypatch.setattr(recording, "_best_watcher", dispatch.ModeWatcher)
     yield request.param
     recording.release()
 
@@ -267,10 +267,10 @@ def test_values_are_looked_at_in_the_first_calls_of_a_line() -> None:
     """GIVEN indices that only a look can tell WHEN the first had no repeat THEN later ones are taken for the same."""
     size = MANY
     with repro_magic.watch(warn=False) as report:
-        for _ in range(recorder.LOOKS + 4):
+        for _ in range(collector.LOOKS + 4):
             torch.zeros(size).put_(torch.randperm(size), torch.rand(size))
     assert not [one for one in report.findings if one.status is Status.ACTIVE]
-    assert sum(one.count for one in report.findings) == recorder.LOOKS + 4
+    assert sum(one.count for one in report.findings) == collector.LOOKS + 4
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -736,7 +736,7 @@ def patched() -> tuple[object, object]:
 def test_watches_that_end_in_another_order_leave_nothing(either: str) -> None:
     """GIVEN two threads' watches, one begun and ended a little later THEN Python's functions are as before."""
     before = patched()
-    first, second = (recording.Recording(recorder.Recorder()) for _ in range(2))
+    first, second = (recording.Recording(collector.Recorder()) for _ in range(2))
     first.open()
     second.open()
     assert patched()[0] is not before[0]
@@ -756,11 +756,11 @@ def test_a_watch_that_ended_before_torch_was_imported_stays_ended(either: str, m
         return Waiting(module, begin)
 
     monkeypatch.setattr(recording, "when_imported", wait)
-    late = recording.Recording(recorder.Recorder())
+    late = recording.Recording(collector.Recorder())
     late.open()
     late.close()
     waited[0]()
-    assert watcher.recorders == ()
+    assert dispatch.recorders == ()
     assert either
 
 
@@ -769,14 +769,14 @@ def test_a_step_that_fails_at_the_end_keeps_no_other_from_it(either: str, monkey
     monkeypatch.setattr(Workers, "open", lambda *_: lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError), repro_magic.watch(warn=False):
         assert patched()[0] is not before[0]
-    assert (*patched(), watcher.recorders) == (*before, ())
+    assert (*patched(), dispatch.recorders) == (*before, ())
     assert entropy._listeners == ()
     assert either
 
 
 def test_what_was_found_can_be_read_while_more_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a panel's thread that reads WHEN the cell runs another graph meanwhile THEN the reader goes on."""
-    told = recorder.Recorder()
+    told = collector.Recorder()
 
     def slow(*_: object) -> bool:
         told.ran_graph(object(), [SOURCE], sys._getframe())
@@ -784,7 +784,7 @@ def test_what_was_found_can_be_read_while_more_is(monkeypatch: pytest.MonkeyPatc
 
     told.ran_graph(object(), [SOURCE], sys._getframe())
     told.ran_graph(object(), [SOURCE], sys._getframe())
-    monkeypatch.setattr(recorder, "accepts", slow)
+    monkeypatch.setattr(collector, "accepts", slow)
     assert len(told.findings()) >= 1
     assert len(told._graphs) > 2
 
@@ -822,7 +822,7 @@ def test_many_threads_may_begin_and_end_at_once(either: str) -> None:
         sys.setswitchinterval(interval)
     recording.release()
     assert left() == before
-    assert (watcher.recorders, watcher._of_thread) == ((), {})
+    assert (dispatch.recorders, dispatch._of_thread) == ((), {})
     assert either
 
 
@@ -937,7 +937,7 @@ def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have() -> 
     """GIVEN a thread that looks at what was found WHEN a loader's worker is forked THEN the worker runs flagged ops."""
     script = """
 import os, signal, sys, threading, torch, repro_magic
-from repro_magic.ops import watcher
+from repro_magic.ops.tracing import dispatch as watcher
 torch.set_num_threads(1)
 with repro_magic.watch(warn=False):
     (recorder,) = watcher.recorders
@@ -965,7 +965,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 @pytest.mark.parametrize(("share", "counts"), [(0.0, range(20, 30)), (float("inf"), [200])])
 def test_hot_ops_go_uncounted_once_they_are_known(share: float, counts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN an op of every training step WHEN it takes more than its share of the time THEN it goes uncounted."""
-    monkeypatch.setattr(watcher, "_SHARE", share)
+    monkeypatch.setattr(dispatch, "_SHARE", share)
     weight, image = torch.rand(1, 1, 3, 3), torch.rand(1, 1, 4, 4)
     with repro_magic.watch(warn=False) as report:
         for _ in range(200):
@@ -978,7 +978,7 @@ def test_hot_ops_go_uncounted_once_they_are_known(share: float, counts: Any, mon
 
 
 def test_a_strict_scope_counts_hot_ops_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "_SHARE", 0.0)
+    monkeypatch.setattr(dispatch, "_SHARE", 0.0)
     weight, image = torch.rand(1, 1, 3, 3), torch.rand(1, 1, 4, 4)
     with repro_magic.deterministic(strict=True) as report:
         torch.backends.cudnn.deterministic = False
@@ -1005,7 +1005,7 @@ def test_a_fault_of_ours_ends_the_watching_and_not_the_code(either: str, monkeyp
     def fail(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(recorder, "judge", fail)
+    monkeypatch.setattr(collector, "judge", fail)
     with pytest.warns(HookFaultWarning, match="watching failed and stopped") as caught, repro_magic.watch():  # noqa: PT031
         assert torch.ones(3).cumsum(0).tolist() == [1, 2, 3]
         torch.ones(3).cumsum(0)
@@ -1015,7 +1015,7 @@ def test_a_fault_of_ours_ends_the_watching_and_not_the_code(either: str, monkeyp
 
 def test_a_torch_without_the_keys_is_watched_by_a_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     recording.release()
-    monkeypatch.setattr(watcher, "KEY", "NoSuchKey")
+    monkeypatch.setattr(dispatch, "KEY", "NoSuchKey")
     with pytest.warns(HookFaultWarning, match="TorchDispatchMode") as caught:
         found = seen(lambda: torch.rand(3).cumsum(0))
     assert [one.op for one in found] == ["cumsum"]
@@ -1031,7 +1031,7 @@ def test_nothing_is_left_behind() -> None:
         return tuple(
             torch._C._dispatch_has_kernel_for_dispatch_key(op, key)
             for op in ("aten::index_add_", "aten::convolution", "aten::rand")
-            for key in (watcher.KEY, watcher.HOT_KEY)
+            for key in (dispatch.KEY, dispatch.HOT_KEY)
         )
 
     recording.release()
@@ -1042,8 +1042,8 @@ def test_nothing_is_left_behind() -> None:
     recording.release()
     assert (*patched(), registered()) == before
     assert defaults == torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS
-    assert watcher.recorders == ()
-    assert watcher._of_thread == {}
+    assert dispatch.recorders == ()
+    assert dispatch._of_thread == {}
     assert torch.rand(3).cumsum(0).shape == (3,)
     assert [one.op for one in seen(lambda: torch.rand(3).cumsum(0))] == ["cumsum"], "and comes back"
 

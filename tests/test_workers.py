@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils import worker as torchs
 
 import repro_magic
+from repro_magic.dataloading import workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
-from repro_magic.ops import recording, workers
-from repro_magic.ops.findings import Status
+from repro_magic.findings import Status
+from repro_magic.ops.tracing import recording
 
 pytestmark = [
     pytest.mark.kernel,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import workspace
-from repro_magic.proof.workspace import Progress, Workspace, room
+from repro_magic.proof.run import workspace
+from repro_magic.proof.run.workspace import Progress, Workspace, room
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_where_blocks_can_be_shared_nothing_is_too_large(project: Path, monkeypa
 
 HOLDS = """
 import sys, time
-from repro_magic.proof.workspace import room
+from repro_magic.proof.run.workspace import room
 with room() as folder:
     print(folder, flush=True)
     time.sleep(600)

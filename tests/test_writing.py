@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from repro_magic.exceptions import NotWritableError
-from repro_magic.proof import writing
+from repro_magic.proof.share import writing
+from repro_magic.proof.share.writing import PAGE, SIDECAR, VERDICTS, Kind
 from repro_magic.proof.verdict import NotebookVerdict
-from repro_magic.proof.writing import PAGE, SIDECAR, VERDICTS, Kind
 from repro_magic.views.page import page
 
 OURS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
-from repro_magic.importing import is_imported
+from repro_magic.runtime.import_hooks import is_imported
 
 # From here on PyTorch does not refuse cuBLAS calls without the variable in deterministic mode; it still reads it.
 CUBLAS_UNCHECKED_SINCE = (2, 10)

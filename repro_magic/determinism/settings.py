@@ -16,7 +16,7 @@ from repro_magic.determinism import switches
 from repro_magic.determinism.advice import cublas_workspace_is_read
 from repro_magic.determinism.switches import Switch, Unreadable, checked_threads
 from repro_magic.exceptions import InvalidSettingError
-from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 
 _MODES: dict[str, tuple[bool, bool]] = {"off": (False, False), "warn": (True, True), "strict": (True, False)}
 

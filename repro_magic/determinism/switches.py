@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro_magic.exceptions import InvalidThreadsError, NotRestorableError
-from repro_magic.importing import Waiting, is_imported, when_imported
+from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 
 CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 # The two values that cuBLAS documents as deterministic:

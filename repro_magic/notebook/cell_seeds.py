@@ -15,9 +15,9 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from repro_magic.comments import name_of
+from repro_magic.introspection.comments import name_of
 from repro_magic.notebook.rewriting import line_of
-from repro_magic.rng.deriving import cell_seed
+from repro_magic.rng.derive import cell_seed
 from repro_magic.rng.seeding import seed_quietly
 
 # A replay leaves the line that asks for it out.
@@ -90,7 +90,7 @@ class CellSeeds:
         name = name_of(source) or (None if line is None else self._name_in(line))
         if name:
             return Key("name", name)
-        from repro_magic.proof.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds
+        from repro_magic.proof.kernel.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds
 
         digest = digest_of_source(_plain(source))
         cells = self._cells.setdefault(digest, [])

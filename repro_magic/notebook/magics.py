@@ -25,17 +25,17 @@ from repro_magic.exceptions import (
     PanelError,
     UnwrappedCellError,
 )
-from repro_magic.interrupts import uninterrupted
-from repro_magic.notebook.live import Live
 from repro_magic.notebook.receipts import DETERMINISTIC, MODES
 from repro_magic.notebook.rewriting import MAGIC, mark
-from repro_magic.rng.deriving import rank
+from repro_magic.notebook.setting_traits import Live
+from repro_magic.rng.derive import rank
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import DERIVED, RANKS, new_seed, seed_everything, seed_of_this_rank
+from repro_magic.runtime.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from repro_magic.journal import CellDraws
-    from repro_magic.overview import Status
+    from repro_magic.process_status import Status
     from repro_magic.scope import Report, deterministic
     from repro_magic.views.document import Document
 
@@ -247,8 +247,8 @@ class ReproMagic(Magics):
 
     def adopt(self, seed: int) -> list[str]:
         """Seed the notebook's own generators; where they are held."""
-        from repro_magic.proof.reach import own_names  # noqa: PLC0415 - as above
-        from repro_magic.rng.private import adopt  # noqa: PLC0415
+        from repro_magic.introspection.cell_names import own_names  # noqa: PLC0415 - as above
+        from repro_magic.rng.user_generators import adopt  # noqa: PLC0415
 
         return adopt(seed, own_names(self._shell))
 

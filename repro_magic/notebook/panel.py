@@ -22,8 +22,8 @@ from IPython.display import display
 from repro_magic.determinism.settings import SETTINGS, THREADS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
-from repro_magic.notebook.between_cells import BetweenCells
-from repro_magic.overview import SettingState, Status
+from repro_magic.notebook.deferred_calls import BetweenCells
+from repro_magic.process_status import SettingState, Status
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed
 from repro_magic.views import panel as views

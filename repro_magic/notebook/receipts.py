@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
-from repro_magic.comments import mentions, private_names
 from repro_magic.determinism.settings import SETTINGS
-from repro_magic.interrupts import is_waiting
-from repro_magic.introspection import Shield
+from repro_magic.introspection.cell_names import bindings, reached
+from repro_magic.introspection.comments import mentions, private_names
+from repro_magic.introspection.foreign import Shield
 from repro_magic.journal import value_in_words
-from repro_magic.proof.reach import bindings, reached
 from repro_magic.rng.seeding import looks
+from repro_magic.runtime.interrupts import is_waiting
 
 if TYPE_CHECKING:
+    from repro_magic.findings import Finding
     from repro_magic.notebook.cell_seeds import Key
-    from repro_magic.ops.findings import Finding
-    from repro_magic.proof.figures import StableFigures
+    from repro_magic.proof.kernel.figures import StableFigures
     from repro_magic.rng.origins import Look
     from repro_magic.scope import Report
 
@@ -49,7 +49,7 @@ class Receipts:
         self._mode = mode
         self._bound = None
         if mode != OFF and self._figures is None:
-            from repro_magic.proof.figures import StableFigures  # noqa: PLC0415 - with the first cell, not with loading
+            from repro_magic.proof.kernel.figures import StableFigures  # noqa: PLC0415 - with the first cell, not with loading
 
             self._figures = StableFigures()
             self._figures.open()
@@ -97,8 +97,8 @@ class Receipts:
         error = result.error_before_exec or result.error_in_exec
         if issubclass(type(error), KeyboardInterrupt):
             return None
-        from repro_magic.proof.probe import users_names  # noqa: PLC0415 - as above
-        from repro_magic.proof.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
+        from repro_magic.proof.kernel.probe import users_names  # noqa: PLC0415 - as above
+        from repro_magic.proof.kernel.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
 
         own = self._private
         found = set(reached(self._as_python(raw), self._shell.user_ns, self._bound))

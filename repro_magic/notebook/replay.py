@@ -20,14 +20,15 @@ from IPython.display import DisplayHandle, display
 
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
-from repro_magic.proof import record, runner
-from repro_magic.proof.compare import fixed_hashes
-from repro_magic.proof.project import WHOLE, Scope
-from repro_magic.proof.runner import How
-from repro_magic.proof.shown import shown
+from repro_magic.proof.compare.outputs import shown
+from repro_magic.proof.compare.runs import fixed_hashes
+from repro_magic.proof.record import recorded
+from repro_magic.proof.run import runner
+from repro_magic.proof.run.project import WHOLE, Scope
+from repro_magic.proof.run.runner import How
+from repro_magic.proof.run.workspace import Workspace, room
 from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
 from repro_magic.proof.verification import with_what_is_missing
-from repro_magic.proof.workspace import Workspace, room
 from repro_magic.rng.seeding import HASH_SEED_AT_START, HASH_SEED_VARIABLE, hash_seed_of_this_process
 from repro_magic.views import verdict as in_words
 from repro_magic.views.document import Document, Line, Tone
@@ -180,10 +181,10 @@ class Replay:
         if runner.is_stopping():
             raise runner.StoppedError
         ran = [
-            record.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
+            recorded.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
             for one in cells
         ]
-        found = record.compare(_NAME, record.of_session(ran, self._held, fresh), fresh)
+        found = recorded.compare(_NAME, recorded.of_session(ran, self._held, fresh), fresh)
         numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
         return with_what_is_missing(dataclasses.replace(found, cells=numbered), place.contents)
 

@@ -20,33 +20,33 @@ from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
+from repro_magic.dataloading.registry import LoaderLog
 from repro_magic.determinism.settings import Setting, stop_waiting
 from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
-from repro_magic.interrupts import Guard, is_users, uninterrupted
-from repro_magic.introspection import Shield
+from repro_magic.findings import doubt
+from repro_magic.introspection.foreign import Shield
+from repro_magic.introspection.location import drop_own_frames
 from repro_magic.journal import Cell, CellDraws, Journal
 from repro_magic.notebook.cell_seeds import CellSeeds, id_of
-from repro_magic.notebook.files import Files
+from repro_magic.notebook.cell_watch import CellWatch
+from repro_magic.notebook.file_labels import Files
 from repro_magic.notebook.magics import ReproMagic, flags_of, show, shown_by_us
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
-from repro_magic.notebook.watching import CellWatch
-from repro_magic.ops.findings import doubt
-from repro_magic.ops.loaders import LoaderLog
-from repro_magic.ops.source import drop_own_frames
-from repro_magic.ops.sources import allow_unseeded, refuse_unseeded
-from repro_magic.ops.unprofiled import unprofiled
+from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 from repro_magic.rng.tracking import worth_a_look
+from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
+from repro_magic.unseeded.sources import allow_unseeded, refuse_unseeded
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from repro_magic.findings import Draw, Finding
     from repro_magic.notebook.panel import Panel
     from repro_magic.notebook.replay import Replay
-    from repro_magic.ops.findings import Draw, Finding
-    from repro_magic.overview import Status
+    from repro_magic.process_status import Status
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
@@ -337,7 +337,7 @@ class Session:
 
     def status(self) -> Status:
         """The state of everything, the running cell included."""
-        from repro_magic.overview import status  # noqa: PLC0415 - loading does not need it
+        from repro_magic.process_status import status  # noqa: PLC0415 - loading does not need it
 
         per_cell = None if self._cell_seeds is None else self._cell_seeds.seed
         found = status(self._journal, is_watched=self._magics.watch, per_cell=per_cell)
@@ -452,7 +452,7 @@ class Session:
 
             block += faults(loaders, label)
         if receipt is not None:
-            from repro_magic.proof.receipt import MIME  # noqa: PLC0415 - as above
+            from repro_magic.proof.kernel.receipt import MIME  # noqa: PLC0415 - as above
 
             show(block + describe.receipt(receipt), {MIME: receipt})
         elif block.parts:
@@ -460,7 +460,7 @@ class Session:
 
     def _show_unseeded(self, generators: Sequence[str], number: int | None) -> None:
         """Say once in a session that a global generator without a seed was drawn from."""
-        from repro_magic.proof.shown import REMARK  # noqa: PLC0415 - one cell of a session has this to show
+        from repro_magic.proof.compare.outputs import REMARK  # noqa: PLC0415 - one cell of a session has this to show
         from repro_magic.views import describe  # noqa: PLC0415
 
         show(describe.unseeded_draw(generators, number), {REMARK: {"generators": list(generators)}})
@@ -472,9 +472,9 @@ class Session:
             NotRunnableError: one runs already, or nothing can be replayed.
         """
         from repro_magic.notebook.replay import Replay, cells_of, texts_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
-        from repro_magic.proof import probe  # noqa: PLC0415
-        from repro_magic.proof.consent import shell_lines  # noqa: PLC0415
-        from repro_magic.proof.project import Scope  # noqa: PLC0415
+        from repro_magic.proof.kernel import probe  # noqa: PLC0415
+        from repro_magic.proof.run.consent import shell_lines  # noqa: PLC0415
+        from repro_magic.proof.run.project import Scope  # noqa: PLC0415
 
         running = self._replay is not None and self._replay.is_running
         if arguments.stop:
@@ -567,7 +567,7 @@ def _interrupt_soon() -> None:
 
 def _release() -> None:
     """Take the watcher out again, if torch was ever there."""
-    recording = sys.modules.get("repro_magic.ops.recording")
+    recording = sys.modules.get("repro_magic.ops.tracing.recording")
     if recording is not None:
         recording.release()
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from repro_magic.determinism.switches import read_all
 from repro_magic.exceptions import InvalidEnvironmentError
-from repro_magic.importing import is_imported
 from repro_magic.proof import variables
 from repro_magic.rng.seeding import hash_seed_of_this_process
+from repro_magic.runtime.import_hooks import is_imported
 
 SCHEMA = "repro-magic.environment.v1"
 MIME = "application/vnd.repro-magic.environment.v1+json"

@@ -11,14 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof import record, runner, workspace
-from repro_magic.proof.compare import compare, fixed_hashes
-from repro_magic.proof.distance import SAME_BITS, Tolerance
-from repro_magic.proof.notebook_file import NotebookFile, code_cells, load
-from repro_magic.proof.project import WHOLE, Contents, Scope, advice, not_copied
-from repro_magic.proof.runner import How, Run
+from repro_magic.proof.compare.runs import compare, fixed_hashes
+from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance
+from repro_magic.proof.record import recorded as record
+from repro_magic.proof.run import runner, workspace
+from repro_magic.proof.run.notebook_file import NotebookFile, code_cells, load
+from repro_magic.proof.run.project import WHOLE, Contents, Scope, advice, not_copied
+from repro_magic.proof.run.runner import How, Run
+from repro_magic.proof.run.workspace import Workspace, room
 from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
-from repro_magic.proof.workspace import Workspace, room
 from repro_magic.rng.seeding import HASH_SEED_VARIABLE
 
 

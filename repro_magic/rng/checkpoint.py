@@ -14,7 +14,7 @@ from typing import Any
 
 from repro_magic.exceptions import InvalidStateError
 from repro_magic.rng.generators import Generator, generators, import_libraries
-from repro_magic.rng.private import private
+from repro_magic.rng.user_generators import private
 
 SCHEMA = "repro-magic.rng-state.v1"
 State = dict[str, Any]

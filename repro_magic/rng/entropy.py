@@ -25,9 +25,9 @@ from types import FrameType, FunctionType
 from typing import Any, Protocol
 
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
-from repro_magic.importing import Waiting, is_imported, when_imported
-from repro_magic.rng.identity import IdentityMap
-from repro_magic.rng.patching import Hooked, keep_from_dynamo, lookalike, uncompiled
+from repro_magic.introspection.identity import IdentityMap
+from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
+from repro_magic.runtime.patching import Hooked, keep_from_dynamo, lookalike, uncompiled
 
 
 class Kind(Enum):

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
-from repro_magic.importing import is_imported
-from repro_magic.rng import distance
+from repro_magic.rng import state_distance
 from repro_magic.rng.entropy import is_global_unseeded, is_unseeded
 from repro_magic.rng.origins import Birth, plain_seed
+from repro_magic.runtime.import_hooks import is_imported
 
 SEED_LIMIT = 2**64
 ENTRY_POINTS = "repro_magic.seeders"
@@ -54,7 +54,7 @@ class Generator:
     is_unseeded: Callable[[], bool | None] = lambda: None
     is_untouched: Callable[[], bool | None] = lambda: None
     birth: Callable[[], Birth | None] = lambda: None
-    distance: distance.Measure = distance.unknown
+    distance: state_distance.Measure = state_distance.unknown
 
     @property
     def key(self) -> str:
@@ -148,7 +148,7 @@ def _python_generators() -> Iterable[Generator]:
         set_state=random.setstate,
         to_bytes=lambda state: array.array("Q", state[1]).tobytes() + repr(state[2]).encode(),
         is_unseeded=lambda: is_global_unseeded("python"),
-        distance=distance.python,
+        distance=state_distance.python,
     )
 
 
@@ -174,7 +174,7 @@ def _numpy_birth() -> Birth | None:
     sequence = getattr(bits, "_seed_seq", None)
     if sequence is None:
         return None
-    state = distance.numpy_state(type(bits)(sequence).state)
+    state = state_distance.numpy_state(type(bits)(sequence).state)
     seed = plain_seed(sequence.entropy)
     unseeded = is_unseeded(_numpy_random().Generator(bits))
     # NumPy made its MT19937 when it was imported, maybe before anybody could see where the entropy came from.
@@ -192,9 +192,9 @@ def _numpy_generators() -> Iterable[Generator]:
             device="cpu",
             get_state=lambda: numpy_random.get_state(legacy=False),
             set_state=numpy_random.set_state,
-            to_bytes=distance.numpy_state,
+            to_bytes=state_distance.numpy_state,
             birth=_numpy_birth,
-            distance=distance.of_numpys(_numpy_bit_generator()),
+            distance=state_distance.of_numpys(_numpy_bit_generator()),
         )
         return
     yield Generator(
@@ -205,7 +205,7 @@ def _numpy_generators() -> Iterable[Generator]:
         to_bytes=lambda state: bytes(state[1].tobytes()) + repr(state[2:]).encode(),
         is_unseeded=lambda: is_global_unseeded("numpy"),
         birth=_numpy_birth,
-        distance=distance.numpy_mt19937,
+        distance=state_distance.numpy_mt19937,
     )
 
 
@@ -252,7 +252,7 @@ def _torch_generators() -> Iterable[Generator]:
         seed_in_force=torch.default_generator.initial_seed,
         is_unseeded=lambda: is_global_unseeded("torch"),
         is_untouched=_torch_is_untouched,
-        distance=distance.torch_cpu,
+        distance=state_distance.torch_cpu,
     )
     for kind, module in _torch_accelerators():
         if kind == "mps":  # pragma: no cover - Apple hardware
@@ -273,7 +273,7 @@ def _torch_generators() -> Iterable[Generator]:
                 to_bytes=_tensor_bytes,
                 seed_in_force=generator.initial_seed,
                 is_unseeded=lambda: is_global_unseeded("torch"),
-                distance=distance.cuda if kind == "cuda" else distance.unknown,
+                distance=state_distance.cuda if kind == "cuda" else state_distance.unknown,
             )
 
 

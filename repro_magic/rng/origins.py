@@ -16,9 +16,9 @@ from enum import Enum
 from types import FrameType
 from typing import Any, Protocol
 
-from repro_magic.rng import distance
-from repro_magic.rng.distance import Measure
+from repro_magic.rng import state_distance
 from repro_magic.rng.entropy import Kind
+from repro_magic.rng.state_distance import Measure
 
 Seed = int | float | str | bytes | tuple[int, ...]
 
@@ -157,7 +157,7 @@ class Given:
 
 # What was given in this process.
 GIVEN = Given()
-_HOOKS = {"repro_magic.rng.entropy", "repro_magic.rng.patching"}
+_HOOKS = {"repro_magic.rng.entropy", "repro_magic.runtime.patching"}
 
 
 def _module_outside(frame: FrameType) -> str:
@@ -284,7 +284,7 @@ class Look:
             return last.presumed
         if self.birth is not None and self.birth.is_unseeded is not None:
             return not self.birth.is_unseeded
-        return False if distance.is_as_new(self.measure, self.state) else None
+        return False if state_distance.is_as_new(self.measure, self.state) else None
 
     @functools.cached_property
     def known(self) -> SeedState:
@@ -304,7 +304,7 @@ class Look:
     def _by_report(self) -> SeedState | None:
         if self.reported is None:
             return None
-        fresh = distance.is_fresh(self.measure, self.state)
+        fresh = state_distance.is_fresh(self.measure, self.state)
         has_moved = True if self.before is not None else None
         return replace(self._by_report_now(), drawn=has_moved if fresh is None else not fresh)
 
@@ -336,10 +336,10 @@ class Look:
         return replace(_UNSEEDED, drawn=drawn > 0) if born.is_unseeded else self._seeded(born.seed, drawn=drawn > 0)
 
     def _by_state(self) -> SeedState | None:
-        found = distance.seeding(self.measure, self.state)
+        found = state_distance.seeding(self.measure, self.state)
         if found is None:
             return None
-        is_python = self.measure is distance.python
+        is_python = self.measure is state_distance.python
         seed = _pythons_seed(found.key) if is_python and isinstance(found.key, tuple) else found.key
         return self._seeded(seed, drawn=found.drawn > 0)
 
@@ -365,7 +365,7 @@ class Look:
         """From one of the seeds that were given of late: a text is a key too long to be recognised, for one."""
         for seed in list(dict.fromkeys(reversed(self.given.seeds)))[:_MOST_GIVEN]:
             key = _key(seed, self.measure)
-            first = None if key is None else distance.right_after(self.measure, key)
+            first = None if key is None else state_distance.right_after(self.measure, key)
             drawn = None if first is None else self._moved_from(first)
             if drawn is not None:
                 return self._seeded(seed, drawn=drawn > 0)
@@ -374,7 +374,7 @@ class Look:
     def _by_events(self) -> SeedState | None:
         if self.is_unseeded is not None and (self.before is None or self._had_events):
             return _UNSEEDED if self.is_unseeded else SeedState(Origin.SEEDED, by=By.NOTEBOOK)
-        return replace(_UNSEEDED, drawn=False) if distance.is_as_new(self.measure, self.state) else None
+        return replace(_UNSEEDED, drawn=False) if state_distance.is_as_new(self.measure, self.state) else None
 
 
 def is_unseeded_draw(before: Look, after: Look) -> bool:
@@ -419,10 +419,10 @@ def _pythons_seed(key: Sequence[int]) -> Seed:
 
 def _key(seed: Seed, measure: Measure) -> int | Sequence[int] | None:
     """The key that a library makes of a seed; None if it does not take it."""
-    if measure is distance.numpy_mt19937:
+    if measure is state_distance.numpy_mt19937:
         is_small = type(seed) is int and 0 <= seed < _SMALL
         return seed if is_small or isinstance(seed, tuple) else None  # type: ignore[return-value]
-    if measure is not distance.python or isinstance(seed, tuple):
+    if measure is not state_distance.python or isinstance(seed, tuple):
         return None
     number = _pythons_number(seed)
     return [number >> 32 * place & 0xFFFF_FFFF for place in range(max(1, (number.bit_length() + 31) // 32))]

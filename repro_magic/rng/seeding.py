@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning
-from repro_magic.importing import Waiting, is_imported, when_imported
-from repro_magic.rng.deriving import rank, rank_seed
+from repro_magic.rng.derive import rank, rank_seed
 from repro_magic.rng.entropy import listen, note_global_seeded, unlisten
 from repro_magic.rng.generators import (
     LIBRARIES,
@@ -30,6 +29,7 @@ from repro_magic.rng.generators import (
     seed_words,
 )
 from repro_magic.rng.origins import GIVEN, UNKNOWN, By, Look, Origin, Seed, SeedState
+from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 
 HASH_SEED_VARIABLE = "PYTHONHASHSEED"
 HASH_SEED_AT_START = os.environ.get(HASH_SEED_VARIABLE)

@@ -16,14 +16,14 @@ from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from repro_magic.importing import is_imported
-from repro_magic.interrupts import interruptible
-from repro_magic.introspection import Shield, is_notebooks
+from repro_magic.introspection.foreign import Shield, is_notebooks
+from repro_magic.introspection.object_graph import Path, at, has_parts, in_words, parts
 from repro_magic.rng.entropy import is_unseeded
-from repro_magic.rng.moves import Move
 from repro_magic.rng.origins import GIVEN, UNKNOWN, Birth, Look, Told, plain_seed
-from repro_magic.rng.parts import Path, at, has_parts, in_words, parts
-from repro_magic.rng.private import Private, global_ones, private
+from repro_magic.rng.state_change import Move
+from repro_magic.rng.user_generators import Private, global_ones, private
+from repro_magic.runtime.import_hooks import is_imported
+from repro_magic.runtime.interrupts import interruptible
 
 # How deep a name is searched, through how many objects, of each how many parts.
 _DEEPEST, _OBJECTS, _PARTS = 4, 80, 100

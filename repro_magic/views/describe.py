@@ -10,8 +10,8 @@ from typing import Any
 
 from repro_magic.determinism.switches import THREADS
 from repro_magic.journal import Label
-from repro_magic.overview import Status
-from repro_magic.proof.receipt import fingerprint
+from repro_magic.process_status import Status
+from repro_magic.proof.kernel.receipt import fingerprint
 from repro_magic.rng.origins import By, Origin
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
 from repro_magic.scope import Report

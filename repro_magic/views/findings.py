@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from repro_magic.findings import SURE_CALLS, Direction, Finding, Status
+from repro_magic.introspection.location import Place
 from repro_magic.journal import Cell, Label
-from repro_magic.ops.findings import SURE_CALLS, Direction, Finding, Status
-from repro_magic.ops.source import Place
 from repro_magic.views.document import Document, Line, Table, Tone
 
 _MOST, _ROWS = 20, 200

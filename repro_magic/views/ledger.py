@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from repro_magic.findings import Draw
 from repro_magic.journal import CellDraws
-from repro_magic.ops.findings import Draw
-from repro_magic.ops.libraries import LibraryDraw
-from repro_magic.rng.moves import Move
-from repro_magic.rng.private import LIBRARY
+from repro_magic.rng.state_change import Move
+from repro_magic.rng.user_generators import LIBRARY
+from repro_magic.unseeded.libraries import LibraryDraw
 from repro_magic.views.document import Document, Grid, Line, Mark, Table, Tone
 
 _COLUMNS, _ROWS, _OPS = 40, 200, 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from repro_magic.dataloading.registry import Loader
+from repro_magic.introspection.location import Place
 from repro_magic.journal import Label
-from repro_magic.ops.loaders import Loader
-from repro_magic.ops.source import Place
 from repro_magic.views.document import Document, Line, Table, Tone
 
 _MOST = 10

@@ -7,7 +7,7 @@ from html import escape
 from repro_magic.determinism.settings import DETERMINISTIC_ALGORITHMS
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.journal import value_in_words
-from repro_magic.overview import SettingState, Status
+from repro_magic.process_status import SettingState, Status
 from repro_magic.views import findings as in_words
 from repro_magic.views.describe import generators_table, headline
 from repro_magic.views.document import Document, Line, Table, Tone
@@ -23,7 +23,7 @@ def as_code(found: Status) -> str:
     r"""The lines that give the present settings in a fresh kernel: what the mouse did, for the notebook to keep.
 
     Example:
-        >>> from repro_magic.overview import status
+        >>> from repro_magic.process_status import status
         >>> as_code(status(is_watched=True)).splitlines()[0]
         '%load_ext repro_magic'
     """

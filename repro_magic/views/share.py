@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from repro_magic.proof.share import Plan
+from repro_magic.proof.share.share import Plan
 from repro_magic.views.document import Document, Line, Table, Tone
 
 

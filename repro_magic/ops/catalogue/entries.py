@@ -1,0 +1,922 @@
+"""The flagged ops, as data: which may differ from run to run, where, on what condition, and what helps.
+
+An `Entry` is one operation as a user knows it; its `names` are all the aten names under which a watcher may see it,
+every overload of which is watched. Its `hazards` say for each kind of device when the result may differ. Nothing here
+looks at a value unless `Call.look` allows it, and nothing imports torch: the table is data.
+
+CUDA and MPS lines are PyTorch's own documentation and alert sites, not measurements.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from repro_magic.exceptions import HookFaultWarning
+from repro_magic.findings import Direction
+from repro_magic.ops.catalogue import conditions as on
+from repro_magic.runtime.import_hooks import is_imported
+
+ENTRY_POINTS = "repro_magic.ops"
+
+
+class Switch(Enum):
+    """What the deterministic switch does to a hazard."""
+
+    HANDLES = "takes a deterministic path"
+    HANDLES_IF_STRICT = "takes a deterministic path, but none in warn mode"
+    ALERTS = "has no deterministic path: PyTorch warns, or raises"
+    IGNORES = "changes nothing"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a watched op, as a condition sees it.
+
+    Attributes:
+        overload: the aten overload, e.g. `"index_put_.default"`.
+        arguments: every argument by its schema's name, defaults filled in.
+        threads: threads of one CPU op.
+        look: whether values may be read (never those of FakeTensors, nor of a device, nor after the first calls).
+        traced: the tensors have no values; what is written is then taken to be different.
+        at_scale: judge as if there were enough elements and threads for a CPU to split the work.
+    """
+
+    overload: str
+    arguments: Mapping[str, Any]
+    threads: int
+    look: bool
+    traced: bool = False
+    at_scale: bool = False
+
+
+# True: may differ; False: cannot; None: cannot be told without looking at values.
+Condition = Callable[[Call], bool | None]
+
+
+def always(_call: Call) -> bool:
+    """No condition."""
+    return True
+
+
+@dataclass(frozen=True, eq=False)  # one line of the table is that line: hashed often, by identity
+class Hazard:
+    """On which devices, when and why the result may differ, and what helps.
+
+    Attributes:
+        devices: device types, e.g. `("cuda",)`.
+        why: the reason in one sentence.
+        remedy: what to do, in one sentence.
+        switch: what `torch.use_deterministic_algorithms` does to it.
+        condition: when it applies; see `Condition`.
+        differs: False where PyTorch alerts although the result cannot differ here.
+        since: first release (major, minor) it holds for; None: all supported.
+        until: first release it no longer holds for; None: all later ones too.
+    """
+
+    devices: tuple[str, ...]
+    why: str
+    remedy: str
+    switch: Switch
+    condition: Condition = always
+    differs: bool = True
+    since: tuple[int, int] | None = None
+    until: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)  # as above
+class Entry:
+    """One operation.
+
+    Attributes:
+        op: the name it is told by, e.g. `"index_add_"`.
+        public: what users write, e.g. `"Tensor.index_add_"`.
+        direction: forward or backward.
+        names: aten names without overload under which it may be seen; all their overloads are watched.
+        hazards: by device; the first whose device and condition fit counts.
+        link: where the facts come from.
+        alerts: PyTorch's names for it in its own alerts, as they stand in the libraries.
+        hot: called so often in ordinary training that watching each call would cost too much.
+    """
+
+    op: str
+    public: str
+    direction: Direction
+    names: tuple[str, ...]
+    hazards: tuple[Hazard, ...]
+    link: str
+    alerts: tuple[str, ...] = ()
+    hot: bool = False
+
+
+_DOCS = "https://docs.pytorch.org/docs/stable"
+_SWITCH_PAGE = f"{_DOCS}/generated/torch.use_deterministic_algorithms.html"
+
+_ADDED = "Several values are added to one place in no fixed order (atomicAdd), and floating point sums depend on it."
+_OVERWRITTEN = "Several values are written to one place, and which of them comes last is not fixed."
+_SPLIT_WRITES = "Threads write different values to one place, and which of them comes last is not fixed."
+_SPLIT_SUMS = "Threads add several values to one place in no fixed order, and floating point sums depend on it."
+_GRADIENTS = "Gradients of one input element are added in no fixed order (atomicAdd)."
+_MULTIPLIED = "Several values are multiplied into one place in no fixed order, and floating point results depend on it."
+_TIES = "Among equal values it is not fixed whose index is returned."
+_ALERTED = "PyTorch alerts whenever this op runs, although the result of such a call is always the same."
+
+_UNDER_SWITCH = "Run the cell under %%deterministic: PyTorch then takes a deterministic path."
+_FORWARD_TOO = "Run the forward pass under %%deterministic too: the deterministic path is chosen there."
+_ON_CPU = "Compute it on the CPU."
+_NOTHING = "Nothing has to be done."
+_ONE_INDEX = "Use each index at most once, or compute it on the CPU."
+
+
+def _page(name: str) -> str:
+    """A function's or class's page in PyTorch's documentation."""
+    return f"{_DOCS}/generated/{name}.html"
+
+
+def _alert_only(*devices: str, condition: Condition = always) -> Hazard:
+    """PyTorch alerts, but the result is the same: told so, for what the hazards before it leave over."""
+    return Hazard(devices, _ALERTED, _NOTHING, Switch.ALERTS, condition, differs=False)
+
+
+def _handled(why: str, condition: Condition = always, *, devices: tuple[str, ...] = ("cuda",)) -> Hazard:
+    """The switch gives it a deterministic path."""
+    return Hazard(devices, why, _UNDER_SWITCH, Switch.HANDLES, condition)
+
+
+def _cuda(why: str, remedy: str, condition: Condition = always) -> tuple[Hazard, ...]:
+    """No deterministic path on CUDA; where the condition does not hold PyTorch alerts all the same."""
+    hazard = Hazard(("cuda",), why, remedy, Switch.ALERTS, condition)
+    return (hazard,) if condition is always else (hazard, _alert_only("cuda"))
+
+
+def _mps(why: str, remedy: str = _ON_CPU, condition: Condition = always) -> Hazard:
+    """No deterministic path on Apple's GPUs."""
+    return Hazard(("mps",), why, remedy, Switch.ALERTS, condition)
+
+
+def _backward(  # noqa: PLR0913 - the columns of a table
+    op: str, public: str, remedy: str, alerts: tuple[str, ...], *, condition: Condition = always, hot: bool = False
+) -> Entry:
+    """A backward op of one name that adds gradients by atomicAdd on CUDA."""
+    hazards = _cuda(_GRADIENTS, remedy, condition)
+    return Entry(op, public, Direction.BACKWARD, (op,), hazards, _page(public), alerts, hot=hot)
+
+
+# Conditions that several lines share.
+_ADDS = on.accumulates
+_WRITES = on.negated(on.accumulates)
+_ROWS_ADD = on.every(on.floating(), on.rows_repeat)
+_LANES_ADD = on.every(on.floating(), on.lanes_repeat)
+_PUT_ON_CUDA = on.every(_WRITES, on.different("source"), on.places_repeat)
+_OTHER_THREADS_WRITE = on.split_among_threads(on.elements_of("index"), on.WRITES_IN_ONE_TASK + 1)
+_OTHER_THREADS_ADD = on.split_among_threads(on.elements_of("index"), on.SPLIT_FROM)
+
+_INDEXING = (
+    Entry(
+        op="index_put_",
+        public="torch.Tensor.index_put_",  # x[i] = v, and the backward pass of x[i]
+        direction=Direction.FORWARD,
+        names=(
+            "index_put_",
+            "index_put",
+            "_index_put_impl_",
+            "_index_put_impl",
+            "_unsafe_index_put",
+            "_unsafe_masked_index_put_accumulate",
+        ),
+        hazards=(
+            _handled(
+                _SPLIT_WRITES,
+                on.every(
+                    _WRITES,
+                    on.split_among_threads(on.elements_written, on.WRITES_IN_ONE_TASK + 1),
+                    on.different_values,
+                    on.tuples_repeat,
+                ),
+                devices=("cpu",),
+            ),
+            _handled(
+                _SPLIT_SUMS,
+                on.every(
+                    _ADDS,
+                    on.single_precision,
+                    on.split_among_threads(on.elements_written, on.SPLIT_FROM),
+                    on.different_values,
+                    on.tuples_repeat,
+                ),
+                devices=("cpu",),
+            ),
+            # With accumulate CUDA sorts the indices first, with the switch or without.
+            _handled(_OVERWRITTEN, on.every(_WRITES, on.different_values, on.tuples_repeat)),
+            _mps(_ADDED, _ONE_INDEX, on.every(_ADDS, on.floating(), on.tuples_repeat)),
+            _alert_only("mps", condition=_ADDS),
+        ),
+        link=_page("torch.Tensor.index_put_"),
+    ),
+    Entry(
+        op="put_",
+        public="torch.Tensor.put_",  # and the backward pass of take
+        direction=Direction.FORWARD,
+        names=("put_", "put"),
+        hazards=(
+            Hazard(
+                ("cpu",),
+                _SPLIT_WRITES,
+                "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
+                Switch.ALERTS,
+                on.every(_WRITES, _OTHER_THREADS_WRITE, on.different("source"), on.places_repeat),
+            ),
+            _alert_only("cpu", condition=_WRITES),
+            _handled(
+                _SPLIT_SUMS,
+                on.every(_ADDS, on.single_precision, _OTHER_THREADS_ADD, on.different("source"), on.places_repeat),
+                devices=("cpu",),
+            ),
+            Hazard(
+                ("cuda",),
+                _OVERWRITTEN,
+                "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
+                Switch.ALERTS,
+                _PUT_ON_CUDA,
+            ),
+            Hazard(
+                ("cuda",),
+                _ADDED,
+                "Use each index at most once, or x.view(-1).index_put_((index,), source, accumulate=True).",
+                Switch.ALERTS,
+                on.every(_ADDS, on.floating(), on.places_repeat),
+            ),
+            _alert_only("cuda"),
+        ),
+        link=_page("torch.Tensor.put_"),
+        alerts=("put_",),
+    ),
+    Entry(
+        op="index_copy_",
+        public="torch.Tensor.index_copy_",
+        direction=Direction.FORWARD,
+        names=("index_copy_", "index_copy"),
+        hazards=(
+            _handled(
+                _SPLIT_WRITES,
+                on.every(
+                    on.split_among_threads(on.elements_of("source"), on.SPLIT_FROM),
+                    on.different("source"),
+                    on.rows_repeat,
+                ),
+                devices=("cpu",),
+            ),
+            _handled(_OVERWRITTEN, on.every(on.different("source"), on.rows_repeat)),
+        ),
+        link=_page("torch.Tensor.index_copy_"),
+    ),
+    Entry(
+        op="index_add_",
+        public="torch.Tensor.index_add_",  # and the backward pass of index_select and repeat_interleave
+        direction=Direction.FORWARD,
+        names=("index_add_", "index_add"),
+        hazards=(_handled(_ADDED, _ROWS_ADD),),
+        link=_page("torch.Tensor.index_add_"),
+    ),
+    Entry(
+        op="index_reduce_",
+        public="torch.Tensor.index_reduce_",
+        direction=Direction.FORWARD,
+        names=("index_reduce_", "index_reduce"),
+        hazards=(
+            *_cuda(_MULTIPLIED, _ONE_INDEX, on.every(on.equals("reduce", "prod"), _ROWS_ADD))[:1],
+            *_cuda(_ADDED, _ONE_INDEX, on.every(on.equals("reduce", "mean"), _ROWS_ADD)),
+            _mps(_MULTIPLIED, _ONE_INDEX, on.every(on.equals("reduce", "prod"), _ROWS_ADD)),
+            _mps(_ADDED, _ONE_INDEX, on.every(on.equals("reduce", "mean"), _ROWS_ADD)),
+            _alert_only("mps", condition=on.equals("reduce", "prod", "mean")),
+        ),
+        link=_page("torch.Tensor.index_reduce_"),
+        alerts=("index_reduce_cuda",),
+    ),
+    Entry(
+        op="scatter_",
+        public="torch.Tensor.scatter_",  # and the backward pass of sort, topk and max(dim)
+        direction=Direction.FORWARD,
+        names=("scatter_", "scatter"),
+        hazards=(
+            *(
+                Hazard(
+                    ("cuda",),
+                    why,
+                    remedy,
+                    Switch.ALERTS,
+                    on.every(on.given("src"), on.equals("reduce", reduce), _LANES_ADD),
+                )
+                for reduce, why, remedy in (
+                    ("add", _ADDED, "Use scatter_add_ and run the cell under %%deterministic."),
+                    ("multiply", _MULTIPLIED, _ONE_INDEX),
+                )
+            ),
+            _alert_only("cuda", condition=on.every(on.given("src"), on.given("reduce"))),
+            _handled(
+                _OVERWRITTEN,
+                on.every(on.given("src"), on.negated(on.given("reduce")), on.different("src"), on.lanes_repeat),
+            ),
+        ),
+        link=_page("torch.Tensor.scatter_"),
+        alerts=("scatter_reduce_cuda_kernel",),
+    ),
+    Entry(
+        op="scatter_add_",
+        public="torch.Tensor.scatter_add_",  # and the backward pass of gather
+        direction=Direction.FORWARD,
+        names=("scatter_add_", "scatter_add"),
+        hazards=(_handled(_ADDED, _LANES_ADD),),
+        link=_page("torch.Tensor.scatter_add_"),
+    ),
+    Entry(
+        op="scatter_reduce_",
+        public="torch.Tensor.scatter_reduce_",
+        direction=Direction.FORWARD,
+        names=("scatter_reduce_", "scatter_reduce"),
+        hazards=(
+            _handled(_ADDED, on.every(on.equals("reduce", "sum", "mean"), _LANES_ADD)),
+            Hazard(
+                ("cuda",), _MULTIPLIED, _ONE_INDEX, Switch.ALERTS, on.every(on.equals("reduce", "prod"), _LANES_ADD)
+            ),
+            _alert_only("cuda", condition=on.equals("reduce", "prod")),
+            _mps(_ADDED, _ONE_INDEX, on.every(on.equals("reduce", "sum", "mean"), _LANES_ADD)),
+            _mps(_MULTIPLIED, _ONE_INDEX, on.every(on.equals("reduce", "prod"), _LANES_ADD)),
+        ),
+        link=_page("torch.Tensor.scatter_reduce_"),
+        alerts=("scatter_reduce_cuda_prod_",),
+    ),
+)
+
+_COUNTING = (
+    Entry(
+        op="bincount",
+        public="torch.bincount",
+        direction=Direction.FORWARD,
+        names=("bincount",),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                _ADDED,
+                "Use torch.zeros(size, device=x.device).index_add_(0, x, weights) under %%deterministic.",
+                Switch.ALERTS,
+                on.every(on.given("weights"), on.floating("weights"), on.values_repeat),
+            ),
+            _alert_only("cuda", condition=on.given("weights")),
+        ),
+        link=_page("torch.bincount"),
+        alerts=("_bincount_cuda",),
+    ),
+    Entry(
+        op="histc",
+        public="torch.histc",
+        direction=Direction.FORWARD,
+        names=("histc",),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                "Counts larger than the dtype holds exactly are added in no fixed order (atomicAdd).",
+                "Use torch.bucketize and torch.bincount without weights, or compute it on the CPU.",
+                Switch.ALERTS,
+                on.counts_inexactly,
+            ),
+            _alert_only("cuda", condition=on.floating()),
+        ),
+        link=_page("torch.histc"),
+        alerts=("_histc_cuda with floating point input",),
+    ),
+    Entry(
+        op="median",
+        public="torch.median",
+        direction=Direction.FORWARD,
+        names=("median", "nanmedian"),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                _TIES,
+                "Use torch.sort(x, stable=True) and take the middle element, or compute it on the CPU.",
+                Switch.ALERTS,
+                on.overload_is("dim", "dim_values"),
+            ),
+        ),
+        link=_page("torch.median"),
+        alerts=("median CUDA with indices output",),
+    ),
+    Entry(
+        op="kthvalue",
+        public="torch.kthvalue",
+        direction=Direction.FORWARD,
+        names=("kthvalue",),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                _TIES,
+                "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU.",
+                Switch.ALERTS,
+                until=(2, 10),
+            ),
+            _mps(_TIES, "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU."),
+        ),
+        link=_page("torch.kthvalue"),
+        alerts=("kthvalue CUDA",),
+    ),
+    Entry(
+        op="cumsum",
+        public="torch.cumsum",
+        direction=Direction.FORWARD,
+        names=("cumsum", "cumsum_"),
+        hazards=(
+            _handled("Partial sums are combined in an order that depends on which block is done first.", on.floating()),
+        ),
+        link=_page("torch.cumsum"),
+    ),
+    Entry(
+        op="bmm",
+        public="torch.bmm",
+        direction=Direction.FORWARD,
+        names=("bmm",),
+        hazards=(_handled("Products with a sparse matrix are summed in no fixed order.", on.sparse),),
+        link=_page("torch.bmm"),
+        hot=True,
+    ),
+    Entry(
+        op="nll_loss2d",
+        public="torch.nn.NLLLoss",  # on images and the like; also behind CrossEntropyLoss
+        direction=Direction.FORWARD,
+        names=("nll_loss2d_forward",),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                "The losses of all places are added in no fixed order (atomicAdd).",
+                'Use reduction="none" and take the mean or sum of the result yourself.',
+                Switch.ALERTS,
+                on.negated(on.equals("reduction", 0)),
+            ),
+        ),
+        link=_page("torch.nn.NLLLoss"),
+        alerts=("nll_loss2d_forward_out_cuda_template",),
+    ),
+    *(
+        Entry(
+            op=f"max_unpool{dims}d",
+            public=f"torch.nn.MaxUnpool{dims}d",
+            direction=Direction.FORWARD,
+            names=(f"max_unpool{dims}d",),
+            hazards=(
+                *_cuda(_OVERWRITTEN, "Pool with windows that do not overlap, or unpool on the CPU.", on.planes_repeat),
+                _alert_only("cpu"),
+            ),
+            link=_page(f"torch.nn.MaxUnpool{dims}d"),
+            alerts=(f"max_unpooling{dims}d_forward_out",),
+        )
+        for dims in (2, 3)  # MaxUnpool1d is done by max_unpool2d
+    ),
+    Entry(
+        op="resize_",
+        public="torch.Tensor.resize_",
+        direction=Direction.FORWARD,
+        names=("resize_",),
+        hazards=(_alert_only("cpu", condition=on.quantized),),
+        link=_page("torch.Tensor.resize_"),
+        alerts=("quantized_resize_cpu_",),
+        hot=True,
+    ),
+)
+
+_CUDNN_LINK = f"{_DOCS}/notes/randomness.html#cuda-convolution-benchmarking"
+_CUDNN_HAZARDS = (
+    Hazard(
+        ("cuda",),
+        "cuDNN times its algorithms and may choose another one in another run.",
+        "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic, which does so.",
+        Switch.IGNORES,
+        on.cudnn_benchmarks,
+    ),
+    _handled("cuDNN may take an algorithm that adds in no fixed order.", on.cudnn_is_free),
+)
+_RNN_HAZARD = Hazard(
+    ("cuda",),
+    "cuDNN's recurrent layers may share one cuBLAS workspace among streams, and their sums then vary.",
+    "Restart the kernel with CUBLAS_WORKSPACE_CONFIG=:4096:8 set before the first CUDA call.",
+    Switch.IGNORES,
+    on.cublas_is_free,
+)
+
+_LAYERS = (
+    Entry(
+        op="convolution",
+        public="torch.nn.Conv2d",
+        direction=Direction.FORWARD,
+        names=(
+            "convolution",
+            "_convolution",
+            "cudnn_convolution",
+            "cudnn_convolution_transpose",
+            "cudnn_convolution_relu",
+            "cudnn_convolution_add_relu",
+        ),
+        hazards=_CUDNN_HAZARDS,
+        link=_CUDNN_LINK,
+        hot=True,
+    ),
+    Entry(
+        op="convolution_backward",
+        public="torch.nn.Conv2d",
+        direction=Direction.BACKWARD,
+        names=("convolution_backward",),
+        hazards=_CUDNN_HAZARDS,
+        link=_CUDNN_LINK,
+        hot=True,
+    ),
+    # The names with mkldnn are those of the same layers on a CPU: what will differ after a move to CUDA.
+    Entry(
+        op="_cudnn_rnn",
+        public="torch.nn.LSTM",
+        direction=Direction.FORWARD,
+        names=("_cudnn_rnn", "mkldnn_rnn_layer"),
+        hazards=(_RNN_HAZARD,),
+        link=_page("torch.nn.LSTM"),
+        hot=True,
+    ),
+    Entry(
+        op="_cudnn_rnn_backward",
+        public="torch.nn.LSTM",
+        direction=Direction.BACKWARD,
+        names=("_cudnn_rnn_backward", "mkldnn_rnn_layer_backward"),
+        hazards=(_RNN_HAZARD,),
+        link=_page("torch.nn.LSTM"),
+        hot=True,
+    ),
+    Entry(
+        op="_cudnn_ctc_loss",
+        public="torch.nn.CTCLoss",
+        direction=Direction.FORWARD,  # cuDNN computes the gradient together with the loss
+        names=("_cudnn_ctc_loss",),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                "cuDNN was asked for its nondeterministic algorithm.",
+                "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic, which does so.",
+                Switch.IGNORES,
+                on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value looked for
+            ),
+        ),
+        link=_page("torch.nn.CTCLoss"),
+    ),
+    Entry(
+        op="_ctc_loss_backward",
+        public="torch.nn.CTCLoss",
+        direction=Direction.BACKWARD,
+        names=("_ctc_loss_backward",),
+        hazards=_cuda(_GRADIENTS, "Compute the loss on the CPU: ctc_loss(log_probs.cpu(), ...)."),
+        link=_page("torch.nn.CTCLoss"),
+        alerts=("ctc_loss_backward_gpu",),
+    ),
+    Entry(
+        op="embedding_dense_backward",
+        public="torch.nn.Embedding",
+        direction=Direction.BACKWARD,
+        names=("embedding_dense_backward", "embedding_backward"),
+        hazards=(
+            Hazard(("cuda",), _GRADIENTS, _UNDER_SWITCH, Switch.HANDLES, since=(2, 14)),
+            _mps(_GRADIENTS),
+        ),
+        link=_page("torch.nn.Embedding"),
+        hot=True,
+    ),
+    Entry(
+        op="_embedding_bag_dense_backward",
+        public="torch.nn.EmbeddingBag",
+        direction=Direction.BACKWARD,
+        names=("_embedding_bag_dense_backward", "_embedding_bag_backward"),
+        hazards=(
+            Hazard(
+                ("cuda",),
+                _GRADIENTS,
+                'Use mode="sum" or mode="mean", or compute it on the CPU.',
+                Switch.ALERTS,
+                on.equals("mode", 2),  # max
+            ),
+            _mps(_GRADIENTS),
+        ),
+        link=_page("torch.nn.EmbeddingBag"),
+        alerts=("embedding_bag_backward_cuda_max",),
+        hot=True,
+    ),
+)
+
+
+def _pooling(dims: int, kind: str) -> str:
+    """A way out for pools with atomicAdd."""
+    return f"Use {kind}Pool{dims}d with stride equal to its kernel size, or compute it on the CPU."
+
+
+_MAX_POOL_3D = "max_pool3d_with_indices_backward"
+_EVEN = "Make the input size a multiple of the output size, or compute it on the CPU."
+
+_POOLING = (
+    *(
+        Entry(
+            op=f"_adaptive_avg_pool{dims}d_backward",
+            public=f"torch.nn.AdaptiveAvgPool{dims}d",
+            direction=Direction.BACKWARD,
+            names=(f"_adaptive_avg_pool{dims}d_backward", *(("adaptive_avg_pool3d_backward",) if dims == 3 else ())),  # noqa: PLR2004
+            hazards=_cuda(_GRADIENTS, _EVEN, on.uneven_windows),
+            link=_page(f"torch.nn.AdaptiveAvgPool{dims}d"),
+            alerts=(f"adaptive_avg_pool{dims}d_backward_cuda", f"adaptive_avg_pool{dims}d_backward_out_cuda"),
+            hot=True,
+        )
+        for dims in (2, 3)
+    ),
+    _backward(
+        "adaptive_max_pool2d_backward",
+        "torch.nn.AdaptiveMaxPool2d",
+        _EVEN,
+        ("adaptive_max_pool2d_backward_cuda",),
+        condition=on.uneven_windows,
+        hot=True,
+    ),
+    Entry(
+        op="avg_pool3d_backward",
+        public="torch.nn.AvgPool3d",
+        direction=Direction.BACKWARD,
+        names=("avg_pool3d_backward",),
+        hazards=(
+            *_cuda(_GRADIENTS, _pooling(3, "Avg"), on.overlapping_windows),
+            _mps(_GRADIENTS, _pooling(3, "Avg"), on.overlapping_windows),
+            _alert_only("mps"),
+        ),
+        link=_page("torch.nn.AvgPool3d"),
+        alerts=("avg_pool3d_backward_cuda",),
+        hot=True,
+    ),
+    *(
+        _backward(
+            f"fractional_max_pool{dims}d_backward",
+            f"torch.nn.FractionalMaxPool{dims}d",
+            _pooling(dims, "Max"),
+            (f"fractional_max_pool{dims}d_backward_cuda",),
+            hot=True,
+        )
+        for dims in (2, 3)
+    ),
+    Entry(
+        op="max_pool2d_with_indices_backward",
+        public="torch.nn.MaxPool2d",
+        direction=Direction.BACKWARD,
+        names=("max_pool2d_with_indices_backward", "max_pool2d_backward"),
+        hazards=(_mps(_GRADIENTS, _pooling(2, "Max"), on.overlapping_windows), _alert_only("mps")),
+        link=_page("torch.nn.MaxPool2d"),
+        hot=True,
+    ),
+    Entry(
+        op=_MAX_POOL_3D,
+        public="torch.nn.MaxPool3d",
+        direction=Direction.BACKWARD,
+        names=(_MAX_POOL_3D,),
+        hazards=(
+            Hazard(("cuda",), _GRADIENTS, _pooling(3, "Max"), Switch.ALERTS, on.overlapping_windows, until=(2, 11)),
+            # Seen with the switch on, this op alerts: a forward pass with the switch on does not lead to it.
+            Hazard(("cuda",), _GRADIENTS, _FORWARD_TOO, Switch.ALERTS, on.overlapping_windows, since=(2, 11)),
+            _alert_only("cuda"),
+            _mps(_GRADIENTS, _pooling(3, "Max"), on.overlapping_windows),
+            _alert_only("mps"),
+        ),
+        link=_page("torch.nn.MaxPool3d"),
+        alerts=("max_pool3d_with_indices_backward_cuda",),
+        hot=True,
+    ),
+)
+
+_PAD_WITH_ZEROS = "Pad with zeros or by replication under %%deterministic, or compute it on the CPU."
+
+_PADDING_AND_SAMPLING = (
+    *(
+        _backward(
+            f"reflection_pad{dims}d_backward",
+            f"torch.nn.ReflectionPad{dims}d",
+            _PAD_WITH_ZEROS,
+            (f"reflection_pad{dims}d_backward_out_cuda",),
+        )
+        for dims in (1, 3)
+    ),
+    Entry(
+        op="reflection_pad2d_backward",
+        public="torch.nn.ReflectionPad2d",
+        direction=Direction.BACKWARD,
+        names=("reflection_pad2d_backward",),
+        # The documentation says that it throws, but there is no such alert: it has a second, deterministic kernel.
+        hazards=(_handled(_GRADIENTS),),
+        link=_page("torch.nn.ReflectionPad2d"),
+    ),
+    *(
+        _backward(
+            f"replication_pad{dims}d_backward",
+            f"torch.nn.ReplicationPad{dims}d",
+            _FORWARD_TOO,
+            (f"replication_pad{dims}d_backward_cuda",),
+        )
+        for dims in (1, 2, 3)
+    ),
+    *(
+        Entry(
+            op=f"grid_sampler_{dims}d_backward",
+            public="torch.nn.functional.grid_sample",
+            direction=Direction.BACKWARD,
+            names=(f"grid_sampler_{dims}d_backward", *(("cudnn_grid_sampler_backward",) if dims == 2 else ())),  # noqa: PLR2004
+            hazards=(
+                *_cuda(
+                    _GRADIENTS, "Detach the input if only the grid is learned, or sample on the CPU.", on.input_gradient
+                ),
+                _mps(_GRADIENTS, condition=on.input_gradient),
+                _alert_only("mps"),
+            ),
+            link=_page("torch.nn.functional.grid_sample"),
+            alerts=(
+                f"grid_sampler_{dims}d_backward_cuda",
+                *(("cudnn_grid_sampler_backward",) if dims == 2 else ()),  # noqa: PLR2004
+            ),
+        )
+        for dims in (2, 3)
+    ),
+    *(
+        Entry(
+            op=f"{op}_backward",
+            public="torch.nn.functional.interpolate",
+            direction=Direction.BACKWARD,
+            names=(f"{op}_backward",),
+            hazards=(*_cuda(_GRADIENTS, remedy), _mps(_GRADIENTS)),
+            link=_page("torch.nn.functional.interpolate"),
+            alerts=(f"{op.removeprefix('_')}_backward_out_cuda",),
+        )
+        for op, remedy in (
+            ("upsample_linear1d", 'Use mode="nearest", or interpolate on the CPU.'),
+            ("upsample_bilinear2d", _FORWARD_TOO),
+            ("upsample_bicubic2d", _FORWARD_TOO),
+            ("upsample_trilinear3d", _FORWARD_TOO),
+            ("_upsample_bilinear2d_aa", "Use antialias=False under %%deterministic, or interpolate on the CPU."),
+            ("_upsample_bicubic2d_aa", "Use antialias=False under %%deterministic, or interpolate on the CPU."),
+        )
+    ),
+)
+
+
+def _attention(kind: str, *more: str, switch: Switch, remedy: str) -> Entry:
+    """The backward pass of one fused attention."""
+    op = f"_scaled_dot_product_{kind}_attention_backward"
+    why = "Gradients of one key or query are added in no fixed order (atomicAdd)."
+    return Entry(
+        op=op,
+        public="torch.nn.functional.scaled_dot_product_attention",
+        direction=Direction.BACKWARD,
+        names=(op, f"_{kind}_attention_backward", *more),
+        hazards=(Hazard(("cuda",), why, remedy, switch),),
+        link=_page("torch.nn.functional.scaled_dot_product_attention"),
+        # Not hot, although it runs often: %%deterministic makes each call take its deterministic path.
+    )
+
+
+_ATTENTION = (
+    # The last name is that of the CPU, where it is deterministic: what will differ after a move to CUDA.
+    _attention(
+        "flash",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+        switch=Switch.HANDLES_IF_STRICT,
+        remedy=_UNDER_SWITCH,
+    ),
+    _attention("efficient", switch=Switch.HANDLES_IF_STRICT, remedy=_UNDER_SWITCH),
+    _attention(
+        "cudnn",
+        switch=Switch.ALERTS,
+        remedy="Use with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION): under %%deterministic.",
+    ),
+)
+
+CATALOGUE: tuple[Entry, ...] = (
+    *_INDEXING,
+    *_COUNTING,
+    *_LAYERS,
+    *_POOLING,
+    *_PADDING_AND_SAMPLING,
+    *_ATTENTION,
+)
+
+
+# Ops whose backward pass is flagged: the line that calls them is worth telling beside the backward op.
+MAKERS = (
+    "index",
+    "index_select",
+    "take",
+    "gather",
+    "sort",
+    "topk",
+    "embedding",
+    "_embedding_bag",
+    "_ctc_loss",
+    "convolution",
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+    "avg_pool3d",
+    "_adaptive_avg_pool2d",
+    "_adaptive_avg_pool3d",
+    "adaptive_max_pool2d",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
+    "grid_sampler_2d",
+    "grid_sampler_3d",
+    *(f"reflection_pad{dims}d" for dims in (1, 2, 3)),
+    *(f"replication_pad{dims}d" for dims in (1, 2, 3)),
+    "upsample_linear1d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "upsample_trilinear3d",
+    "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+)
+
+
+@functools.cache
+def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of the group `repro_magic.ops` by the module they wait for (scanned once: about 15 ms)."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+@functools.cache
+def entries_of(module: str) -> tuple[Entry, ...]:
+    """What a plug-in adds; nothing, told once, where it cannot be loaded or is no iterable of entries.
+
+    Example:
+        A plug-in for a library `mylib`, in the `pyproject.toml` of any package::
+
+            [project.entry-points."repro_magic.ops"]
+            mylib = "mylib_repro:ENTRIES"
+
+        where `ENTRIES` is a tuple of `Entry`, whose names carry a namespace, e.g. `"mylib::splat"`.
+    """
+    point = plug_ins()[module]
+    try:
+        entries = tuple(point.load())
+    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
+        warnings.warn(f"repro_magic cannot load the ops {point.value!r}: {error!r}", HookFaultWarning, stacklevel=2)
+        return ()
+    wrong = sorted({type(entry).__name__ for entry in entries if not isinstance(entry, Entry)})
+    if wrong:
+        warnings.warn(
+            f"repro_magic ignores the ops {point.value!r}: they hold {', '.join(wrong)}, not only Entry",
+            HookFaultWarning,
+            stacklevel=2,
+        )
+        return ()
+    return entries
+
+
+@functools.cache
+def _index(modules: tuple[str, ...]) -> Mapping[str, tuple[Entry, ...]]:
+    found: dict[str, tuple[Entry, ...]] = {}
+    for entry in (*CATALOGUE, *(entry for module in modules for entry in entries_of(module))):
+        for name in entry.names:
+            plain = name.removeprefix("aten::")
+            found[plain] = (*found.get(plain, ()), entry)
+    return MappingProxyType(found)
+
+
+def lookup() -> Mapping[str, tuple[Entry, ...]]:
+    """The entries that list an op, by its name without overload: bare if it is aten's, else with its namespace.
+
+    Entries of plug-ins are among them once their module is imported.
+
+    Example:
+        >>> [entry.op for entry in lookup()["_index_put_impl_"]]
+        ['index_put_']
+    """
+    return _index(tuple(module for module in plug_ins() if is_imported(module)))
+
+
+def random_ops() -> list[str]:
+    """The aten overloads that draw random numbers, e.g. `"bernoulli_.float"`: those that PyTorch tags so.
+
+    PyTorch must be imported.
+    """
+    torch = sys.modules["torch"]
+    drawing = torch.Tag.nondeterministic_seeded
+    found = []
+    for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - dir(torch.ops.aten) holds only what was used
+        namespace, _, name = full.partition("::")
+        packet, _, overload = name.partition(".")
+        if namespace != "aten":
+            continue
+        # Not by torch.ops.aten, which makes a Python object of each of 3,000 overloads: 120 ms instead of 20.
+        _, _, tags = torch._C._get_operation_overload(f"aten::{packet}", overload) or (None, None, ())  # noqa: SLF001
+        if drawing in tags:
+            found.append(f"{packet}.{overload or 'default'}")
+    return sorted(found)

@@ -1,0 +1,464 @@
+"""The watchers: they see the flagged ops, and only those, on the threads on which they are on.
+
+PyTorch's dispatcher has two keys that nothing registers on. Python kernels for the flagged ops are registered on them,
+and a thread on which a key is included calls them; every other op falls through in C++, at no cost. Hot ops
+(convolutions, pools, random ops: many calls in each training step) are on the second key, which goes off once they are
+known. Where this PyTorch lacks the keys, a `TorchDispatchMode` does the same, at its price.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
+from types import FrameType
+from typing import Any
+
+from repro_magic.exceptions import NondeterministicOpError
+from repro_magic.findings import SURE_CALLS
+from repro_magic.ops.catalogue.entries import MAKERS, lookup, random_ops
+from repro_magic.ops.tracing.collector import Recorder, WatchedOp, first_tensor
+
+KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"
+
+# A hot op is news in its first calls; after so many calls in a row without news, hot ops go uncounted,
+# but only if watching them (so many seconds a call, measured) has taken more than its share of the time.
+_STALE, _PRICE, _SHARE = 20, 12e-6, 0.02
+_ATTENTION = "_attention_backward"
+
+# What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
+recorders: tuple[Recorder, ...] = ()
+_of_thread: dict[int, tuple[Recorder, ...]] = {}
+
+
+def _after_fork() -> None:
+    for recorder in recorders:
+        recorder.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Wear:
+    """Whether hot ops are worth watching still; one for all threads, from the outermost watch on."""
+
+    def __init__(self) -> None:
+        self.renew()
+        self.never = False
+
+    def renew(self) -> None:
+        self.spent = False
+        self.calls = self.stale = 0
+        self.started = time.perf_counter()
+        self.seen: dict[str, int] = {}
+
+    def call(self, name: str) -> None:
+        """Count a call of a hot op."""
+        self.calls += 1
+        count = self.seen[name] = self.seen.get(name, 0) + 1
+        self.stale = 0 if count <= SURE_CALLS else self.stale + 1
+        if self.stale >= _STALE and self.calls * _PRICE > _SHARE * (time.perf_counter() - self.started):
+            self.spent = not any(recorder.strict for recorder in recorders)
+
+
+wear = _Wear()
+
+
+def _schema_op(overload: Any, **marks: bool) -> WatchedOp:  # noqa: ANN401 - an OpOverload
+    arguments = overload._schema.arguments  # noqa: SLF001 - its public form
+    name = str(overload).removeprefix("aten.") if overload.namespace == "aten" else str(overload).replace(".", "::", 1)
+    plain = name.rpartition(".")[0]
+    entries = lookup().get(plain, ())
+    return WatchedOp(
+        name=name,
+        entries=entries,
+        names=tuple(one.name for one in arguments),
+        defaults={one.name: one.default_value for one in arguments if one.has_default_value()},
+        # An op of two entries is hot if both are.
+        hot=all(entry.hot for entry in entries),
+        **marks,
+    )
+
+
+def _packet(name: str) -> Any:  # noqa: ANN401 - an OpOverloadPacket, or None
+    namespace, _, plain = name.rpartition("::")
+    return getattr(getattr(sys.modules["torch"].ops, namespace or "aten"), plain, None)
+
+
+def watched_ops() -> dict[Any, WatchedOp]:
+    """Every overload to watch: those of the catalogue, those that draw, and those whose backward pass is flagged."""
+    drawing = set(random_ops())
+    aten = sys.modules["torch"].ops.aten
+    names = dict.fromkeys((*lookup(), *MAKERS))
+    overloads = [
+        getattr(packet, which) for packet in map(_packet, names) if packet is not None for which in packet.overloads()
+    ]
+    overloads += [getattr(getattr(aten, name.partition(".")[0]), name.partition(".")[2]) for name in drawing]
+    return {
+        overload: _schema_op(
+            overload,
+            draws=str(overload).removeprefix("aten.") in drawing,
+            makes=overload.__name__.partition(".")[0] in MAKERS,
+        )
+        for overload in dict.fromkeys(overloads)
+    }
+
+
+def is_traced(tensor: Any) -> bool:  # noqa: ANN401 - the first tensor of a call, or None
+    """Whether a call has no values: on FakeTensors or meta tensors, while a graph is made or a model is tried out."""
+    torch = sys.modules["torch"]
+    if getattr(tensor, "is_meta", False):
+        return True
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    if fake is None or type(tensor) in {torch.Tensor, torch.nn.Parameter}:
+        return False
+    mode = torch._C._TorchDispatchModeKey.FAKE  # noqa: SLF001 - no public question
+    return isinstance(tensor, fake.FakeTensor) or torch._C._get_dispatch_mode(mode) is not None  # noqa: SLF001
+
+
+@functools.cache
+def _plain_tensor() -> Any:  # noqa: ANN401 - torch.Tensor
+    return sys.modules["torch"].Tensor
+
+
+def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
+    """Tell every recorder of this thread of a call that is about to run.
+
+    Raises:
+        NondeterministicOpError: one of them is strict, and the op may differ.
+    """
+    tensor: Any = args[0] if args else None
+    if type(tensor) is _plain_tensor():  # nearly always; each question costs
+        traced = tensor.is_meta
+    else:
+        tensor = first_tensor(args)
+        if tensor is None and kwargs:
+            tensor = first_tensor(kwargs.values())
+        traced = is_traced(tensor)
+    if op.hot:
+        wear.call(op.name)
+    # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
+    for recorder in reversed(told()):
+        if recorder.fault is None:
+            try:
+                recorder.call(op, args, kwargs, tensor, frame, traced)
+            except NondeterministicOpError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
+                recorder.fault = error
+
+
+def told() -> tuple[Recorder, ...]:
+    """What this thread reports to, the outermost first."""
+    return _of_thread.get(get_ident(), recorders)
+
+
+def _deterministic_path(op: WatchedOp) -> AbstractContextManager[None]:
+    """Around the backward pass of fused attention: its deterministic path is taken in error mode only."""
+    if not op.name.partition(".")[0].endswith(_ATTENTION) or not any(one.attention for one in recorders):
+        return nullcontext()
+    return _error_mode()
+
+
+@contextlib.contextmanager
+def _error_mode() -> Iterator[None]:
+    torch = sys.modules["torch"]
+    before = torch._C._get_deterministic_algorithms(), torch._C._get_deterministic_algorithms_warn_only()  # noqa: SLF001
+    if before != (True, True):
+        yield
+        return
+    torch._C._set_deterministic_algorithms(True, warn_only=False)  # noqa: SLF001, FBT003 - see determinism.switches
+    try:
+        yield
+    finally:
+        torch._C._set_deterministic_algorithms(*before[:1], warn_only=before[1])  # noqa: SLF001
+
+
+def _is_torchscripts(overload: Any) -> bool:  # noqa: ANN401 - an OpOverload
+    """Whether the dispatcher does not know it: an overload that only TorchScript has (hacked_twin)."""
+    name = overload._schema.name, overload._schema.overload_name  # noqa: SLF001 - its public form
+    return not sys.modules["torch"]._C._dispatch_has_kernel(".".join(filter(None, name)))  # noqa: SLF001 - no public way
+
+
+def _redispatch(overload: Any) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
+    """What `OpOverload.redispatch` calls, without the Python call in between where it can be had."""
+    handle = getattr(overload, "_handle", None)
+    found: Callable[..., Any] = getattr(handle, "redispatch_boxed", overload.redispatch)
+    return found
+
+
+class KeyWatcher:
+    """Kernels for the flagged ops on two dispatch keys.
+
+    Raises:
+        RuntimeError: this PyTorch lacks the keys, or a kernel on them is not called.
+    """
+
+    _fallbacks: Any = None  # one for the life of the process: a second registration raises
+
+    def __init__(self) -> None:
+        """Register the kernels, and see whether they are called."""
+        torch = sys.modules["torch"]
+        private = torch._C  # noqa: SLF001 - there is no public way to a dispatch key
+        self._keys = [private._parse_dispatch_key(name) for name in (KEY, HOT_KEY)]  # noqa: SLF001
+        self._below = [private._dispatch_keyset_full_after(key) for key in self._keys]  # noqa: SLF001
+        self._include = private._dispatch_tls_set_dispatch_key_included  # noqa: SLF001
+        self._exclude = private._dispatch_tls_set_dispatch_key_excluded  # noqa: SLF001
+        self._libraries: dict[str, Any] = {}
+        self._known: set[Any] = set()
+        self._index: Any = None
+        self._add_fallbacks()
+        self._let_higher_order_ops_pass()
+        try:
+            self.update()
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _add_fallbacks(self) -> None:
+        torch = sys.modules["torch"]
+        if KeyWatcher._fallbacks is not None:
+            return
+        library = torch.library.Library("_", "IMPL")  # it stays for good
+        for name, key in zip((KEY, HOT_KEY), self._keys, strict=True):
+            if not torch._C._dispatch_has_backend_fallback(key):  # noqa: SLF001 - as above
+                library.fallback(torch.library.fallthrough_kernel, name)
+        KeyWatcher._fallbacks = library
+
+    def _let_higher_order_ops_pass(self) -> None:
+        """Those that exist and those to come (cond, scan, flex_attention …): with a key they do not know they fail."""
+        ops = sys.modules["torch._ops"]
+        self._defaults = ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS  # noqa: SLF001 - there is no public way
+        for key in self._keys:
+            if key not in self._defaults:
+                self._defaults.append(key)
+            for op in ops._higher_order_ops.values():  # noqa: SLF001 - as above
+                op.fallthrough(key)
+
+    def update(self) -> None:
+        """Watch what is new, too: ops of a plug-in whose module was imported meanwhile."""
+        if lookup() is self._index:
+            return
+        self._index = lookup()
+        torch = sys.modules["torch"]
+        for overload, op in watched_ops().items():
+            if overload in self._known or _is_torchscripts(overload):
+                continue
+            self._known.add(overload)
+            namespace = overload.namespace
+            library = self._libraries.get(namespace)
+            if library is None:
+                library = self._libraries[namespace] = torch.library.Library(namespace, "IMPL")
+            library.impl(overload, self._kernel(overload, op), HOT_KEY if op.hot else KEY, with_keyset=True)
+
+    def _kernel(self, overload: Any, op: WatchedOp) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
+        torch = sys.modules["torch"]
+        redispatch = _redispatch(overload)
+        below = self._below[int(op.hot)]
+        exclude, (key, hot_key) = self._exclude, self._keys
+        guard, both = torch._C._ExcludeDispatchKeyGuard, torch._C.DispatchKeySet(key).add(hot_key)  # noqa: SLF001
+        number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - as above
+        frame_at = sys._getframe  # noqa: SLF001 - what inspect uses
+
+        def flagged(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
+            # Neither what the op is made of nor what we compute ourselves is the user's.
+            try:
+                exclude(key, True)  # noqa: FBT003 - as PyTorch has it; its guard object takes twice the time
+                exclude(hot_key, True)  # noqa: FBT003
+                note(op, args, kwargs, frame_at(1))
+                return redispatch(keyset & below, *args, **kwargs)
+            finally:
+                exclude(key, False)  # noqa: FBT003
+                exclude(hot_key, False)  # noqa: FBT003
+
+        def attention(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
+            with guard(both):
+                note(op, args, kwargs, frame_at(1))
+                with _deterministic_path(op):
+                    return redispatch(keyset & below, *args, **kwargs)
+
+        def hot(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
+            if wear.spent or wear.never:
+                self.rest()
+                return redispatch(keyset & below, *args, **kwargs)
+            before = number()
+            with guard(both):
+                note(op, args, kwargs, frame_at(1))
+                result = redispatch(keyset & below, *args, **kwargs)
+            if op.makes:
+                for recorder in _of_thread.get(get_ident(), ()):
+                    recorder.made(op.name, range(before, number()), frame_at(1))
+            return result
+
+        if op.name.partition(".")[0].endswith(_ATTENTION):
+            return attention
+        return hot if op.hot else flagged
+
+    def rest(self) -> None:
+        """Leave hot ops uncounted on this thread."""
+        for recorder in recorders:
+            recorder.worn = True
+        self._include(self._keys[1], False)  # noqa: FBT003 - as PyTorch has it
+
+    def _probe(self) -> None:
+        torch = sys.modules["torch"]
+        from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC0415 - torch is imported only now
+
+        recorder = Recorder()
+        with _disable_current_modes():  # the user's own mode may be on (FakeTensorMode, say), and is not to see this
+            stop = open_watch(self, recorder)
+            try:
+                found = torch.zeros(3, device="cpu")
+                found.index_add_(0, torch.tensor([0, 1, 1], device="cpu"), torch.ones(3, device="cpu"))
+            finally:
+                stop()
+            is_right = found.tolist() == [1, 2, 0]
+        if not is_right or not recorder.is_used:
+            raise RuntimeError("a kernel on PyTorch's testing keys is not called as expected")
+
+    def on(self) -> None:
+        """Watch this thread."""
+        for key in self._keys:
+            self._exclude(key, False)  # noqa: FBT003 - as PyTorch has it; an interrupt may have left a kernel half way
+        self._include(self._keys[0], True)  # noqa: FBT003
+        self._include(self._keys[1], not (wear.spent or wear.never))
+
+    def off(self) -> None:
+        """Watch it no longer."""
+        for key in self._keys:
+            self._include(key, False)  # noqa: FBT003 - as PyTorch has it
+
+    def close(self) -> None:
+        """Take the kernels out again. The fallbacks stay: a thread with the key on could not compute without."""
+        for library in self._libraries.values():
+            library._destroy()  # noqa: SLF001 - there is no public way
+        self._libraries.clear()
+        ops = sys.modules["torch._ops"]
+        for key in self._keys:
+            if key in self._defaults:
+                self._defaults.remove(key)
+            for op in ops._higher_order_ops.values():  # noqa: SLF001 - as above
+                op.non_fallthrough_keys = op.non_fallthrough_keys.add(key)
+
+
+class ModeWatcher:
+    """The same by a `TorchDispatchMode`: slower for every op, but made of public parts only."""
+
+    def __init__(self) -> None:
+        """Make the mode."""
+        self._index: Any = None
+        self.update()
+        self._mode = _mode_class()(self)
+
+    def update(self) -> None:
+        """Watch what is new, too."""
+        if lookup() is not self._index:
+            self._index, self.ops = lookup(), watched_ops()
+
+    def on(self) -> None:
+        """Watch this thread."""
+        self._mode.__enter__()
+
+    def off(self) -> None:
+        """Watch it no longer."""
+        self._mode.__exit__(None, None, None)
+
+    def rest(self) -> None:
+        """Every op passes here anyway."""
+
+    def close(self) -> None:
+        """Nothing is registered anywhere."""
+
+
+@functools.cache
+def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
+    from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415
+
+    torch = sys.modules["torch"]
+    number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - there is no public way
+
+    class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        supports_higher_order_operators = True
+
+        def __init__(self, watcher: ModeWatcher) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self._watcher = watcher
+
+        @classmethod
+        def ignore_compile_internals(cls) -> bool:
+            return True  # else torch.compile silently compiles nothing
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+            kwargs = kwargs or {}
+            op = self._watcher.ops.get(func)
+            if op is None:
+                return func(*args, **kwargs)
+            frame = sys._getframe(1)  # noqa: SLF001 - what inspect uses
+            note(op, args, kwargs, frame)
+            if op.makes:
+                # Below autograd the node has its number already.
+                for recorder in _of_thread.get(get_ident(), ()):
+                    recorder.made(op.name, range(number() - 1, number()), frame)
+            with _deterministic_path(op):
+                return func(*args, **kwargs)
+
+    return Watching
+
+
+Watcher = KeyWatcher | ModeWatcher
+
+
+def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
+    """Watch this thread into one more recorder; what is returned ends it."""
+    global recorders  # noqa: PLW0603 - the process has one dispatcher
+    if not recorders:
+        wear.renew()
+    recorders = (*recorders, recorder)
+    leave = join_watch(watcher, recorder)
+
+    def close() -> None:
+        global recorders  # noqa: PLW0603 - the process has one dispatcher
+        recorders = tuple(one for one in recorders if one is not recorder)
+        leave()
+        # A thread that lives on (a pool's) reports from now on to whoever watches when it works.
+        for thread, told in list(_of_thread.items()):
+            left = tuple(one for one in told if one is not recorder)
+            if left:
+                _of_thread[thread] = left
+            else:
+                _of_thread.pop(thread, None)
+
+    return close
+
+
+def is_watched(recorder: Recorder | None = None) -> bool:
+    """Whether this thread reports to a recorder, or to any."""
+    told = _of_thread.get(get_ident(), ())
+    return bool(told) if recorder is None else recorder in told
+
+
+def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
+    """Watch this thread into a recorder that is open already; what is returned ends it."""
+    thread = get_ident()
+    before = _of_thread.get(thread, ())
+    _of_thread[thread] = (*before, recorder)
+    if not before:
+        watcher.on()
+
+    def leave() -> None:
+        left = tuple(one for one in _of_thread.get(thread, ()) if one is not recorder)
+        if left:
+            _of_thread[thread] = left
+            return
+        _of_thread.pop(thread, None)
+        if get_ident() == thread:
+            watcher.off()
+
+    return leave

@@ -1,0 +1,29 @@
+"""Our own tensor ops are kept out of a profile that the user records."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from repro_magic.runtime.import_hooks import is_imported
+
+
+@contextlib.contextmanager
+def unprofiled() -> Iterator[None]:
+    """Record none of the ops that this thread runs inside.
+
+    Example:
+        >>> with unprofiled():
+        ...     pass
+    """
+    # Without a profiler there is nothing to hide, and the switch is left alone: other code may have turned it off.
+    autograd = sys.modules["torch"]._C._autograd if is_imported("torch") else None  # noqa: SLF001 - there is no public way
+    if autograd is None or not autograd._profiler_enabled():  # noqa: SLF001 - as above
+        yield
+        return
+    autograd._enable_record_function(False)  # noqa: SLF001, FBT003 - as above
+    try:
+        yield
+    finally:
+        autograd._enable_record_function(True)  # noqa: SLF001, FBT003 - as above

@@ -1,0 +1,29 @@
+"""torchvision's flagged ops, as a plug-in of `repro_magic.ops`."""
+
+from __future__ import annotations
+
+from repro_magic.findings import Direction
+from repro_magic.ops.catalogue.entries import Entry, Hazard, Switch
+
+_ON_CPU = "Compute the pooling of regions on the CPU."
+_WHY = "Gradients of regions that overlap are added to one place in no fixed order (atomicAdd)."
+
+# Namespace and kernels as in torchvision/csrc/ops: each of these backward kernels alerts under its own name.
+ENTRIES = tuple(
+    Entry(
+        op=f"{op}_backward",
+        public=f"torchvision.ops.{op}",
+        direction=Direction.BACKWARD,
+        names=(f"torchvision::_{op}_backward",),
+        hazards=(Hazard(("cuda", "mps"), _WHY, remedy, Switch.ALERTS),),
+        link=f"https://docs.pytorch.org/vision/stable/generated/torchvision.ops.{op}.html",
+        alerts=(f"{op}_backward_kernel",),
+    )
+    for op, remedy in (
+        # With the switch on torchvision writes roi_align with ordinary ops: its forward pass decides.
+        ("roi_align", "Run the forward pass under %%deterministic too: torchvision then takes a deterministic path."),
+        ("roi_pool", _ON_CPU),
+        ("ps_roi_align", _ON_CPU),
+        ("ps_roi_pool", _ON_CPU),
+    )
+)

@@ -1,0 +1,161 @@
+"""What is known of this process's reproducibility at one moment, as one object."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from repro_magic.determinism.advice import Fixed, fixed
+from repro_magic.determinism.settings import SETTINGS, Setting
+from repro_magic.determinism.switches import Reading, read_all
+from repro_magic.journal import Cell, CellDraws, Drift, Journal
+from repro_magic.rng.seeding import (
+    HASH_SEED_VARIABLE,
+    GeneratorState,
+    generator_states,
+    hash_seed_of_this_process,
+    seed_in_force,
+)
+from repro_magic.runtime.import_hooks import is_imported
+
+_DISTRIBUTIONS = ("repro-magic", "torch", "numpy", "ipython", "ipykernel", "ipywidgets")
+
+
+@dataclass(frozen=True)
+class SettingState:
+    """A setting at one moment.
+
+    Attributes:
+        setting: which.
+        value: its value; None where it is not there yet, `Unreadable` where PyTorch does not tell.
+        blocked: why it can no longer be changed in this process; None where it can.
+        drift: how code changed it; None if it did not.
+        is_usual: whether a fresh process has the same value.
+        before_cell: its value before the running cell, if that has changed it; else None.
+    """
+
+    setting: Setting
+    value: Any
+    blocked: str | None
+    drift: Drift | None
+    is_usual: bool
+    before_cell: Any = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Generators, switches, what can no longer be changed, versions and devices.
+
+    Attributes:
+        seed: the seed given last through `repro_magic`, None if none was.
+        generators: one row for each generator.
+        switches: each switch that is present, with its value or why it cannot be read.
+        fixed: what can no longer be changed in this process.
+        versions: distribution -> version, Python first.
+        devices: where PyTorch can compute, in words; says so where torch is not imported.
+        settings: what a user can turn for the whole process, with its value.
+        cells: in a notebook, the cells in which flagged ops ran.
+        last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
+        is_watched: in a notebook, whether its cells are watched; else None.
+        per_cell: in a notebook, the seed from which each cell's own follows; None where they have none.
+        libraries: in a notebook, the cells in which a library's function made a generator without a seed.
+    """
+
+    seed: int | None
+    generators: list[GeneratorState]
+    switches: list[Reading]
+    fixed: list[Fixed]
+    versions: dict[str, str]
+    devices: list[str]
+    settings: list[SettingState] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    last_draws: Mapping[str, str] = field(default_factory=dict)
+    is_watched: bool | None = None
+    per_cell: int | None = None
+    libraries: list[CellDraws] = field(default_factory=list)
+
+
+def status(journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None) -> Status:
+    """Look at everything; change and start nothing (no import of torch, no start of CUDA).
+
+    Args:
+        journal: what is known of a notebook's cells.
+        is_watched: whether they are watched.
+        per_cell: the seed from which each cell's own follows.
+
+    Example:
+        >>> import repro_magic
+        >>> sorted(repro_magic.status().versions)[0]
+        'Python'
+    """
+    hashes = Fixed(
+        name=HASH_SEED_VARIABLE,
+        value=hash_seed_of_this_process(),
+        why="the order of sets of strings was settled when Python started",
+        remedy=f"start Python with {HASH_SEED_VARIABLE} set; child processes follow the seed given here",
+    )
+    return Status(
+        seed=seed_in_force(),
+        generators=generator_states(),
+        switches=read_all(),
+        fixed=[hashes, *fixed()],
+        versions=_versions(),
+        devices=_devices(),
+        settings=[_setting_state(setting, journal) for setting in SETTINGS],
+        cells=[] if journal is None else journal.cells,
+        last_draws={} if journal is None else dict(journal.last_draws),
+        is_watched=is_watched,
+        per_cell=per_cell,
+        libraries=[] if journal is None else [cell for cell in journal.ledger() if cell.libraries],
+    )
+
+
+def _setting_state(setting: Setting, journal: Journal | None) -> SettingState:
+    value = setting.read()
+    usual = setting.default
+    if usual is None and journal is not None:  # it depends on the machine: the value it had at first
+        usual = journal.first.get(setting)
+    drift = None if journal is None else journal.drifts.get(setting)
+    before = None if journal is None else journal.last_seen(setting)
+    return SettingState(
+        setting,
+        value,
+        setting.blocked(),
+        drift,
+        is_usual=value is None or usual in (value, None),
+        before_cell=None if before == value else before,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _devices() -> list[str]:
+    if not is_imported("torch"):
+        return ["torch is not imported yet"]
+    torch = sys.modules["torch"]
+    threads = torch.get_num_threads()
+    found = [f"cpu: {platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'}"]
+    for kind in ("cuda", "xpu"):
+        module = getattr(torch, kind, None)
+        if module is None or not module.is_available():
+            continue
+        started = module.is_initialized()
+        for index in range(module.device_count()):
+            # A device's name starts the device; looking must not.
+            name = module.get_device_name(index) if started else "not started yet"
+            found.append(f"{kind}:{index}: {name}")
+    if torch.backends.mps.is_available():  # pragma: no cover - Apple hardware
+        found.append("mps")
+    return found

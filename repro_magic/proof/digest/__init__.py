@@ -1,0 +1,1 @@
+"""A value's digest: equal if, and only if, every bit is."""

@@ -1,0 +1,165 @@
+"""Digests of large buffers, so that bytes which no cell can have written are not read again after every cell."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from repro_magic.proof.digest.digest import Read
+
+# Below so many bytes reading costs less than remembering.
+_LARGE = 1 << 20
+
+# A device, and where on it an owner's memory begins and ends.
+_Range = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a value's bytes lie.
+
+    Attributes:
+        range: all the memory of its owner: a view may be written through any other view.
+        address: where the value itself begins.
+        layout: how its elements lie there.
+        owner: the array or storage that owns the memory; None if others may write it unseen, such as a mapped file.
+    """
+
+    range: _Range
+    address: int
+    layout: tuple[object, ...]
+    owner: object
+
+
+@dataclass
+class _Known:
+    """What is known of a buffer: its digest, who owns it, after which cell and in which pass it was read."""
+
+    bits: bytes
+    is_owned_by: Callable[[Any], bool]
+    cell: int
+    seen: int
+
+
+class Scope(Enum):
+    """What the values that are being read are."""
+
+    ALL = "all values"  # all are read
+    REACHED = "those that the cell may have written"  # all are read, and it is noted where they lie
+    OTHERS = "all others"  # what is remembered is taken, unless it shares memory with those
+
+
+class Buffers:
+    """Reads arrays and tensors for `digest.reading_through`, and remembers the large ones.
+
+    Attributes:
+        scope: what is being read.
+        is_doubtful: whether a buffer was found changed that was not read after the cell before: then it may be an
+            earlier cell that changed it.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.scope, self.is_doubtful = Scope.ALL, False
+        self._known: dict[tuple[object, ...], _Known] = {}
+        self._reached: set[_Range] = set()
+        self._cell = self._pass = 0
+
+    def __len__(self) -> int:
+        """How many buffers are known."""
+        return len(self._known)
+
+    def begin(self, cell: int) -> None:
+        """A pass over all values, after a cell."""
+        self._cell, self._pass = cell, self._pass + 1
+        self._reached.clear()
+
+    def end(self) -> None:
+        """Forget the buffers that no value held in this pass."""
+        self._known = {key: known for key, known in self._known.items() if known.seen == self._pass}
+
+    def are_read_after(self, cell: int) -> bool:
+        """Whether all that are known were read after this cell."""
+        return all(known.cell == cell for known in self._known.values())
+
+    def read(self, value: Any, head: bytes, read: Read) -> bytes:  # noqa: ANN401 - an array or tensor
+        """The digest of a value's bytes: remembered, or read."""
+        is_large = value.nbytes >= _LARGE
+        place = _place(value) if is_large or self.scope is Scope.REACHED else None
+        if place is None:
+            return read(value, head)
+        if self.scope is Scope.REACHED:
+            self._reached.add(place.range)
+        return self._remembered(value, head, read, place) if is_large and place.owner is not None else read(value, head)
+
+    def _remembered(self, value: Any, head: bytes, read: Read, place: _Place) -> bytes:  # noqa: ANN401
+        key = (head, place.range, place.address, place.layout)
+        known = self._known.get(key)
+        if known is not None and not known.is_owned_by(place.owner):  # other memory at the same address
+            known = None
+        if known is not None and (known.seen == self._pass or self._is_trusted(place.range)):
+            known.seen = self._pass
+            return known.bits
+        bits = read(value, head)
+        if known is not None and known.bits != bits and known.cell < self._cell - 1:
+            self.is_doubtful = True
+        self._known[key] = _Known(bits, _owned(place.owner), self._cell, self._pass)
+        return bits
+
+    def _is_trusted(self, memory: _Range) -> bool:
+        device, start, end = memory
+        return self.scope is Scope.OTHERS and not any(
+            one == device and first < end and start < last for one, first, last in self._reached
+        )
+
+
+def _place(value: Any) -> _Place | None:  # noqa: ANN401 - as above
+    numpy = sys.modules.get("numpy")
+    try:
+        is_array = numpy is not None and isinstance(value, numpy.ndarray)
+        return _of_array(value) if is_array else _of_tensor(value)
+    except (RuntimeError, NotImplementedError):  # a tensor without storage
+        return None
+
+
+def _of_array(value: Any) -> _Place:  # noqa: ANN401 - NumPy's
+    numpy, torch = sys.modules["numpy"], sys.modules.get("torch")
+    address = value.__array_interface__["data"][0]
+    owner = value
+    while isinstance(owner.base, numpy.ndarray):
+        owner = owner.base
+    if torch is not None and isinstance(owner.base, torch.Tensor):
+        below = _of_tensor(owner.base)
+        return _Place(below.range, address, value.strides, below.owner)
+    return _Place(("cpu", *_bounds(owner)), address, value.strides, owner if owner.flags.owndata else None)
+
+
+def _bounds(array: Any) -> tuple[int, int]:  # noqa: ANN401 - NumPy's
+    start = end = array.__array_interface__["data"][0]
+    if array.size:
+        steps = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+        start += sum(step for step in steps if step < 0)
+        end += sum(step for step in steps if step > 0) + array.itemsize
+    return start, end
+
+
+def _of_tensor(value: Any) -> _Place:  # noqa: ANN401 - PyTorch's
+    storage, device = value.untyped_storage(), str(value.device)
+    start = storage.data_ptr()
+    is_shared = value.is_cpu and storage.is_shared()  # with another process, or a file
+    layout = (value.stride(), value.is_conj(), value.is_neg())
+    return _Place((device, start, start + storage.nbytes()), value.data_ptr(), layout, None if is_shared else storage)
+
+
+def _owned(owner: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - as above
+    """Whether an owner is this one; it is held weakly."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(owner, torch.UntypedStorage):  # its Python object may be a new one each time
+        storage = torch.multiprocessing.reductions.StorageWeakRef(owner)
+        return lambda other: not storage.expired() and getattr(other, "_cdata", None) == storage.cdata
+    array = weakref.ref(owner)
+    return lambda other: array() is other

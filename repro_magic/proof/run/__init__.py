@@ -1,0 +1,1 @@
+"""A notebook run in a fresh kernel, in a copy of its project."""

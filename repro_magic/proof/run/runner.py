@@ -1,0 +1,396 @@
+"""A notebook in a fresh kernel, in a copy of its project: what each cell showed, and what its names held afterwards."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from repro_magic.exceptions import NotRunnableError
+from repro_magic.proof.environment import Environment
+from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance
+from repro_magic.proof.run.notebook_file import NotebookFile, load, short
+from repro_magic.proof.run.workspace import Workspace, room
+
+_PROBE = '__import__("repro_magic.proof.kernel.probe", None, None, ("_",))'
+_DIED = "the kernel died"
+# Kernels share the cores with each other. By default OpenMP's threads wait for one another at full speed, and two that
+# train side by side then take several times as long as one after the other. How they wait changes no result.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+_PATIENCE = 60  # seconds, for a kernel that says nothing
+# A socket's path has 104 bytes on macOS, 108 on Linux; Jupyter makes "k-ipc-1" of "k.json".
+_LONGEST_SOCKET = 100
+_AGAIN = "A cell changed a value that its code does not name: run again, comparing everything after each cell."
+
+# Where a cell's metadata holds the front end's id, if that is not the cell's own.
+CELL_ID = "repro_magic_cell_id"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a notebook is run.
+
+    Attributes:
+        timeout: seconds that one cell may take; None: as long as it likes.
+        kernel: the kernel's name; None: the notebook's own.
+        command: how the kernel is started, in the place of its name: for the Python that runs here.
+        room: a folder of ours, gone afterwards, for the numbers that runs are measured against; None: only digests
+            are told.
+        tolerance: what is close, when they are.
+        is_first: whether it is the run that others are measured against.
+        shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
+        tells_environment: whether the environment is asked for at the end.
+        variables: the environment variables that the kernel starts with; None: those of this process.
+        reads_all: whether all values are read after every cell, whatever the cell can reach.
+    """
+
+    timeout: int | None = None
+    kernel: str | None = None
+    command: tuple[str, ...] = ()
+    room: Path | None = None
+    tolerance: Tolerance = SAME_BITS
+    is_first: bool = True
+    shares: bool = False
+    tells_environment: bool = False
+    variables: Mapping[str, str] | None = None
+    reads_all: bool = False
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """What one code cell did in one run.
+
+    Attributes:
+        source: its text.
+        outputs: as the notebook format has them.
+        changed: name -> its digest and what it is, of the names that it changed; see `proof.probe`.
+        gone: the names that it deleted.
+        displayed: the digest of the value that it displayed as its result, and what it is; None if there was none.
+        stopped: why it was stopped from outside; empty if it was not.
+        may_fail: whether its author tagged it "raises-exception".
+    """
+
+    source: str
+    outputs: list[dict[str, Any]]
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    may_fail: bool = False
+    displayed: Mapping[str, Any] | None = None
+    stopped: str = ""
+
+    def change(self, held: dict[str, Mapping[str, Any]]) -> None:
+        """Bring what the names hold from before the cell to after it."""
+        held.update(self.changed)
+        for name in self.gone:
+            held.pop(name, None)
+
+    @property
+    def error(self) -> str:
+        """The error that it ended with; empty if there was none, or its author expects one."""
+        if self.stopped:
+            return self.stopped
+        for output in self.outputs:
+            if output["output_type"] == "error" and not self.may_fail:
+                if output["ename"] == "StdinNotImplementedError":
+                    return "it asks for input, and nobody is there to give any"
+                return f"{output['ename']}: {output['evalue']}"
+        return ""
+
+
+@dataclass
+class Run:
+    """One run of a notebook.
+
+    Attributes:
+        cells: the code cells that ran, in order.
+        error: why it did not come to its end; empty if it did.
+        environment: the kernel's, where it was asked for.
+        programs: number of the cell -> the programs that its code started.
+        is_doubtful: whether a value was found changed that may have changed in an earlier cell than is told.
+        notes: what else has to be said of it, in sentences.
+    """
+
+    cells: list[CellRun] = field(default_factory=list)
+    error: str = ""
+    environment: Environment | None = None
+    programs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    is_doubtful: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class StoppedError(Exception):
+    """The run was told to stop."""
+
+
+# nbclient logs what we tell in the verdict: that a kernel died, or that it took too long.
+_silent = logging.getLogger("repro_magic.nbclient")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+# The kernels that run at this moment. Whoever interrupts is on another thread than they.
+_running: set[Any] = set()
+_is_stopping = threading.Event()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While this lasts, `stop` ends all runs; afterwards new ones can begin."""
+    _is_stopping.clear()
+    try:
+        yield
+    finally:
+        _is_stopping.clear()
+
+
+def stop() -> None:
+    """End the kernels that run, at once: their runs clean up behind them, and raise `StoppedError`."""
+    _is_stopping.set()
+    for client in list(_running):
+        _kill(client)
+
+
+def is_stopping() -> bool:
+    """Whether `stop` was called since the last `stoppable` began."""
+    return _is_stopping.is_set()
+
+
+def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
+    provisioner = getattr(client.km, "provisioner", None)
+    pid, group = getattr(provisioner, "pid", None), getattr(provisioner, "pgid", None)
+    with suppress(OSError):
+        if group:
+            os.killpg(group, signal.SIGKILL)
+        elif pid:
+            os.kill(pid, signal.SIGTERM)  # which ends a process at once where there are no signals
+
+
+def run(
+    notebook: Path | NotebookFile,
+    how: How = How(),
+    on_cell: Callable[[], object] = lambda: None,
+    workspace: Workspace | None = None,
+) -> Run:
+    """Run a notebook once, in a fresh kernel and a copy of its project.
+
+    A notebook that kills its kernel is tried once more; so is one whose cells change what they do not name.
+
+    Args:
+        notebook: its file, or what that held when its user agreed to run it.
+        how: timeout, kernel and the like.
+        on_cell: called after each code cell.
+        workspace: where the copies are made; None: in a folder that is gone afterwards.
+
+    Raises:
+        NotRunnableError: there is no such notebook or kernel, its environment lacks repro_magic, or nothing can be
+            copied.
+        StoppedError: `stop` was called.
+    """
+    file = load(notebook) if isinstance(notebook, Path) else notebook
+    if workspace is None:
+        with room() as folder:
+            return run(file, how, on_cell, Workspace(file.path, folder, data=file.data))
+    with workspace.copy() as copy:
+        found = run_in(file.notebook(), copy.parent, how, on_cell)
+    if found.error.startswith(_DIED) and not _is_stopping.is_set():
+        with workspace.copy() as copy:
+            found = run_in(file.notebook(), copy.parent, how)
+        if found.error.startswith(_DIED):
+            found.error += ", and when it was tried once more it died again"
+    if found.is_doubtful and not _is_stopping.is_set():
+        _forget(how)
+        with workspace.copy() as copy:
+            found = run_in(file.notebook(), copy.parent, replace(how, reads_all=True))
+        found.notes.append(_AGAIN)
+    if _is_stopping.is_set():
+        raise StoppedError
+    return found
+
+
+def _forget(how: How) -> None:
+    """Remove what a run noted of its cells for the runs after it, if it was the first."""
+    if how.room is not None and how.is_first:
+        for file in how.room.glob("cell-*.json"):
+            file.unlink()
+
+
+def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] = lambda: None) -> Run:  # noqa: ANN401
+    """Run a notebook's cells in a fresh kernel in `folder`; its outputs are put into `notebook`.
+
+    Raises:
+        NotRunnableError: as `run` does.
+    """
+    from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415 - as above
+    from nbclient.exceptions import DeadKernelError  # noqa: PLC0415
+
+    from repro_magic.proof.run.client import LostReplyError  # noqa: PLC0415
+
+    client = _client(notebook, folder, how)
+    found = Run()
+    variables = (_WAITING if how.shares else {}) | dict(os.environ if how.variables is None else how.variables)
+    _running.add(client)
+    try:
+        with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):
+            if _is_stopping.is_set():
+                _kill(client)
+            _ask(client, "programs()")
+            _run_cells(client, notebook, how, found, on_cell)
+            if not found.error:
+                found.programs = {int(number): names for number, names in _ask(client, "programs()").items()}
+            if how.tells_environment and not found.error:
+                found.environment = _ask(client, "environment()")
+    except DeadKernelError:
+        found.error = f"{_DIED} in cell {len(found.cells) + 1}"
+    except LostReplyError:
+        found.error = f"the kernel is idle, but its answer to cell {len(found.cells) + 1} never came"
+    except NotRunnableError:
+        raise
+    except NoSuchKernel as error:
+        raise NotRunnableError(f"there is no kernel {error.name!r}: choose one with --kernel") from None
+    except RuntimeError as error:  # jupyter_client's, of a kernel that did not come up
+        if _is_stopping.is_set():
+            return found
+        raise NotRunnableError(f"the kernel did not start: {short(error)}") from None
+    finally:
+        _running.discard(client)
+    return found
+
+
+@contextmanager
+def _loop_of_this_thread() -> Iterator[None]:
+    """Close the event loop that nbclient makes for a thread, and leaves open, with what still waits in it."""
+    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            loop = ensure_event_loop()
+            waiting = asyncio.all_tasks(loop)
+            for task in waiting:
+                task.cancel()
+            loop.run_until_complete(_ended(waiting))
+            loop.close()
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
+    from repro_magic.proof.run.client import Client  # noqa: PLC0415 - as above
+
+    client = Client(
+        notebook,
+        log=_silent,
+        kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+        shell_timeout_interval=1,  # so often it looks whether the kernel lives: a stop is not to take longer
+        startup_timeout=_PATIENCE,
+        iopub_timeout=_PATIENCE,
+        raise_on_iopub_timeout=True,  # else what came too late is left out, and that would be a difference
+        timeout_func=lambda _: how.timeout,  # of a cell; how long its values take to read is not the cell's fault
+        store_widget_state=True,  # without it nbclient fails at the first output that a widget takes
+        record_timing=False,
+        # The history of the user's own sessions is a file of theirs.
+        extra_arguments=["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"],
+        resources={"metadata": {"path": str(folder)}},
+    )
+    manager: Any = client.create_kernel_manager()
+    if how.command:
+        manager.kernel_spec.argv = list(how.command)
+    return client
+
+
+@contextmanager
+def _own_sockets(client: Any) -> Iterator[None]:  # noqa: ANN401 - nbclient's
+    """A kernel's sockets in a folder of its own, where there is such a thing.
+
+    Jupyter looks for free TCP ports first, and a second later the kernel takes them: of two that start at once,
+    anywhere on the machine, one may find them taken, and does not come up.
+    """
+    with room() as folder:
+        file = folder / "k.json"
+        if sys.platform != "win32" and len(os.fsencode(file)) <= _LONGEST_SOCKET:
+            client.km.transport, client.km.connection_file = "ipc", str(file)
+        yield
+
+
+def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
+    cells = [
+        (index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
+    ]
+    sources = [cell.source for _, cell in cells]
+    _values(client, how, 0, sources)  # before the first cell: whatever is imported for it is
+    for number, (index, cell) in enumerate(cells, start=1):
+        found.error, stopped = _execute(client, cell, index, number, how)
+        values = {} if found.error else _values(client, how, number, sources[number:])
+        found.is_doubtful |= values.get("is_doubtful", False)
+        may_fail = "raises-exception" in cell.metadata.get("tags", [])
+        found.cells.append(
+            CellRun(
+                cell.source,
+                [dict(one) for one in cell.outputs],
+                changed=values.get("changed", {}),
+                gone=values.get("gone", ()),
+                may_fail=may_fail,
+                displayed=values.get("displayed"),
+                stopped=stopped,
+            )
+        )
+        on_cell()
+        if found.error or found.is_doubtful:
+            break
+    is_stopped = any(cell.stopped for cell in found.cells)  # then it may go on, and the kernel answers nothing
+    if not (how.reads_all or found.is_doubtful or is_stopped):
+        found.is_doubtful = _ask(client, f"check({len(found.cells)})")["is_doubtful"]
+
+
+def _execute(client: Any, cell: Any, index: int, number: int, how: How) -> tuple[str, str]:  # noqa: ANN401
+    """Run a cell; why the run ends with it, and why it was stopped; both are empty if it came to its end."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
+
+    # As front ends do; a cell that a session ran twice is two cells here, with one id.
+    client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
+    try:
+        client.execute_cell(cell, index)
+    except CellExecutionError:
+        return f"cell {number} failed", ""
+    except CellTimeoutError as error:
+        is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
+        told = "showed more than arrived" if is_late else f"took more than {how.timeout} s"
+        return f"cell {number} {told}", f"it {told}"
+    return "", ""
+
+
+def _values(client: Any, how: How, number: int, follows: Sequence[str]) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
+    spool = "" if how.room is None else str(how.room)
+    source = None if how.reads_all else "".join(follows[:1])
+    asked = (spool, number, how.tolerance.rtol, how.tolerance.ulp, source)
+    return _ask(client, f"values(*{asked!r}, is_last={not follows})")
+
+
+def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's
+    """What a function of `proof.probe` says in the kernel."""
+    reply: Any = None
+    for _ in range(50):
+        reply = client.ask(f"{_PROBE}.{call}")
+        if reply is None or reply["content"]["status"] != "aborted":
+            break
+        time.sleep(0.1)  # for a moment after an error the kernel turns down what waits in line
+    told = {} if reply is None else reply["content"].get("user_expressions", {}).get("told", {})
+    if told.get("status") != "ok":
+        why = told.get("evalue", "it did not answer")
+        if told.get("ename") == "ModuleNotFoundError":
+            raise NotRunnableError(f"the kernel's environment lacks repro_magic ({why}): pip install repro-magic there")
+        raise NotRunnableError(f"the kernel could not tell what its names hold: {told.get('ename')}: {why}")
+    found: dict[str, Any] = json.loads(ast.literal_eval(told["data"]["text/plain"]))
+    return found

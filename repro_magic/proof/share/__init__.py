@@ -1,0 +1,1 @@
+"""What others need to run a notebook and to compare."""

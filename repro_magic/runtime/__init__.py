@@ -1,0 +1,1 @@
+"""Hooks into Python, each of them undoable."""
