@@ -22,8 +22,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.findings import Direction
 from repro_magic.ops.catalogue import conditions
-from repro_magic.ops.catalogue import entries as catalogue
-from repro_magic.ops.catalogue.entries import CATALOGUE, Call, Entry, Hazard, Switch, lookup, random_ops
+from repro_magic.ops.catalogue import lookup as catalogue
+from repro_magic.ops.catalogue.entries import CATALOGUE
+from repro_magic.ops.catalogue.lookup import lookup, random_ops
+from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
 from repro_magic.plugins import torchvision
 
 ALL = (*CATALOGUE, *torchvision.ENTRIES)

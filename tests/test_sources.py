@@ -21,7 +21,7 @@ import torch
 
 import repro_magic
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
-from repro_magic.ops.catalogue.entries import lookup
+from repro_magic.ops.catalogue.lookup import lookup
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_global_unseeded, is_unseeded
 from repro_magic.rng.user_generators import adopt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repro_magic.findings import Direction
-from repro_magic.ops.catalogue.entries import Entry, Hazard, Switch
+from repro_magic.ops.catalogue.model import Entry, Hazard, Switch
 
 _ON_CPU = "Compute the pooling of regions on the CPU."
 _WHY = "Gradients of regions that overlap are added to one place in no fixed order (atomicAdd)."

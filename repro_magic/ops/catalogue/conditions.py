@@ -14,12 +14,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
-
-if TYPE_CHECKING:
-    from repro_magic.ops.catalogue.entries import Call, Condition
+from repro_magic.ops.catalogue.model import Call, Condition
 
 # Up to here a CPU writes with one task (aten/src/ATen/native/cpu/IndexKernelUtils.h, cpu_index and cpu_take_put).
 WRITES_IN_ONE_TASK = 3000

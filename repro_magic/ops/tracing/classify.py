@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from repro_magic.determinism.advice import torch_version
 from repro_magic.findings import Status
-from repro_magic.ops.catalogue.entries import Call, Entry, Hazard, Switch
+from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
 
 # Where a result may differ later; Apple's GPUs are nobody's next step on another system.
 _ELSEWHERE = ("cuda", "mps") if sys.platform == "darwin" else ("cuda",)

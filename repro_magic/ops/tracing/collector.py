@@ -20,7 +20,7 @@ from typing import Any
 from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.findings import Direction, Draw, Finding, Status
 from repro_magic.introspection.location import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
-from repro_magic.ops.catalogue.entries import Call, Entry
+from repro_magic.ops.catalogue.model import Call, Entry
 from repro_magic.ops.tracing.classify import Judgement, Switches, judge
 from repro_magic.ops.tracing.signature import KnownForm, form_of
 from repro_magic.ops.tracing.unprofiled import unprofiled

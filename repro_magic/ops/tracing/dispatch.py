@@ -21,7 +21,8 @@ from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.findings import SURE_CALLS
-from repro_magic.ops.catalogue.entries import MAKERS, lookup, random_ops
+from repro_magic.ops.catalogue.entries import MAKERS
+from repro_magic.ops.catalogue.lookup import lookup, random_ops
 from repro_magic.ops.tracing.collector import Recorder, WatchedOp, first_tensor
 
 KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"

@@ -1,0 +1,94 @@
+"""The entries that list an op: PyTorch's own, and those of plug-ins whose library is imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from repro_magic.exceptions import HookFaultWarning
+from repro_magic.ops.catalogue.entries import CATALOGUE
+from repro_magic.ops.catalogue.model import Entry
+from repro_magic.runtime.import_hooks import is_imported
+
+ENTRY_POINTS = "repro_magic.ops"
+
+
+@functools.cache
+def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of the group `repro_magic.ops` by the module they wait for (scanned once: about 15 ms)."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+@functools.cache
+def entries_of(module: str) -> tuple[Entry, ...]:
+    """What a plug-in adds; nothing, told once, where it cannot be loaded or is no iterable of entries.
+
+    Example:
+        A plug-in for a library `mylib`, in the `pyproject.toml` of any package::
+
+            [project.entry-points."repro_magic.ops"]
+            mylib = "mylib_repro:ENTRIES"
+
+        where `ENTRIES` is a tuple of `Entry`, whose names carry a namespace, e.g. `"mylib::splat"`.
+    """
+    point = plug_ins()[module]
+    try:
+        entries = tuple(point.load())
+    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
+        warnings.warn(f"repro_magic cannot load the ops {point.value!r}: {error!r}", HookFaultWarning, stacklevel=2)
+        return ()
+    wrong = sorted({type(entry).__name__ for entry in entries if not isinstance(entry, Entry)})
+    if wrong:
+        warnings.warn(
+            f"repro_magic ignores the ops {point.value!r}: they hold {', '.join(wrong)}, not only Entry",
+            HookFaultWarning,
+            stacklevel=2,
+        )
+        return ()
+    return entries
+
+
+@functools.cache
+def _index(modules: tuple[str, ...]) -> Mapping[str, tuple[Entry, ...]]:
+    found: dict[str, tuple[Entry, ...]] = {}
+    for entry in (*CATALOGUE, *(entry for module in modules for entry in entries_of(module))):
+        for name in entry.names:
+            plain = name.removeprefix("aten::")
+            found[plain] = (*found.get(plain, ()), entry)
+    return MappingProxyType(found)
+
+
+def lookup() -> Mapping[str, tuple[Entry, ...]]:
+    """The entries that list an op, by its name without overload: bare if it is aten's, else with its namespace.
+
+    Entries of plug-ins are among them once their module is imported.
+
+    Example:
+        >>> [entry.op for entry in lookup()["_index_put_impl_"]]
+        ['index_put_']
+    """
+    return _index(tuple(module for module in plug_ins() if is_imported(module)))
+
+
+def random_ops() -> list[str]:
+    """The aten overloads that draw random numbers, e.g. `"bernoulli_.float"`: those that PyTorch tags so.
+
+    PyTorch must be imported.
+    """
+    torch = sys.modules["torch"]
+    drawing = torch.Tag.nondeterministic_seeded
+    found = []
+    for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - dir(torch.ops.aten) holds only what was used
+        namespace, _, name = full.partition("::")
+        packet, _, overload = name.partition(".")
+        if namespace != "aten":
+            continue
+        # Not by torch.ops.aten, which makes a Python object of each of 3,000 overloads: 120 ms instead of 20.
+        _, _, tags = torch._C._get_operation_overload(f"aten::{packet}", overload) or (None, None, ())  # noqa: SLF001
+        if drawing in tags:
+            found.append(f"{packet}.{overload or 'default'}")
+    return sorted(found)
