@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
 from repro_magic.determinism.switches import (
@@ -24,44 +24,16 @@ from repro_magic.determinism.switches import (
     deterministic_targets,
 )
 from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
-from repro_magic.findings import Direction, Draw, Finding, Status
+from repro_magic.findings import Direction, Draw, Finding
 from repro_magic.introspection.location import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 from repro_magic.runtime.interrupts import Guard, uninterrupted
-from repro_magic.unseeded.sources import Sources
-
-if TYPE_CHECKING:
-    from repro_magic.ops.tracing.collector import Recorder
-    from repro_magic.ops.tracing.recording import Recording
+from repro_magic.watching import Watch, is_watching
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _E = TypeVar("_E")
-
-
-def _recorder(*, strict: bool = False, attention: bool = False) -> Recorder:
-    """A recorder. The catalogue behind it takes 30 ms to import: not when the extension is loaded."""
-    from repro_magic.ops.tracing.collector import Recorder  # noqa: PLC0415 - see above
-
-    return Recorder(strict=strict, attention=attention)
-
-
-class _Watching:
-    """All that watches for one report."""
-
-    def __init__(self, report: WatchReport) -> None:
-        from repro_magic.ops.tracing.recording import Recording  # noqa: PLC0415 - as above
-
-        self._parts: list[Recording | Sources] = [Recording(report._recorder), report._sources]  # noqa: SLF001 - it is made of them
-
-    def open(self) -> None:
-        for part in self._parts:
-            part.open()
-
-    def close(self) -> None:
-        for part in reversed(self._parts):
-            part.close()
 
 
 @dataclass
@@ -73,20 +45,17 @@ class WatchReport:
         draws: the random ops that drew.
     """
 
-    _recorder: Recorder = field(default_factory=lambda: _recorder(), repr=False)
-    _sources: Sources = field(default_factory=Sources, repr=False)
+    _watch: Watch = field(default_factory=Watch, repr=False)
 
     @property
     def findings(self) -> list[Finding]:
         """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
-        order = list(Status)
-        found = [*self._recorder.findings(), *self._sources.findings()]
-        return sorted(found, key=lambda finding: order.index(finding.status))
+        return self._watch.findings
 
     @property
     def draws(self) -> list[Draw]:
         """The random ops that drew so far."""
-        return self._recorder.draws()
+        return self._watch.draws
 
 
 @dataclass
@@ -120,7 +89,7 @@ class Report(WatchReport):
     @property
     def stopped(self) -> NondeterministicOpError | None:
         """The error by which a strict scope stopped an op, also if the code inside caught it; None if none."""
-        return self._recorder.refused
+        return self._watch.refused
 
 
 @dataclass
@@ -131,7 +100,7 @@ class _Entry:
     applied: Applied
     snapshot: Snapshot | None
     guard: Guard
-    recording: _Watching
+    watch: Watch
 
 
 # A cell block has as many; the rest is in the report.
@@ -141,9 +110,7 @@ _MOST = 20
 def _warn(report: WatchReport, level: int) -> None:
     """One `NondeterminismWarning` for all that may differ; nothing if nothing does, or if a watch around tells it."""
     told = [finding for finding in report.findings if finding.warns]
-    from repro_magic.ops.tracing.recording import is_recording  # noqa: PLC0415 - as above
-
-    if not told or is_recording():
+    if not told or is_watching():
         return
     lines = [_in_a_line(finding) for finding in told[:_MOST]]
     if len(told) > _MOST:
@@ -229,7 +196,7 @@ class _Scope(Generic[_E]):
         return called
 
 
-class watch(_Scope["tuple[WatchReport, _Watching, Guard]"]):  # noqa: N801 - used like a function, as torch.no_grad is
+class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used like a function, as torch.no_grad is
     """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
 
     Args:
@@ -260,15 +227,15 @@ class watch(_Scope["tuple[WatchReport, _Watching, Guard]"]):  # noqa: N801 - use
         """Begin."""
         guard = Guard()
         guard.up()
-        report = WatchReport()
-        recording = _Watching(report)
+        watching = Watch()
+        report = WatchReport(watching)
         try:
-            recording.open()
+            watching.open()
         except BaseException:
-            recording.close()
+            watching.close()
             guard.down()
             raise
-        self._push((report, recording, guard))
+        self._push((report, watching, guard))
         if guard.pending:
             self.__exit__(None, None, None)  # which raises it
         return report
@@ -276,9 +243,9 @@ class watch(_Scope["tuple[WatchReport, _Watching, Guard]"]):  # noqa: N801 - use
     @uninterrupted
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End; the exception goes on, and then there is no warning beside it."""
-        report, recording, guard = self._pop()
+        report, watching, guard = self._pop()
         try:
-            recording.close()
+            watching.close()
         finally:
             guard.down()
         if error is not None:
@@ -372,23 +339,22 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
 
     def _open(self, guard: Guard) -> _Entry:
         late = cublas_workspace()
-        recorder = _recorder(strict=self._strict, attention=True)
+        watching = Watch(strict=self._strict, attention=True)
         report = Report(
-            recorder, seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late]
+            watching, seed=self._seed, strict=self._strict, name=self._name, advice=[] if late is None else [late]
         )
         snapshot = Snapshot.take() if self._restore_rng else None
         applied = apply(deterministic_targets(strict=self._strict, threads=self._threads))
         report.changes = applied.changes
-        recording = _Watching(report)
         try:
             if self._seed is not None:
                 seed_quietly(self._seed)
-            recording.open()
+            watching.open()
         except BaseException:
-            recording.close()
+            watching.close()
             applied.restore()
             raise
-        return _Entry(report, applied, snapshot, guard, recording)
+        return _Entry(report, applied, snapshot, guard, watching)
 
     @uninterrupted
     def __exit__(
@@ -399,7 +365,7 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
         torch = sys.modules.get("torch")
         entry.report.threads = None if torch is None else torch.get_num_threads()
         try:
-            entry.recording.close()
+            entry.watch.close()
         finally:
             self._put_back(entry)
         refused = entry.report.stopped

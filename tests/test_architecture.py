@@ -27,6 +27,7 @@ FLOORS = [
     {"unseeded"},
     {"dataloading"},
     {"plugins"},
+    {"watching"},
     {"scope", "journal"},
     {"process_status"},
     {"proof.variables", "proof.text"},

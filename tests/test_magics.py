@@ -167,9 +167,9 @@ def test_a_magic_that_was_there_before_is_back_after_unloading(shell: Shell) -> 
 
 
 def test_unloading_stops_waiting_for_imports_and_loading_resumes(shell: Shell) -> None:
-    from repro_magic.ops.tracing.recording import release
     from repro_magic.rng.seeding import seed_everything
     from repro_magic.runtime.import_hooks import waiting_for
+    from repro_magic.watching import release
 
     release()
     before = waiting_for()

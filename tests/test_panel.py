@@ -61,7 +61,7 @@ def test_a_cell_on_another_thread_leaves_the_running_one_alone(loaded: Shell) ->
     """GIVEN a cell that runs WHEN a subshell's cell runs beside it THEN the first is watched on, and clicks wait."""
     host = _sessions[loaded]
     loaded.user_ns["beside"] = lambda: loaded.run_cell("%%deterministic\ny = torch.rand(3)", store_history=True)
-    loaded.user_ns["seen"] = lambda: (host.is_running, len(host._watch.findings()))
+    loaded.user_ns["seen"] = lambda: (host.is_running, len(host._watch.findings))
     cell = (
         "import threading, torch\n"
         "torch.zeros(3).index_add_(0, torch.tensor([0, 0]), torch.ones(2))\n"

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import repro_magic
-from repro_magic.dataloading.workers import Workers
+from repro_magic.dataloading import workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
 from repro_magic.findings import SOURCE, Direction, Finding, Status
 from repro_magic.ops.tracing import collector, dispatch, recording
@@ -766,7 +766,7 @@ def test_a_watch_that_ended_before_torch_was_imported_stays_ended(either: str, m
 
 def test_a_step_that_fails_at_the_end_keeps_no_other_from_it(either: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = patched()
-    monkeypatch.setattr(Workers, "open", lambda *_: lambda: 1 / 0)
+    monkeypatch.setattr(workers, "follow", lambda _recorder: lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError), repro_magic.watch(warn=False):
         assert patched()[0] is not before[0]
     assert (*patched(), dispatch.recorders) == (*before, ())

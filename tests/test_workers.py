@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils import worker as torchs
 
 import repro_magic
+from repro_magic import watching
 from repro_magic.dataloading import workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
 from repro_magic.findings import Status
-from repro_magic.ops.tracing import recording
 
 pytestmark = [
     pytest.mark.kernel,
@@ -240,7 +240,7 @@ def test_nothing_is_left(datasets: Any) -> None:
         found = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
         return {name for name in found if "memfd:repro_magic" in name}
 
-    recording.release()
+    watching.release()
     loop = torchs._worker_loop
     assert files() == set()
     with repro_magic.watch():
@@ -248,7 +248,7 @@ def test_nothing_is_left(datasets: Any) -> None:
         list(loader(datasets.Augmented(), "fork"))
         assert files() != set()
     assert torchs._worker_loop is loop
-    recording.release()
+    watching.release()
     assert files() == set()
 
 
@@ -284,7 +284,7 @@ def test_without_what_it_takes_workers_run_unwatched(datasets: Any, monkeypatch:
     def none() -> workers.Letterbox:
         raise OSError("too many open files")
 
-    recording.release()
+    watching.release()
     monkeypatch.setattr(workers.Letterbox, "new", none)
     with repro_magic.watch() as report:
         assert len(list(loader(datasets.Augmented(), "fork"))) == 4

@@ -26,8 +26,11 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning, NondeterministicOpError
 from repro_magic.findings import Draw, Finding
 from repro_magic.ops.tracing import dispatch as watchers
+from repro_magic.ops.tracing import recording
 from repro_magic.ops.tracing.collector import Recorder
+from repro_magic.ops.tracing.recording import Recording
 from repro_magic.rng import entropy
+from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.unseeded.sources import Sources
 
 _LOOP = "torch.utils.data._utils.worker"
@@ -143,7 +146,7 @@ class Letterbox:
         os.close(self.descriptor)
 
 
-class Workers:
+class _Workers:
     """The parent's side: from the first recording to the last, loaders start their workers with a loop that reports."""
 
     def __init__(self) -> None:
@@ -208,6 +211,33 @@ class Workers:
         if self._box is not None:
             self._box.close()
             self._box = None
+
+
+_workers: _Workers | None = None
+_lock = ForkSafeLock()
+
+
+def follow(recorder: Recorder) -> Callable[[], None]:
+    """Let workers report to a recorder at work, until what is returned is called: once the recorder is no longer."""
+    global _workers  # noqa: PLW0603 - the process has one loop of workers
+    with _lock:
+        _workers = _workers or _Workers()
+        close = _workers.open(recorder)
+    return functools.partial(_locked, close)
+
+
+def release() -> None:
+    """Give the memory back, unless somebody is still recording."""
+    global _workers  # noqa: PLW0603 - the process has one loop of workers
+    with _lock:
+        if _workers is not None and not watchers.recorders:
+            _workers.close()
+            _workers = None
+
+
+def _locked(step: Callable[[], None]) -> None:
+    with _lock:
+        step()
 
 
 _Told = tuple[list[Finding], list[Draw], NondeterministicOpError | None, str | None]
@@ -282,8 +312,6 @@ def _rebuilt(descriptor: Any, order: Order) -> WatchedLoop | Callable[..., None]
 
 
 def _leave_inherited() -> None:
-    from repro_magic.ops.tracing import recording  # noqa: PLC0415 - it imports this module
-
     for listener in entropy._listeners:  # noqa: SLF001 - what refuses stays
         if isinstance(getattr(listener, "__self__", None), Sources):
             entropy.unlisten(listener)
@@ -296,7 +324,7 @@ class _Report:
     def __init__(self, box: Letterbox, order: Order) -> None:
         self._box = box
         self._order = order
-        self._recording: Any = None
+        self._recording: Recording | None = None
         self._sources = Sources()
         self._told: object = None
         self._is_off = False
@@ -332,8 +360,6 @@ class _Report:
     def _begin(self) -> None:
         order = self._order
         if order.number:
-            from repro_magic.ops.tracing.recording import Recording  # noqa: PLC0415 - it imports this module
-
             self._recording = Recording(Recorder(strict=order.strict, attention=order.attention))
             self._sources = Sources()
             self._told = self._news()
@@ -346,7 +372,8 @@ class _Report:
             self._guarded(self._post)
 
     def _news(self) -> object:
-        return self._recording.recorder.news, len(self._sources.findings())
+        news = None if self._recording is None else self._recording.recorder.news
+        return news, len(self._sources.findings())
 
     def _post(self) -> None:
         if self._recording is None:
@@ -354,10 +381,10 @@ class _Report:
         recorder = self._recording.recorder
         self._told = self._news()
         findings, draws = (*recorder.findings(), *self._sources.findings()), tuple(recorder.draws())
-        refused, fault = recorder.refused, recorder.fault
+        refused = recorder.refused
+        fault = None if recorder.fault is None else repr(recorder.fault)
         if findings or draws or refused or fault:
             told = None if refused is None else (str(refused), vars(refused))
-            fault = None if fault is None else repr(fault)
             self._box.post(Letter(os.getpid(), self._order.number, findings, draws, told, fault))
 
     def end(self) -> None:

@@ -12,12 +12,12 @@ import functools
 import os
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro_magic.exceptions import InvalidThreadsError, NotRestorableError
+from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 
 CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
@@ -444,7 +444,7 @@ class Applied:
 
 
 _active: list[Applied] = []
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 
 
 def apply(targets: Mapping[Switch, Any]) -> Applied:

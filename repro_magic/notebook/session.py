@@ -39,6 +39,7 @@ from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
 from repro_magic.rng.tracking import worth_a_look
 from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
 from repro_magic.unseeded.sources import allow_unseeded, refuse_unseeded
+from repro_magic.watching import release
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -133,7 +134,7 @@ class Session:
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
         hooks_up()  # from here on it is known of each generator whether it was seeded
         self._loaders.up()
-        self._undo += [_release, hooks_down, allow_unseeded, self._loaders.down, lambda: self._watch.end()]
+        self._undo += [release, hooks_down, allow_unseeded, self._loaders.down, lambda: self._watch.close()]
         self._undo.append(self._journal.close)
         self._keep_our_frames_out_of_tracebacks()
         self._hook("pre_run_cell", self._before_cell)
@@ -238,7 +239,7 @@ class Session:
         if self._is_inside_a_cell() or self._is_beside_a_cell():  # the outer one, or the first one, tells of both
             return
         self._thread = threading.get_ident()
-        self._watch.end()  # left over where a cell ended without an event
+        self._watch.close()  # left over where a cell ended without an event
         self._rewriter.cell = None
         if self._cell_seeds is not None:
             taken = self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
@@ -298,7 +299,7 @@ class Session:
             findings,
             self._labels(findings, draws),
             draws=draws,
-            libraries=self._watch.libraries(),
+            libraries=self._watch.libraries,
         )
         return findings, number
 
@@ -318,14 +319,14 @@ class Session:
     def _start_watching(self) -> None:
         self._watch = CellWatch()
         if self._magics.watch:
-            self._watch.begin()
+            self._watch.open()
 
     def _findings_of(self, result: ExecutionResult | None, number: int | None) -> list[Finding]:
         """What was found in the cell that is over."""
-        self._watch.end()
+        self._watch.close()
         cell, self._rewriter.cell = self._rewriter.cell, None
-        findings = self._watch.findings()
-        if result is not None and result.success:
+        findings = self._watch.findings
+        if result is not None and result.success and self._watch.was_opened:
             source = getattr(result.info, "raw_cell", None) or ""
             findings = [*findings, *self._watch.orders(cell, source, self._shell.user_ns, self._files.of(number))]
         return findings
@@ -341,7 +342,7 @@ class Session:
 
         per_cell = None if self._cell_seeds is None else self._cell_seeds.seed
         found = status(self._journal, is_watched=self._magics.watch, per_cell=per_cell)
-        findings = self._watch.findings() if self._is_running else []
+        findings = self._watch.findings if self._is_running else []
         if findings:
             number = self._files.newest()
             name = "this cell" if number is None else f"In[{number}]"
@@ -563,13 +564,6 @@ def _error_in_words(result: ExecutionResult) -> str:
 def _interrupt_soon() -> None:
     time.sleep(0.02)
     _thread.interrupt_main()
-
-
-def _release() -> None:
-    """Take the watcher out again, if torch was ever there."""
-    recording = sys.modules.get("repro_magic.ops.tracing.recording")
-    if recording is not None:
-        recording.release()
 
 
 def _remove(items: list[Any], item: object) -> None:

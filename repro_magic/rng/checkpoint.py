@@ -68,8 +68,8 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
             Nothing was changed then.
     """
     recorded = _checked(state)
-    import_libraries({key.partition(" ")[0] for key in recorded})
     mine = _private(own)
+    import_libraries({key.partition(" ")[0] for key in recorded if key not in mine})
     here = {one.key: one for one in generators()} | mine
     untold = [key for key in mine if key not in recorded]
     if strict and (untold or _ALWAYS not in recorded):

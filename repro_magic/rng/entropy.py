@@ -17,7 +17,6 @@ import operator
 import os
 import random
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from enum import Enum
@@ -26,6 +25,7 @@ from typing import Any, Protocol
 
 from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.introspection.identity import IdentityMap
+from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 from repro_magic.runtime.patching import Hooked, keep_from_dynamo, lookalike, uncompiled
 
@@ -58,7 +58,7 @@ class Listener(Protocol):
         """
 
 
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 _listeners: tuple[Listener, ...] = ()
 # Entropy that NumPy's generators took: their seed sequences keep it, and so tell that nobody seeded them; those cannot
 # be referred to weakly. True as long as nobody gave one another state.
@@ -66,19 +66,6 @@ _MOST = 10_000
 _taken: dict[int, bool] = {}
 _unseeded: IdentityMap[bool] = IdentityMap()
 _globals_unseeded: dict[str, bool] = {}
-
-
-def _renew_locks() -> None:
-    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist in the forked process
-    _lock = threading.RLock()
-    for listener in _listeners:
-        owner: Any = getattr(listener, "__self__", None)
-        if hasattr(owner, "renew_lock"):
-            owner.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def listen(listener: Listener) -> None:

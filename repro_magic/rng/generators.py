@@ -330,9 +330,10 @@ def libraries() -> list[Library]:
 
 def import_libraries(names: Collection[str]) -> None:
     """Import the libraries of these names that are installed: what one process drew from, the next will need."""
-    for module in known_modules():
+    missing = set(names) - {library.name for library in libraries()}
+    for module in known_modules() if missing else ():
         library = None if is_imported(module) else library_of(module)
-        if library is not None and library.name in names:
+        if library is not None and library.name in missing:
             with contextlib.suppress(ImportError):  # the caller finds that its generators are missing
                 importlib.import_module(module)
 

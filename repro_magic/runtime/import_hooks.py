@@ -7,7 +7,6 @@ its switches) therefore waits until the user imports it, be it in the middle of 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import threading
 import warnings
@@ -18,6 +17,7 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from repro_magic.exceptions import HookFaultWarning
+from repro_magic.runtime.forks import ForkSafeLock
 
 Callback = Callable[[], object]
 
@@ -42,7 +42,7 @@ class _Finder(MetaPathFinder):
 
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     def add(self, waiting: Waiting) -> None:
         with self._lock:
@@ -56,10 +56,6 @@ class _Finder(MetaPathFinder):
                 self._waiting.remove(waiting)
             if not self._waiting and self in sys.meta_path:
                 sys.meta_path.remove(self)
-
-    def renew_lock(self) -> None:
-        """In a child process: the thread that may have held the lock does not exist there."""
-        self._lock = threading.RLock()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -108,8 +104,6 @@ class _Finder(MetaPathFinder):
 # a moment later, and until then lets other threads wait.
 _made: WeakKeyDictionary[ModuleType, int] = WeakKeyDictionary()
 _finder = _Finder()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_finder.renew_lock)
 
 
 def is_imported(module: str) -> bool:

@@ -7,7 +7,6 @@ messages, and nobody's results depend on it.
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import CodeType, FrameType
@@ -20,6 +19,7 @@ from repro_magic.introspection.identity import IdentityMap
 from repro_magic.introspection.location import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
+from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.unseeded.attribution import Asked, is_clocks
 from repro_magic.unseeded.libraries import LibraryDraw, is_surely_unseeded, library_draw
 
@@ -142,12 +142,8 @@ class Sources:
         self._last: _Use | None = None
         # Calls of libraries' functions that asked, by the line of the library's, which may give a seed next.
         self._libraries: dict[tuple[CodeType, int], LibraryDraw] = {}
-        self._lock = threading.RLock()  # a signal's handler, or a __del__, may draw, too
+        self._lock = ForkSafeLock()
         self._is_open = False
-
-    def renew_lock(self) -> None:
-        """In a child process: the thread that may have held the lock does not exist there."""
-        self._lock = threading.RLock()
 
     def open(self) -> None:
         """Begin."""

@@ -24,6 +24,7 @@ from repro_magic.ops.catalogue.model import Call, Entry
 from repro_magic.ops.tracing.classify import Judgement, Switches, judge
 from repro_magic.ops.tracing.signature import KnownForm, form_of
 from repro_magic.ops.tracing.unprofiled import unprofiled
+from repro_magic.runtime.forks import ForkSafeLock
 
 # Values are looked at in so many calls of one form of one op at one place, and in so many of all forms together.
 LOOKS, ALL_LOOKS = 3, 60
@@ -209,12 +210,8 @@ class Recorder:
         self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[Finding], Site]] = {}
-        self._lock = threading.RLock()  # a signal's handler, or a __del__, may call an op, too
+        self._lock = ForkSafeLock()
         self._thread = threading.get_ident()
-
-    def renew_lock(self) -> None:
-        """In a child process: the thread that may have held the lock does not exist there."""
-        self._lock = threading.RLock()
 
     @functools.cached_property
     def _torch(self) -> _Torch:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,15 +34,6 @@ _ATTENTION = "_attention_backward"
 # What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
 recorders: tuple[Recorder, ...] = ()
 _of_thread: dict[int, tuple[Recorder, ...]] = {}
-
-
-def _after_fork() -> None:
-    for recorder in recorders:
-        recorder.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Wear:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-from repro_magic.dataloading.workers import Workers
 from repro_magic.exceptions import HookFaultWarning
 from repro_magic.findings import Finding
 from repro_magic.introspection.location import site_of
@@ -17,6 +14,7 @@ from repro_magic.ops.tracing import dispatch as watchers
 from repro_magic.ops.tracing.alerts import AlertFold
 from repro_magic.ops.tracing.collector import Alert, Recorder
 from repro_magic.ops.tracing.compiled_graphs import Graphs
+from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 from repro_magic.runtime.thread_hooks import ThreadStarts
 
@@ -27,7 +25,6 @@ class _Process:
     def __init__(self) -> None:
         self.watcher = _best_watcher()
         self.graphs = Graphs(compiling=self._compiling, traced=self._traced, ran=self._ran)
-        self.workers = Workers()
 
     def _compiling(self) -> None:
         # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
@@ -45,7 +42,6 @@ class _Process:
 
     def close(self) -> None:
         self.graphs.close()
-        self.workers.close()
         self.watcher.close()
 
 
@@ -72,18 +68,9 @@ class _Shared:
 
 _process: _Process | None = None
 # Threads begin and end their recordings as they like, and share everything here.
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 # What records in this process, in the order in which it began.
 _open: list[Recording] = []
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603 - the thread that may have held it does not exist in the forked process
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _locked(step: Callable[[], object]) -> None:
@@ -190,8 +177,7 @@ class Recording:
             process.graphs.renew()
             self._undo.callback(_starts.join())
             stop = watchers.open_watch(process.watcher, self.recorder)
-            close = process.workers.open(self.recorder)
-            for step in (process.graphs.settle, close, stop):
+            for step in (process.graphs.settle, stop):
                 self._undo.callback(step)
 
     def join(self, stack: contextlib.ExitStack) -> None:

@@ -1,0 +1,114 @@
+"""All that watches some code: its flagged ops, the unseeded sources it uses, and what its loaders' workers report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from repro_magic.findings import Draw, Finding, Status
+from repro_magic.runtime.import_hooks import Waiting, when_imported
+from repro_magic.unseeded.sources import Sources
+
+if TYPE_CHECKING:
+    from repro_magic.exceptions import NondeterministicOpError
+    from repro_magic.ops.tracing.collector import Recorder
+    from repro_magic.unseeded.libraries import LibraryDraw
+
+_RECORDING, _WORKERS = "repro_magic.ops.tracing.recording", "repro_magic.dataloading.workers"
+
+
+class Watch:
+    """Watches the code that runs between `open` and `close`, on this thread and those that it starts.
+
+    Args:
+        strict: an op that may differ raises before it runs.
+        attention: fused attention takes its deterministic path.
+
+    Attributes:
+        was_opened: whether anything was watched at all.
+
+    Example:
+        >>> import random
+        >>> watch = Watch()
+        >>> watch.open()
+        >>> _ = random.Random()
+        >>> watch.close()
+        >>> [finding.op for finding in watch.findings]
+        ['random.Random']
+    """
+
+    def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
+        """Nothing is watched yet."""
+        self._strict, self._attention = strict, attention
+        self._collector: Recorder | None = None
+        self._sources = Sources()
+        self._waiting: Waiting | None = None
+        self._undo = ExitStack()
+        self.was_opened = False
+        self._leave_workers: Callable[[], None] = lambda: None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
+        ops = [] if self._collector is None else self._collector.findings()
+        order = list(Status)
+        return sorted([*ops, *self._sources.findings()], key=lambda finding: order.index(finding.status))
+
+    @property
+    def draws(self) -> list[Draw]:
+        """The random ops that drew so far."""
+        return [] if self._collector is None else self._collector.draws()
+
+    @property
+    def libraries(self) -> list[LibraryDraw]:
+        """The libraries' functions that made a generator without a seed so far."""
+        return self._sources.libraries()
+
+    @property
+    def refused(self) -> NondeterministicOpError | None:
+        """The error by which an op was stopped; None if none was."""
+        return None if self._collector is None else self._collector.refused
+
+    def open(self) -> None:
+        """Begin; flagged ops are watched as soon as torch is imported."""
+        self.was_opened = True
+        self._sources.open()
+        self._undo.callback(self._sources.close)
+        self._waiting = when_imported("torch", self._begin)
+
+    def _begin(self) -> None:
+        # Only now, for the catalogue takes 30 ms to import.
+        from repro_magic.dataloading import workers  # noqa: PLC0415
+        from repro_magic.ops.tracing.collector import Recorder  # noqa: PLC0415
+        from repro_magic.ops.tracing.recording import Recording  # noqa: PLC0415
+
+        if self._waiting is not None and self._waiting.is_cancelled:  # a thread imports torch, and this is over
+            return
+        self._collector = Recorder(strict=self._strict, attention=self._attention)
+        recording = Recording(self._collector)
+        # Workers are told of what is still recorded: first the recording ends, then they are left.
+        self._undo.callback(lambda: self._leave_workers())
+        self._undo.callback(recording.close)
+        recording.open()
+        self._leave_workers = workers.follow(self._collector)
+
+    def close(self) -> None:
+        """End; a second time does nothing."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._undo.close()
+
+
+def is_watching() -> bool:
+    """Whether flagged ops of this thread are watched."""
+    recording = sys.modules.get(_RECORDING)
+    return recording is not None and recording.is_recording()
+
+
+def release() -> None:
+    """Take everything out again that watching needs, unless somebody still watches."""
+    for module in (sys.modules.get(_RECORDING), sys.modules.get(_WORKERS)):
+        if module is not None:
+            module.release()
