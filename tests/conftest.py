@@ -26,6 +26,7 @@ from repro_magic.determinism.switches import SWITCHES, deterministic_targets
 from repro_magic.plugins import numba
 from repro_magic.rng import entropy, seeding
 
+ROOT = Path(__file__).parents[1]  # the repository
 # c10/core/GeneratorImpl.h: default_rng_seed_val
 _TORCHS_OWN_SEED = 67280421310721
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 import torch
-from test_verify import notebook, parts, verify
+from verify_command import notebook, parts, verify
 
 from repro_magic.proof.digest.digest import Digest
 from repro_magic.proof.kernel import written_files

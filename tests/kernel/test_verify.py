@@ -20,8 +20,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import run_and_store
-from typer.testing import CliRunner
+from conftest import ROOT, run_and_store
+from verify_command import cli, notebook, parts, verify
 
 import repro_magic
 from repro_magic.cli import _SEVERITY, app
@@ -36,29 +36,10 @@ from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Par
 from repro_magic.proof.verification import Job, verify_all, verify_one
 from repro_magic.views.verdict import overall, summary
 
-cli = CliRunner()
-QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 
 
 AS_FAR = ("not comparable", True, False)
-
-
-def notebook(path: Path, *sources: str, tags: tuple[str, ...] = ()) -> Path:
-    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    return path
-
-
-def verify(*arguments: str | Path) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the first verdict as data, and what a user reads."""
-    done = cli.invoke(app, ["verify", "--json", "-", *map(str, arguments)])
-    return done.exit_code, (json.loads(done.stdout)[0] if done.stdout.startswith("[") else {}), done.stderr
-
-
-def parts(verdict: dict[str, Any], number: int) -> dict[str, str]:
-    """Values and outputs of a cell: name -> outcome."""
-    cell = verdict["cells"][number - 1]
-    return {part["name"]: part["outcome"] for part in (*cell["values"], *cell["outputs"])}
 
 
 @pytest.mark.kernel

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from alert_sites import READABLE_HERE, alert_names
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -851,7 +852,7 @@ def test_a_faulty_plug_in_is_told_once_and_takes_no_other_with_it(
 
 
 def test_torchvision_is_the_first_plug_in() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     value = project["entry-points"][catalogue.ENTRY_POINTS]["torchvision"]
     point = importlib.metadata.EntryPoint("torchvision", value, catalogue.ENTRY_POINTS)
     assert "torchvision::_roi_align_backward" in {name for entry in point.load() for name in entry.names}

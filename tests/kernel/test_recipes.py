@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 pytestmark = pytest.mark.kernel  # a process each, and some start more
 
-PAGE = Path(__file__).parent.parent / "docs" / "randomness.md"
+PAGE = ROOT / "docs" / "randomness.md"
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # A dataset whose generator no global seed reaches, and a model that draws from the global one.

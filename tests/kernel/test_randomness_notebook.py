@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import nbformat
 import pytest
+from conftest import ROOT
 
 import repro_magic
 
-NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "randomness.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "randomness.ipynb"
 
 
 @pytest.mark.kernel

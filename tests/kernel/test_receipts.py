@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran, run_and_store, run_in_kernel
+from conftest import ROOT, Ran, run_and_store, run_in_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro_magic.proof.kernel.receipt import MIME, Facts, StoppedError, fingerprint, receipt
 from repro_magic.proof.record.recorded import checked
 
-QUICKSTART = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 LOAD = """%load_ext repro_magic
 import torch, numpy as np
 model, data = torch.nn.Linear(2, 2), np.ones(3)

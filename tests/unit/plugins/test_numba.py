@@ -8,12 +8,12 @@ import random
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import repro_magic
 from repro_magic.plugins.numba import LIBRARY
@@ -144,7 +144,7 @@ def test_what_the_line_itself_asks_for_is_found(ask: Callable[[], object]) -> No
 
 
 def test_the_plug_in_waits_for_numba() -> None:
-    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8"))
     points = project["project"]["entry-points"]["repro_magic.seeders"]
     assert points[LIBRARY.module] == f"{_generators_module()}:LIBRARY"
 

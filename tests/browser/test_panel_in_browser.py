@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from in_browser import Notebook, chromium, notebook, server  # noqa: F401 - fixtures
 
 from repro_magic.determinism.settings import SETTINGS, Setting
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 Make = Callable[..., Notebook]
 

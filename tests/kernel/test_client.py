@@ -12,7 +12,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.session import Session
-from test_verify import notebook
+from verify_command import notebook
 
 from repro_magic.proof.run import client
 from repro_magic.proof.run.client import ShellChannel

@@ -10,9 +10,8 @@ from pathlib import Path
 import IPython
 import nbformat
 import pytest
-from conftest import run_and_store
+from conftest import ROOT, run_and_store
 
-ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 
 
