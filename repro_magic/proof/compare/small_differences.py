@@ -74,16 +74,30 @@ def _large_apart(one: Mapping[str, Any], other: Mapping[str, Any], sides: Sides,
 
 def _values_apart(one: object, other: object, sides: Sides) -> str:
     found = list(_apart(one, other, "", sides))
-    if len(found) == 1 and not found[0].at:
-        return found[0].how
-    if len(found) == 1 and found[0].is_order:
-        return f"at {found[0].at}: {found[0].how}"
-    size = _count(one)
-    told = f"{len(found):,} of {size:,} elements {'differs' if len(found) == 1 else 'differ'}"
-    left, right = repr(one), repr(other)
-    if max(len(left), len(right)) <= _LONGEST:
-        return f"{told}: {left} in {sides[0]}, {right} in {sides[1]}"
-    return f"{told}, the first at {found[0].at}: {found[0].how}"
+    orders = [difference for difference in found if difference.is_order]
+    elements = [difference for difference in found if not difference.is_order]
+    parts = [_order_apart(orders)] if orders else []
+    if elements:
+        left, right = repr(one), repr(other)
+        is_short = max(len(left), len(right)) <= _LONGEST
+        shown = f"{left} in {sides[0]}, {right} in {sides[1]}" if is_short else ""
+        parts = [_elements_apart(elements, _count(one), shown), *([] if is_short else parts)]
+    return "; ".join(parts)
+
+
+def _order_apart(orders: Sequence[_Difference]) -> str:
+    first = orders[0]
+    where = f"at {first.at}: {first.how}" if first.at else first.how
+    return where if len(orders) == 1 else f"{len(orders):,} parts are in another order, the first {where}"
+
+
+def _elements_apart(elements: Sequence[_Difference], size: int, shown: str) -> str:
+    """How many elements differ, with both values if they are short, else with the first that differs."""
+    first = elements[0]
+    if len(elements) == 1 and not first.at:
+        return first.how
+    differing = f"{len(elements):,} of {size:,} elements {'differs' if len(elements) == 1 else 'differ'}"
+    return f"{differing}: {shown}" if shown else f"{differing}, the first at {first.at}: {first.how}"
 
 
 def _count(value: Any) -> int:  # noqa: ANN401 - a plain value

@@ -41,6 +41,15 @@ TOLD: list[tuple[Any, Any, str]] = [
     ([1, 2], [1, 2, 3], "[1, 2] in one run, [1, 2, 3] in the other"),
     ([1, 2], (1, 2), "[1, 2] in one run, (1, 2) in the other"),
     (WORDS[:50], WORDS[:51], "a list of 50 in one run, of 51 in the other"),
+    (
+        {f"a long column {letter}": place for place, letter in enumerate("abcd")},
+        {f"a long column {letter}": place for place, letter in enumerate("dcba")},
+        (
+            "4 of 4 elements differ, the first at ['a long column a']: 0 in one run, 3 in the other; "
+            "the same 4 keys in another order: 'a long column a', 'a long column b', 'a long column c', … in one run, "
+            "'a long column d', 'a long column c', 'a long column b', … in the other"
+        ),
+    ),
     ([1, "a"], [1, "b"], "1 of 2 elements differs: [1, 'a'] in one run, [1, 'b'] in the other"),
     (
         LABELS,
