@@ -25,12 +25,31 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from repro_magic.dataloading.options import loader_options, worker_init_fn
-    from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
-    from repro_magic.findings import Draw, Finding
+    from repro_magic.exceptions import (
+        HookFaultWarning,
+        InvalidEnvironmentError,
+        InvalidSeedError,
+        InvalidSettingError,
+        InvalidStateError,
+        InvalidThreadsError,
+        NondeterminismWarning,
+        NondeterministicOpError,
+        NotRestorableError,
+        NotRunnableError,
+        NotWritableError,
+        PanelError,
+        ReproError,
+        ReproWarning,
+        ShareError,
+        UnseededGeneratorError,
+        UnwrappedCellError,
+    )
+    from repro_magic.findings import Direction, Draw, Finding, FindingStatus
     from repro_magic.notebook.session import panel
-    from repro_magic.process_status import Status, status
+    from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
+    from repro_magic.process_status import ProcessStatus, status
     from repro_magic.proof.digest.digest import Digest, Gap, digest
-    from repro_magic.proof.verdict import NotebookVerdict
+    from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome
     from repro_magic.proof.verification import verify
     from repro_magic.rng.checkpoint import rng_state, set_rng_state
     from repro_magic.rng.derive import task_seed
@@ -41,18 +60,41 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CellVerdict",
     "Digest",
+    "Direction",
     "Draw",
+    "Effect",
+    "Entry",
     "Finding",
+    "FindingStatus",
     "Gap",
     "Generator",
     "GeneratorState",
+    "Hazard",
+    "HookFaultWarning",
+    "InvalidEnvironmentError",
+    "InvalidSeedError",
+    "InvalidSettingError",
+    "InvalidStateError",
+    "InvalidThreadsError",
     "Library",
     "NondeterminismWarning",
     "NondeterministicOpError",
+    "NotRestorableError",
+    "NotRunnableError",
+    "NotWritableError",
     "NotebookVerdict",
+    "OpCall",
+    "Outcome",
+    "PanelError",
+    "ProcessStatus",
     "Report",
-    "Status",
+    "ReproError",
+    "ReproWarning",
+    "ShareError",
+    "UnseededGeneratorError",
+    "UnwrappedCellError",
     "WatchReport",
     "__version__",
     "deterministic",
@@ -72,18 +114,41 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CellVerdict": "repro_magic.proof.verdict",
     "Digest": "repro_magic.proof.digest.digest",
+    "Direction": "repro_magic.findings",
     "Draw": "repro_magic.findings",
+    "Effect": "repro_magic.ops.catalogue.model",
+    "Entry": "repro_magic.ops.catalogue.model",
     "Finding": "repro_magic.findings",
+    "FindingStatus": "repro_magic.findings",
     "Gap": "repro_magic.proof.digest.digest",
     "Generator": "repro_magic.rng.generators",
     "GeneratorState": "repro_magic.rng.seeding",
+    "Hazard": "repro_magic.ops.catalogue.model",
+    "HookFaultWarning": "repro_magic.exceptions",
+    "InvalidEnvironmentError": "repro_magic.exceptions",
+    "InvalidSeedError": "repro_magic.exceptions",
+    "InvalidSettingError": "repro_magic.exceptions",
+    "InvalidStateError": "repro_magic.exceptions",
+    "InvalidThreadsError": "repro_magic.exceptions",
     "Library": "repro_magic.rng.generators",
     "NondeterminismWarning": "repro_magic.exceptions",
     "NondeterministicOpError": "repro_magic.exceptions",
+    "NotRestorableError": "repro_magic.exceptions",
+    "NotRunnableError": "repro_magic.exceptions",
+    "NotWritableError": "repro_magic.exceptions",
     "NotebookVerdict": "repro_magic.proof.verdict",
+    "OpCall": "repro_magic.ops.catalogue.model",
+    "Outcome": "repro_magic.proof.verdict",
+    "PanelError": "repro_magic.exceptions",
+    "ProcessStatus": "repro_magic.process_status",
     "Report": "repro_magic.scope",
-    "Status": "repro_magic.process_status",
+    "ReproError": "repro_magic.exceptions",
+    "ReproWarning": "repro_magic.exceptions",
+    "ShareError": "repro_magic.exceptions",
+    "UnseededGeneratorError": "repro_magic.exceptions",
+    "UnwrappedCellError": "repro_magic.exceptions",
     "WatchReport": "repro_magic.scope",
     "deterministic": "repro_magic.scope",
     "digest": "repro_magic.proof.digest.digest",

@@ -16,7 +16,7 @@ class Direction(Enum):
     BACKWARD = "backward"
 
 
-class Status(Enum):
+class FindingStatus(Enum):
     """What a finding means for the result."""
 
     ACTIVE = "active"  # here, with these arguments and switches, it may differ from run to run
@@ -59,7 +59,7 @@ class Finding:
 
     op: str
     public: str
-    status: Status
+    status: FindingStatus
     device: str
     direction: Direction
     place: Place | None
@@ -102,7 +102,7 @@ class Finding:
     @property
     def may_differ(self) -> bool:
         """Whether it is active, and really ran."""
-        return self.status is Status.ACTIVE and (self.graph or not self.traced)
+        return self.status is FindingStatus.ACTIVE and (self.graph or not self.traced)
 
     @property
     def where(self) -> tuple[str, str, str, Place | None, Place | None]:
@@ -128,7 +128,7 @@ def doubt(findings: Iterable[Finding]) -> str:
 SOURCE = Finding(
     op="",
     public="",
-    status=Status.ACTIVE,
+    status=FindingStatus.ACTIVE,
     device="cpu",
     direction=Direction.FORWARD,
     place=None,

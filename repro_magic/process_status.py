@@ -47,7 +47,7 @@ class SettingState:
 
 
 @dataclass(frozen=True)
-class Status:
+class ProcessStatus:
     """Generators, switches, what can no longer be changed, versions and devices.
 
     Attributes:
@@ -79,7 +79,9 @@ class Status:
     libraries: list[CellDraws] = field(default_factory=list)
 
 
-def status(journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None) -> Status:
+def status(
+    journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None
+) -> ProcessStatus:
     """Look at everything; change and start nothing (no import of torch, no start of CUDA).
 
     Args:
@@ -98,7 +100,7 @@ def status(journal: Journal | None = None, *, is_watched: bool | None = None, pe
         why="the order of sets of strings was settled when Python started",
         remedy=f"start Python with {HASH_SEED_VARIABLE} set; child processes follow the seed given here",
     )
-    return Status(
+    return ProcessStatus(
         seed=seed_in_force(),
         generators=generator_states(),
         switches=read_all(),

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from repro_magic.findings import Draw, Finding, Status
+from repro_magic.findings import Draw, Finding, FindingStatus
 from repro_magic.runtime.import_hooks import Waiting, when_imported
 from repro_magic.unseeded.sources import Sources
 
 if TYPE_CHECKING:
     from repro_magic.exceptions import NondeterministicOpError
-    from repro_magic.ops.tracing.collector import Recorder
+    from repro_magic.ops.tracing.collector import Collector
     from repro_magic.unseeded.libraries import LibraryDraw
 
-_RECORDING, _WORKERS = "repro_magic.ops.tracing.recording", "repro_magic.dataloading.workers"
+_TRACER, _WORKERS = "repro_magic.ops.tracing.tracer", "repro_magic.dataloading.workers"
 
 
 class Watch:
@@ -42,7 +42,7 @@ class Watch:
     def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
         """Nothing is watched yet."""
         self._strict, self._attention = strict, attention
-        self._collector: Recorder | None = None
+        self._collector: Collector | None = None
         self._sources = Sources()
         self._waiting: Waiting | None = None
         self._undo = ExitStack()
@@ -53,7 +53,7 @@ class Watch:
     def findings(self) -> list[Finding]:
         """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
         ops = [] if self._collector is None else self._collector.findings()
-        order = list(Status)
+        order = list(FindingStatus)
         return sorted([*ops, *self._sources.findings()], key=lambda finding: order.index(finding.status))
 
     @property
@@ -81,17 +81,17 @@ class Watch:
     def _begin(self) -> None:
         # Only now, for the catalogue takes 30 ms to import.
         from repro_magic.dataloading import workers  # noqa: PLC0415
-        from repro_magic.ops.tracing.collector import Recorder  # noqa: PLC0415
-        from repro_magic.ops.tracing.recording import Recording  # noqa: PLC0415
+        from repro_magic.ops.tracing.collector import Collector  # noqa: PLC0415
+        from repro_magic.ops.tracing.tracer import Tracer  # noqa: PLC0415
 
         if self._waiting is not None and self._waiting.is_cancelled:  # a thread imports torch, and this is over
             return
-        self._collector = Recorder(strict=self._strict, attention=self._attention)
-        recording = Recording(self._collector)
-        # Workers are told of what is still recorded: first the recording ends, then they are left.
+        self._collector = Collector(strict=self._strict, attention=self._attention)
+        tracer = Tracer(self._collector)
+        # Workers are told of what is still recorded: first the tracer ends, then they are left.
         self._undo.callback(lambda: self._leave_workers())
-        self._undo.callback(recording.close)
-        recording.open()
+        self._undo.callback(tracer.close)
+        tracer.open()
         self._leave_workers = workers.follow(self._collector)
 
     def close(self) -> None:
@@ -103,12 +103,12 @@ class Watch:
 
 def is_watching() -> bool:
     """Whether flagged ops of this thread are watched."""
-    recording = sys.modules.get(_RECORDING)
-    return recording is not None and recording.is_recording()
+    tracer = sys.modules.get(_TRACER)
+    return tracer is not None and tracer.is_tracing()
 
 
 def release() -> None:
     """Take everything out again that watching needs, unless somebody still watches."""
-    for module in (sys.modules.get(_RECORDING), sys.modules.get(_WORKERS)):
+    for module in (sys.modules.get(_TRACER), sys.modules.get(_WORKERS)):
         if module is not None:
             module.release()

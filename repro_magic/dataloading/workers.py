@@ -26,9 +26,9 @@ from typing import Any
 from repro_magic.exceptions import HookFaultWarning, NondeterministicOpError
 from repro_magic.findings import Draw, Finding
 from repro_magic.ops.tracing import dispatch as watchers
-from repro_magic.ops.tracing import recording
-from repro_magic.ops.tracing.collector import Recorder
-from repro_magic.ops.tracing.recording import Recording
+from repro_magic.ops.tracing import tracer
+from repro_magic.ops.tracing.collector import Collector
+from repro_magic.ops.tracing.tracer import Tracer
 from repro_magic.rng import entropy
 from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.unseeded.sources import Sources
@@ -38,7 +38,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerConfig:
     """What a worker is to do.
 
     Attributes:
@@ -52,12 +52,12 @@ class Order:
     attention: bool = False
 
 
-_ORDER = struct.Struct("<q??")
+_CONFIG = struct.Struct("<q??")
 
 
 @dataclass(frozen=True)
-class Letter:
-    """What one worker has seen in one stretch so far; its next letter takes this one's place.
+class Message:
+    """What one worker has seen in one stretch so far; its next message takes this one's place.
 
     Attributes:
         worker: its process.
@@ -76,16 +76,16 @@ class Letter:
     fault: str | None = None
 
 
-class Letterbox:
-    """Shared memory: the present order, and behind it the letters, which can only be added."""
+class Channel:
+    """Shared memory: the present config, and behind it the messages, which can only be added."""
 
     def __init__(self, descriptor: int) -> None:
         """Take an open file that the other processes have, too."""
         self.descriptor = descriptor
-        self._order = mmap.mmap(descriptor, _ORDER.size)
+        self._config = mmap.mmap(descriptor, _CONFIG.size)
 
     @classmethod
-    def new(cls) -> Letterbox:
+    def new(cls) -> Channel:
         """An empty one.
 
         Raises:
@@ -96,42 +96,42 @@ class Letterbox:
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, _ORDER.size)
+        os.ftruncate(descriptor, _CONFIG.size)
         import fcntl  # noqa: PLC0415 - Windows has none
 
-        # Each letter is added as a whole, whoever else writes.
+        # Each message is added as a whole, whoever else writes.
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
         return cls(descriptor)
 
     @property
-    def order(self) -> Order:
-        """The present order."""
-        return Order(*_ORDER.unpack(self._order[:]))
+    def config(self) -> WorkerConfig:
+        """The present config."""
+        return WorkerConfig(*_CONFIG.unpack(self._config[:]))
 
-    @order.setter
-    def order(self, order: Order) -> None:
-        self._order[:] = _ORDER.pack(order.number, order.strict, order.attention)
+    @config.setter
+    def config(self, config: WorkerConfig) -> None:
+        self._config[:] = _CONFIG.pack(config.number, config.strict, config.attention)
 
     @property
     def end(self) -> int:
-        """Where the next letter will stand."""
+        """Where the next message will stand."""
         return os.fstat(self.descriptor).st_size
 
     def empty(self) -> None:
-        """Throw all letters away."""
-        os.ftruncate(self.descriptor, _ORDER.size)
+        """Throw all messages away."""
+        os.ftruncate(self.descriptor, _CONFIG.size)
 
-    def post(self, letter: Letter) -> None:
-        """Add a letter."""
-        content = pickle.dumps(letter)
+    def post(self, message: Message) -> None:
+        """Add a message."""
+        content = pickle.dumps(message)
         os.write(self.descriptor, _LENGTH.pack(len(content)) + content)
 
-    def read(self, start: int, first: int) -> list[Letter]:
-        """The last letter of each worker and stretch from `start` on, of stretches from number `first` on."""
-        found = {(one.worker, one.number): one for one in self._letters(start) if one.number >= first}
+    def read(self, start: int, first: int) -> list[Message]:
+        """The last message of each worker and stretch from `start` on, of stretches from number `first` on."""
+        found = {(one.worker, one.number): one for one in self._messages(start) if one.number >= first}
         return list(found.values())
 
-    def _letters(self, start: int) -> Iterator[Letter]:
+    def _messages(self, start: int) -> Iterator[Message]:
         content = os.pread(self.descriptor, max(self.end - start, 0), start)
         while len(content) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(content)[0]
@@ -142,7 +142,7 @@ class Letterbox:
 
     def close(self) -> None:
         """Give the memory back, once the last worker has, too."""
-        self._order.close()
+        self._config.close()
         os.close(self.descriptor)
 
 
@@ -153,31 +153,31 @@ class _Workers:
         """Nothing is replaced before somebody records."""
         self._owner = os.getpid()
         self._number = 0
-        self._box: Letterbox | None = None
+        self._channel: Channel | None = None
         self._loop: WatchedLoop | None = None
 
-    def open(self, recorder: Recorder) -> Callable[[], None]:
-        """Let workers report to a recorder, which is being told already; what is returned ends it."""
+    def open(self, collector: Collector) -> Callable[[], None]:
+        """Let workers report to a collector, which is being told already; what is returned ends it."""
         module = sys.modules.get(_LOOP)
         if os.name == "nt" or os.getpid() != self._owner or not hasattr(module, "_worker_loop"):
             return lambda: None
         try:
-            box = self._box = self._box or Letterbox.new()
+            channel = self._channel = self._channel or Channel.new()
         except OSError:  # too many files are open: then the user's own are more important
             return lambda: None
-        if len(watchers.recorders) == 1:
-            box.empty()
-        start = box.end
-        self._renew(box, module)
-        elsewhere = functools.partial(_told, box, start, self._number)
-        recorder.elsewhere = lambda: elsewhere()[:2]
+        if len(watchers.collectors) == 1:
+            channel.empty()
+        start = channel.end
+        self._renew(channel, module)
+        reported = functools.partial(_told, channel, start, self._number)
+        collector.from_workers = lambda: reported()[:2]
 
         def close() -> None:
-            if os.getpid() == self._owner:  # else a worker that was forked: the order is not its to change
-                findings, draws, refused, fault = elsewhere()
-                recorder.elsewhere = lambda: (findings, draws)
-                recorder.refused = recorder.refused or refused
-                self._renew(box, module)
+            if os.getpid() == self._owner:  # else a worker that was forked: the config is not its to change
+                findings, draws, refused, fault = reported()
+                collector.from_workers = lambda: (findings, draws)
+                collector.refused = collector.refused or refused
+                self._renew(channel, module)
                 if fault is not None:
                     warnings.warn(
                         f"repro_magic: watching a DataLoader's worker failed and stopped ({fault}); "
@@ -188,19 +188,19 @@ class _Workers:
 
         return close
 
-    def _renew(self, box: Letterbox, module: Any) -> None:  # noqa: ANN401 - PyTorch's
+    def _renew(self, channel: Channel, module: Any) -> None:  # noqa: ANN401 - PyTorch's
         """Another stretch begins, for somebody has begun or ended."""
         self._number += 1
-        told = watchers.recorders
-        box.order = Order(
+        told = watchers.collectors
+        channel.config = WorkerConfig(
             self._number if told else 0,
             any(one.strict for one in told),
             any(one.attention for one in told),
         )
         if told:
             if self._loop is None:
-                self._loop = module._worker_loop = WatchedLoop(module._worker_loop, box)  # noqa: SLF001 - there is no public way
-            self._loop.order = box.order
+                self._loop = module._worker_loop = WatchedLoop(module._worker_loop, channel)  # noqa: SLF001 - there is no public way
+            self._loop.config = channel.config
         elif self._loop is not None:
             if module._worker_loop is self._loop:  # noqa: SLF001 - as above; else somebody else's stands there
                 module._worker_loop = self._loop.original  # noqa: SLF001 - as above
@@ -208,21 +208,21 @@ class _Workers:
 
     def close(self) -> None:
         """Give the memory back."""
-        if self._box is not None:
-            self._box.close()
-            self._box = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
 
 _workers: _Workers | None = None
 _lock = ForkSafeLock()
 
 
-def follow(recorder: Recorder) -> Callable[[], None]:
-    """Let workers report to a recorder at work, until what is returned is called: once the recorder is no longer."""
+def follow(collector: Collector) -> Callable[[], None]:
+    """Let workers report to a collector at work, until what is returned is called: once the collector is no longer."""
     global _workers  # noqa: PLW0603 - the process has one loop of workers
     with _lock:
         _workers = _workers or _Workers()
-        close = _workers.open(recorder)
+        close = _workers.open(collector)
     return functools.partial(_locked, close)
 
 
@@ -230,7 +230,7 @@ def release() -> None:
     """Give the memory back, unless somebody is still recording."""
     global _workers  # noqa: PLW0603 - the process has one loop of workers
     with _lock:
-        if _workers is not None and not watchers.recorders:
+        if _workers is not None and not watchers.collectors:
             _workers.close()
             _workers = None
 
@@ -243,14 +243,14 @@ def _locked(step: Callable[[], None]) -> None:
 _Told = tuple[list[Finding], list[Draw], NondeterministicOpError | None, str | None]
 
 
-def _told(box: Letterbox, start: int, first: int) -> _Told:
-    letters = box.read(start, first)
-    refused = next((one.refused for one in letters if one.refused is not None), None)
+def _told(channel: Channel, start: int, first: int) -> _Told:
+    messages = channel.read(start, first)
+    refused = next((one.refused for one in messages if one.refused is not None), None)
     return (
-        [replace(found, worker=True, at_least=True) for one in letters for found in one.findings],
-        [replace(draw, worker=True, at_least=True) for one in letters for draw in one.draws],
+        [replace(found, worker=True, at_least=True) for one in messages for found in one.findings],
+        [replace(draw, worker=True, at_least=True) for one in messages for draw in one.draws],
         None if refused is None else NondeterministicOpError(refused[0], **refused[1]),
-        next((one.fault for one in letters if one.fault is not None), None),
+        next((one.fault for one in messages if one.fault is not None), None),
     )
 
 
@@ -258,20 +258,20 @@ class WatchedLoop:
     """PyTorch's loop of a worker, watched; it goes to the worker by fork, or pickled where that is spawned.
 
     Attributes:
-        order: for workers that are started now; a slow one begins when something else is recorded already.
+        config: for workers that are started now; a slow one begins when something else is recorded already.
     """
 
-    def __init__(self, original: Callable[..., None], box: Letterbox, order: Order | None = None) -> None:
+    def __init__(self, original: Callable[..., None], channel: Channel, config: WorkerConfig | None = None) -> None:
         """Take PyTorch's loop, and where to report to."""
-        self.original, self._box = original, box
-        self.order = order or Order()
+        self.original, self._channel = original, channel
+        self.config = config or WorkerConfig()
         self._owner = os.getpid()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """As whatever makes it anew in a spawned worker: the loop itself, if another thread's loader is to be read."""
         if context.get_spawning_popen() is None or not watchers.is_watched():
             return _original, ()
-        return _rebuilt, (reduction.DupFd(self._box.descriptor), self.order)
+        return _rebuilt, (reduction.DupFd(self._channel.descriptor), self.config)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the original
         """Run the loop; if anything of ours fails, untouched."""
@@ -282,9 +282,9 @@ class WatchedLoop:
             if os.getpid() != self._owner:
                 is_watched = watchers.is_watched()
                 _leave_inherited()
-                report = _Report(self._box, self.order) if is_watched else None
+                report = _Report(self._channel, self.config) if is_watched else None
             else:
-                report = _Report(self._box, self.order)
+                report = _Report(self._channel, self.config)
             if report is not None:
                 report.begin()
                 arguments.arguments["index_queue"] = _Asking(queues[0], report.look)
@@ -304,9 +304,9 @@ def _original() -> Callable[..., None]:
     return found
 
 
-def _rebuilt(descriptor: Any, order: Order) -> WatchedLoop | Callable[..., None]:  # noqa: ANN401 - multiprocessing's
+def _rebuilt(descriptor: Any, config: WorkerConfig) -> WatchedLoop | Callable[..., None]:  # noqa: ANN401 - multiprocessing's
     try:
-        return WatchedLoop(_original(), Letterbox(descriptor.detach()), order)
+        return WatchedLoop(_original(), Channel(descriptor.detach()), config)
     except Exception:  # noqa: BLE001 - the worker is the user's, and runs in any case
         return _original()
 
@@ -315,16 +315,16 @@ def _leave_inherited() -> None:
     for listener in entropy._listeners:  # noqa: SLF001 - what refuses stays
         if isinstance(getattr(listener, "__self__", None), Sources):
             entropy.unlisten(listener)
-    recording.leave_inherited()
+    tracer.leave_inherited()
 
 
 class _Report:
     """A worker's side. A fault of ours ends the reporting, never the loop."""
 
-    def __init__(self, box: Letterbox, order: Order) -> None:
-        self._box = box
-        self._order = order
-        self._recording: Recording | None = None
+    def __init__(self, channel: Channel, config: WorkerConfig) -> None:
+        self._channel = channel
+        self._config = config
+        self._tracer: Tracer | None = None
         self._sources = Sources()
         self._told: object = None
         self._is_off = False
@@ -337,7 +337,7 @@ class _Report:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not the user's
             self._is_off = True
             with contextlib.suppress(Exception):
-                self._box.post(Letter(os.getpid(), self._order.number, fault=repr(error)))
+                self._channel.post(Message(os.getpid(), self._config.number, fault=repr(error)))
             with contextlib.suppress(Exception):
                 self._close()
 
@@ -350,42 +350,42 @@ class _Report:
         self._guarded(self._look)
 
     def _look(self) -> None:
-        order = self._box.order
-        if order != self._order:
+        config = self._channel.config
+        if config != self._config:
             self._post()
             self._close()
-            self._order = order
+            self._config = config
             self._begin()
 
     def _begin(self) -> None:
-        order = self._order
-        if order.number:
-            self._recording = Recording(Recorder(strict=order.strict, attention=order.attention))
+        config = self._config
+        if config.number:
+            self._tracer = Tracer(Collector(strict=config.strict, attention=config.attention))
             self._sources = Sources()
             self._told = self._news()
-            self._recording.open()
+            self._tracer.open()
             self._sources.open()
 
     def post_news(self) -> None:
         """After a batch: more calls of what is known are no news, and are told at the end."""
-        if self._recording is not None and self._news() != self._told:
+        if self._tracer is not None and self._news() != self._told:
             self._guarded(self._post)
 
     def _news(self) -> object:
-        news = None if self._recording is None else self._recording.recorder.news
+        news = None if self._tracer is None else self._tracer.collector.news
         return news, len(self._sources.findings())
 
     def _post(self) -> None:
-        if self._recording is None:
+        if self._tracer is None:
             return
-        recorder = self._recording.recorder
+        collector = self._tracer.collector
         self._told = self._news()
-        findings, draws = (*recorder.findings(), *self._sources.findings()), tuple(recorder.draws())
-        refused = recorder.refused
-        fault = None if recorder.fault is None else repr(recorder.fault)
+        findings, draws = (*collector.findings(), *self._sources.findings()), tuple(collector.draws())
+        refused = collector.refused
+        fault = None if collector.fault is None else repr(collector.fault)
         if findings or draws or refused or fault:
             told = None if refused is None else (str(refused), vars(refused))
-            self._box.post(Letter(os.getpid(), self._order.number, findings, draws, told, fault))
+            self._channel.post(Message(os.getpid(), self._config.number, findings, draws, told, fault))
 
     def end(self) -> None:
         """The loop is over."""
@@ -394,11 +394,11 @@ class _Report:
             self._close()
 
     def _close(self) -> None:
-        recording, self._recording = self._recording, None
-        if recording is not None:
+        tracer, self._tracer = self._tracer, None
+        if tracer is not None:
             self._sources.close()
-            recording.recorder.fault = None  # the parent tells of it
-            recording.close()
+            tracer.collector.fault = None  # the parent tells of it
+            tracer.close()
 
 
 class _Queue:

@@ -24,7 +24,7 @@ _BELOW = 30
 
 
 @dataclass(frozen=True)
-class Call:
+class SourceCall:
     """One call, as its source has it.
 
     Attributes:
@@ -106,10 +106,10 @@ def _is_text(node: ast.expr) -> bool:
 
 
 # By identity: hashing a code object takes longer than all the rest.
-_known: dict[tuple[int, int], Call] = {}
+_known: dict[tuple[int, int], SourceCall] = {}
 
 
-def call_of(frame: FrameType) -> Call:
+def call_of(frame: FrameType) -> SourceCall:
     """The call that a frame makes just now."""
     key = id(frame.f_code), frame.f_lasti
     found = _known.get(key)
@@ -118,7 +118,7 @@ def call_of(frame: FrameType) -> Call:
             _known.clear()
         node = _read(frame.f_code, frame.f_lasti)
         written = "" if node is None else ast.unparse(node.func)
-        found = _known[key] = Call(written, node, frame.f_code, frame.f_lineno)
+        found = _known[key] = SourceCall(written, node, frame.f_code, frame.f_lineno)
     return found
 
 

@@ -35,7 +35,7 @@ from repro_magic.runtime.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from repro_magic.journal import CellDraws
-    from repro_magic.process_status import Status
+    from repro_magic.process_status import ProcessStatus
     from repro_magic.scope import Report, deterministic
     from repro_magic.views.document import Document
 
@@ -107,7 +107,7 @@ def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
 class Host(Protocol):
     """What the magics need of the session they belong to."""
 
-    def status(self) -> Status:
+    def status(self) -> ProcessStatus:
         """The state of everything."""
 
     def entered(self) -> None:

@@ -23,7 +23,7 @@ from repro_magic.determinism.settings import SETTINGS, THREADS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
 from repro_magic.notebook.deferred_calls import BetweenCells
-from repro_magic.process_status import SettingState, Status
+from repro_magic.process_status import ProcessStatus, SettingState
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed
 from repro_magic.views import panel as views
@@ -47,7 +47,7 @@ class Host(Protocol):
     def is_running(self) -> bool:
         """Whether a cell runs."""
 
-    def status(self) -> Status:
+    def status(self) -> ProcessStatus:
         """The state of everything."""
 
     def turn(self, setting: Setting, value: object) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from repro_magic.findings import Draw, Finding
     from repro_magic.notebook.panel import Panel
     from repro_magic.notebook.replay import Replay
-    from repro_magic.process_status import Status
+    from repro_magic.process_status import ProcessStatus
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
@@ -336,7 +336,7 @@ class Session:
         places = [*(place for one in findings for place in one.places), *(one.place for one in draws if one.place)]
         return self._files.labels({place.file for place in places})
 
-    def status(self) -> Status:
+    def status(self) -> ProcessStatus:
         """The state of everything, the running cell included."""
         from repro_magic.process_status import status  # noqa: PLC0415 - loading does not need it
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repro_magic.findings import Direction
-from repro_magic.ops.catalogue.model import Entry, Hazard, Switch
+from repro_magic.ops.catalogue.model import Effect, Entry, Hazard
 
 _ON_CPU = "Compute the pooling of regions on the CPU."
 _WHY = "Gradients of regions that overlap are added to one place in no fixed order (atomicAdd)."
@@ -15,7 +15,7 @@ ENTRIES = tuple(
         public=f"torchvision.ops.{op}",
         direction=Direction.BACKWARD,
         names=(f"torchvision::_{op}_backward",),
-        hazards=(Hazard(("cuda", "mps"), _WHY, remedy, Switch.ALERTS),),
+        hazards=(Hazard(("cuda", "mps"), _WHY, remedy, Effect.ALERTS),),
         link=f"https://docs.pytorch.org/vision/stable/generated/torchvision.ops.{op}.html",
         alerts=(f"{op}_backward_kernel",),
     )

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from repro_magic.rng.origins import UNKNOWN, Known, SeedState, Told
-from repro_magic.rng.state_distance import Distance, Measure
+from repro_magic.rng.state_distance import Measure, StateDistance
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Move:
     now: Known = Told(UNKNOWN)  # noqa: RUF009 - as above
 
     @functools.cached_property
-    def distance(self) -> Distance | None:
+    def distance(self) -> StateDistance | None:
         """How far it moved; None: cannot be told."""
         return self.measure(self.before, self.after)
 

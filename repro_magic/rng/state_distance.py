@@ -26,7 +26,7 @@ _FARTHEST_SFC64 = 20_000_000
 
 
 @dataclass(frozen=True)
-class Distance:
+class StateDistance:
     """How far a generator moved.
 
     Attributes:
@@ -42,7 +42,7 @@ class Distance:
     is_seed: bool | None = None
 
 
-Measure = Callable[[bytes | None, bytes], Distance | None]
+Measure = Callable[[bytes | None, bytes], StateDistance | None]
 
 
 def unknown(_before: bytes | None, _after: bytes) -> None:
@@ -83,15 +83,15 @@ def _numpys_twin() -> Any:  # noqa: ANN401 - a module that may not be imported h
     return numpy_random.RandomState(numpy_random.MT19937(numpy_random.SeedSequence(0)))
 
 
-def _mt19937(before: _Twister | None, after: _Twister) -> Distance | None:
+def _mt19937(before: _Twister | None, after: _Twister) -> StateDistance | None:
     """Look for what `after` draws next in the stream that `before` draws from."""
     drawn = None if before is None else _drawn_between(before, after)
     if drawn is not None:
-        return Distance(drawn)
+        return StateDistance(drawn)
     found = seeding_of(*after)
     if found is not None:
-        return Distance(found.drawn, is_anew=True, is_seed=True)
-    return Distance(0, is_anew=True, is_seed=False) if is_new(*after) else None
+        return StateDistance(found.drawn, is_anew=True, is_seed=True)
+    return StateDistance(0, is_anew=True, is_seed=False) if is_new(*after) else None
 
 
 def _drawn_between(before: _Twister, after: _Twister) -> int | None:
@@ -109,7 +109,7 @@ def _drawn_between(before: _Twister, after: _Twister) -> int | None:
     return None
 
 
-def python(before: bytes | None, after: bytes) -> Distance | None:
+def python(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of Python's `random`: 625 numbers of eight bytes, the last one the position.
 
     Example:
@@ -118,7 +118,7 @@ def python(before: bytes | None, after: bytes) -> Distance | None:
         >>> before = array.array("Q", own.getstate()[1]).tobytes()
         >>> _ = own.random()
         >>> python(before, array.array("Q", own.getstate()[1]).tobytes())
-        Distance(count=2, is_anew=False, unit='words', is_seed=None)
+        StateDistance(count=2, is_anew=False, unit='words', is_seed=None)
     """
     return _mt19937(None if before is None else _of_python(before), _of_python(after))
 
@@ -131,7 +131,7 @@ def _of_python(state: bytes) -> _Twister:
 _FIRST_NUMBER = re.compile(rb"\((\d+)")
 
 
-def numpy_mt19937(before: bytes | None, after: bytes) -> Distance | None:
+def numpy_mt19937(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of NumPy's legacy generator: 624 words of four bytes, then a tuple as text, which begins with the position."""
     return _mt19937(None if before is None else _of_numpy(before), _of_numpy(after))
 
@@ -141,7 +141,7 @@ def _of_numpy(state: bytes) -> _Twister:
     return list(array.array("I", state[: 4 * WORDS])), int(found[1]) if found else 0
 
 
-def torch_cpu(before: bytes | None, after: bytes) -> Distance | None:
+def torch_cpu(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of PyTorch on the CPU: the seed, how many words of the block are left, then the block.
 
     Source: `CPUGeneratorImplStateLegacy` in aten/src/ATen/CPUGeneratorImpl.cpp.
@@ -158,18 +158,18 @@ def torch_cpu(before: bytes | None, after: bytes) -> Distance | None:
     seed = int.from_bytes(after[:8], sys.byteorder)
     since = _mt19937((words_of_seed(seed), WORDS), read(after))
     if since is not None and since.count is not None:
-        return Distance(since.count, is_anew=True)
-    return None if same_seed or before is None else Distance(None, is_anew=True)
+        return StateDistance(since.count, is_anew=True)
+    return None if same_seed or before is None else StateDistance(None, is_anew=True)
 
 
-def cuda(before: bytes | None, after: bytes) -> Distance | None:
+def cuda(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of PyTorch on CUDA: seed and offset of its Philox, eight bytes each."""
     offset = int.from_bytes(after[8:16], sys.byteorder)
     if before is not None and before[:8] == after[:8]:
         moved = offset - int.from_bytes(before[8:16], sys.byteorder)
         if moved >= 0:
-            return Distance(moved, unit="offset")
-    return Distance(offset, is_anew=True, unit="offset")
+            return StateDistance(moved, unit="offset")
+    return StateDistance(offset, is_anew=True, unit="offset")
 
 
 # NumPy's other generators, as `numpy_state` writes them. Half of a number of 64 bits may be kept for the next of 32.
@@ -194,10 +194,10 @@ def _numbers(state: bytes) -> dict[str, int]:
     return found
 
 
-def _with_halves(steps: int, before: dict[str, int], after: dict[str, int]) -> Distance:
+def _with_halves(steps: int, before: dict[str, int], after: dict[str, int]) -> StateDistance:
     words = 2 * steps + before["has_uint32"] - after["has_uint32"]
     # A way of such a length leads round the whole circle: it was a step back, or `advance`.
-    return Distance(words) if 0 <= words < 1 << 64 else Distance(None, is_anew=True)
+    return StateDistance(words) if 0 <= words < 1 << 64 else StateDistance(None, is_anew=True)
 
 
 def _lcg(multiplier: int) -> Measure:
@@ -208,12 +208,12 @@ def _lcg(multiplier: int) -> Measure:
     """
     everything = (1 << 128) - 1
 
-    def measure(before: bytes | None, after: bytes) -> Distance | None:
+    def measure(before: bytes | None, after: bytes) -> StateDistance | None:
         if before is None:
             return None
         was, now = _numbers(before), _numbers(after)
         if was["inc"] != now["inc"]:
-            return Distance(None, is_anew=True)
+            return StateDistance(None, is_anew=True)
         state, factor, plus, steps = was["state"], multiplier, was["inc"], 0
         for bit in range(128):
             if (state ^ now["state"]) >> bit & 1:
@@ -230,33 +230,33 @@ pcg64 = _lcg(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645)
 pcg64_dxsm = _lcg(0xDA94_2042_E4DD_58B5)
 
 
-def philox(before: bytes | None, after: bytes) -> Distance | None:
+def philox(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of NumPy's Philox: a counter of 256 bits, a key of 128, a buffer of four numbers, the place in it."""
     if before is None:
         return None
     if before[32:48] != after[32:48]:
-        return Distance(None, is_anew=True)
+        return StateDistance(None, is_anew=True)
     was, now = _numbers(before), _numbers(after)
     counters = [int.from_bytes(state[:32], sys.byteorder) for state in (before, after)]
     steps = 4 * (counters[1] - counters[0]) + now["buffer_pos"] - was["buffer_pos"]
     return _with_halves(steps, was, now)
 
 
-def sfc64(before: bytes | None, after: bytes) -> Distance | None:
+def sfc64(before: bytes | None, after: bytes) -> StateDistance | None:
     """Of NumPy's SFC64: four words, the last of which counts."""
     if before is None:
         return None
     counts = [int.from_bytes(state[24:32], sys.byteorder) for state in (before, after)]
     steps = counts[1] - counts[0]
     if not 0 <= steps <= _FARTHEST_SFC64:
-        return None if steps > 0 else Distance(None, is_anew=True)
+        return None if steps > 0 else StateDistance(None, is_anew=True)
     numpy = sys.modules["numpy"]
     twin = numpy.random.SFC64(0)
     words = numpy.frombuffer(before[:32], dtype=numpy.uint64)
     twin.state = {"bit_generator": "SFC64", "state": {"state": words}, "has_uint32": 0, "uinteger": 0}
     twin.random_raw(steps, output=False)
     same = twin.state["state"]["state"].tobytes() == after[:32]
-    return _with_halves(steps, _numbers(before), _numbers(after)) if same else Distance(None, is_anew=True)
+    return _with_halves(steps, _numbers(before), _numbers(after)) if same else StateDistance(None, is_anew=True)
 
 
 _OF_NUMPYS: dict[str, Measure] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from repro_magic.introspection.call_source import Call, call_of, called_by, value_of
+from repro_magic.introspection.call_source import SourceCall, call_of, called_by, value_of
 from repro_magic.introspection.location import is_users
 from repro_magic.rng.entropy import Kind
 
@@ -56,7 +56,7 @@ _PROCESS_IDS = {"getpid", "getppid", "get_native_id"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class EntropyRequest:
     """Where the user's code asked.
 
     Attributes:
@@ -67,10 +67,10 @@ class Asked:
 
     caller: FrameType
     through: FrameType | None
-    call: Call
+    call: SourceCall
 
     @classmethod
-    def at(cls, frame: FrameType) -> Asked | None:
+    def at(cls, frame: FrameType) -> EntropyRequest | None:
         """Look outwards from the frame that led to the entropy; None if it is a library's business."""
         through: FrameType | None = None
         here: FrameType | None = frame
@@ -204,7 +204,7 @@ _STARTED, _BEFORE, _LATELY = time.time(), 60.0, 60.0
 _UNITS = (1.0, 1e3, 1e6, 1e9)
 
 
-def is_clocks(seed: Any, call: Call) -> bool:  # noqa: ANN401 - a seed of any form
+def is_clocks(seed: Any, call: SourceCall) -> bool:  # noqa: ANN401 - a seed of any form
     """Whether a seed that a call gives is read from the clock or the process, and so differs between runs."""
     if call.is_constant:
         return False

@@ -14,7 +14,7 @@ from types import FrameType, ModuleType
 from repro_magic.introspection.call_source import call_of, value_of
 from repro_magic.introspection.location import is_users
 from repro_magic.rng.entropy import Kind
-from repro_magic.unseeded.attribution import Asked
+from repro_magic.unseeded.attribution import EntropyRequest
 
 _KINDS = {Kind.NUMPY, Kind.PYTHON, Kind.TORCH}
 # What these draw goes into names, messages, tries and graphs of their own, or into a generator that gets a state next.
@@ -96,7 +96,7 @@ def library_draw(kind: Kind, frame: FrameType) -> LibraryDraw | None:
 
 def is_surely_unseeded(kind: Kind, frame: FrameType) -> bool:
     """Whether the generator gets no seed right after: NumPy's legacy one takes entropy first, and then its seed."""
-    asked = Asked(frame, None, call_of(frame))
+    asked = EntropyRequest(frame, None, call_of(frame))
     if asked.is_excused(kind):
         return False
     return (

@@ -20,7 +20,7 @@ from repro_magic.introspection.location import Site, accepts, caller_of, site_of
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind
 from repro_magic.runtime.forks import ForkSafeLock
-from repro_magic.unseeded.attribution import Asked, is_clocks
+from repro_magic.unseeded.attribution import EntropyRequest, is_clocks
 from repro_magic.unseeded.libraries import LibraryDraw, is_surely_unseeded, library_draw
 
 
@@ -180,12 +180,12 @@ class Sources:
                 self._libraries.pop(place, None)
             return
         found = library_draw(kind, frame)
-        if found is not None and not Asked(frame, None, call_of(frame)).is_excused(kind):
+        if found is not None and not EntropyRequest(frame, None, call_of(frame)).is_excused(kind):
             with self._lock:
                 self._libraries[place] = found
 
     def _take(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-        asked = Asked.at(frame)
+        asked = EntropyRequest.at(frame)
         if asked is None:
             self._take_librarys(kind, frame)
             return
@@ -204,7 +204,7 @@ class Sources:
             if kind is Kind.PYTHON and value is not None:
                 self._made[value] = use
 
-    def _use(self, kind: Kind, asked: Asked) -> _Use:
+    def _use(self, kind: Kind, asked: EntropyRequest) -> _Use:
         inner, inner_at, outer, outer_at = caller = caller_of(asked.caller)
         key = kind, id(inner), inner_at, id(outer), outer_at  # which the site keeps alive
         if key not in self._uses:
@@ -214,7 +214,7 @@ class Sources:
             )
         return self._uses[key]
 
-    def _forget(self, asked: Asked) -> None:
+    def _forget(self, asked: EntropyRequest) -> None:
         """A generator that was made without a seed gets one after all."""
         if not self._uses:
             return
@@ -236,7 +236,7 @@ class Sources:
 
 
 def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-    asked = Asked.at(frame)
+    asked = EntropyRequest.at(frame)
     if asked is None:
         _refuse_librarys(kind, frame)
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 from repro_magic.determinism.switches import THREADS
 from repro_magic.journal import Label
-from repro_magic.process_status import Status
+from repro_magic.process_status import ProcessStatus
 from repro_magic.proof.kernel.receipt import fingerprint
 from repro_magic.rng.origins import By, Origin
 from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
@@ -61,7 +61,7 @@ class Headline:
         return Line(f"{self.symbol} {self.sentence}", tone=self.tone)
 
 
-def headline(found: Status) -> Headline:
+def headline(found: ProcessStatus) -> Headline:
     """What matters most, first: ops that can differ, then a missing seed, then what other code did."""
     differ = in_words.can_differ(one for cell in found.cells for one in cell.findings)
     is_good, seeds = _seeds(found)
@@ -78,7 +78,7 @@ def headline(found: Status) -> Headline:
     return Headline("✓", f"{seeds}{flagged}", Tone.GOOD)
 
 
-def _seeds(found: Status) -> tuple[bool, str]:
+def _seeds(found: ProcessStatus) -> tuple[bool, str]:
     """Whether every generator has the seed that it should have, and what is to be said of seeds."""
     # A plug-in's generator that nobody drew from is in the table, and no reason to say that numbers change.
     states = [state for state in found.generators if state.library in _OWNERS or state.known.drawn is not False]
@@ -199,7 +199,7 @@ def generators(states: Sequence[GeneratorState], last_draws: Mapping[str, str] =
     return Document((generators_table(states, last_draws),))
 
 
-def status(found: Status) -> Document:
+def status(found: ProcessStatus) -> Document:
     """What `%repro_status` shows."""
     switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
     fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in found.fixed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from repro_magic.findings import SURE_CALLS, Direction, Finding, Status
+from repro_magic.findings import SURE_CALLS, Direction, Finding, FindingStatus
 from repro_magic.introspection.location import Place
 from repro_magic.journal import Cell, Label
 from repro_magic.views.document import Document, Line, Table, Tone
@@ -104,18 +104,18 @@ def can_differ(findings: Iterable[Finding]) -> str:
 
 def counted(findings: Iterable[Finding]) -> list[str]:
     """How many ops of each status, e.g. `["2 ops handled: index_put_, cumsum"]`."""
-    found: dict[Status, dict[str, None]] = {}
+    found: dict[FindingStatus, dict[str, None]] = {}
     for one in findings:
         if not one.warns:
-            status = Status.LATENT if one.traced and not one.graph else one.status
+            status = FindingStatus.LATENT if one.traced and not one.graph else one.status
             found.setdefault(status, {})[one.op] = None
-    words = {Status.HANDLED: "handled", Status.LATENT: "latent", Status.ACTIVE: "accepted"}
+    words = {FindingStatus.HANDLED: "handled", FindingStatus.LATENT: "latent", FindingStatus.ACTIVE: "accepted"}
     return [f"{word}: {', '.join(found[status])}" for status, word in words.items() if status in found]
 
 
 def alerting(findings: Iterable[Finding]) -> list[str]:
     """The ops of which PyTorch warns although they cannot differ here."""
-    return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not Status.ACTIVE))
+    return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not FindingStatus.ACTIVE))
 
 
 def where_in(cell: Cell, finding: Finding) -> str:
@@ -138,7 +138,7 @@ def by_cell(cells: Sequence[Cell], *, most: int = _ROWS) -> list[Table]:
     moves: dict[tuple[str, str, str], Counter[str]] = {}
     for cell in cells:
         for one in cell.findings:
-            if one.status is Status.LATENT and one.elsewhere in {"cuda", "mps"}:
+            if one.status is FindingStatus.LATENT and one.elsewhere in {"cuda", "mps"}:
                 moves.setdefault((name(one), one.why, one.remedy), Counter())[cell.name] += 1
     if moves:
         found = [(op, _names(list(seen)), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
@@ -156,7 +156,7 @@ def remedy(finding: Finding) -> str:
     """What is left to do."""
     if finding.accepted:
         return "Nothing: it is accepted on its line."
-    if finding.status is Status.HANDLED:
+    if finding.status is FindingStatus.HANDLED:
         return "Nothing: a deterministic path was taken."
     return finding.remedy
 

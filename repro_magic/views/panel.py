@@ -7,7 +7,7 @@ from html import escape
 from repro_magic.determinism.settings import DETERMINISTIC_ALGORITHMS
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.journal import value_in_words
-from repro_magic.process_status import SettingState, Status
+from repro_magic.process_status import ProcessStatus, SettingState
 from repro_magic.views import findings as in_words
 from repro_magic.views.describe import generators_table, headline
 from repro_magic.views.document import Document, Line, Table, Tone
@@ -19,7 +19,7 @@ _ROWS = 200
 _ROWS_IN_COPY = 40
 
 
-def as_code(found: Status) -> str:
+def as_code(found: ProcessStatus) -> str:
     r"""The lines that give the present settings in a fresh kernel: what the mouse did, for the notebook to keep.
 
     Example:
@@ -47,7 +47,7 @@ def as_code(found: Status) -> str:
     return "\n".join(lines)
 
 
-def findings_table(found: Status, narrowed_to: str = "all") -> Table:
+def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
     """The flagged ops by cell, newest first, 200 rows at most.
 
     Args:
@@ -85,7 +85,7 @@ def setting_note(one: SettingState) -> str:
     return "" if one.drift is None else one.drift.in_words
 
 
-def last_state(found: Status) -> Document:
+def last_state(found: ProcessStatus) -> Document:
     """The panel for when no kernel runs: what it showed last."""
     settings = [
         (one.setting.label, value_in_words(one.value), setting_note(one))

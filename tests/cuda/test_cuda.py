@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import repro_magic
-from repro_magic.findings import Status
+from repro_magic.findings import FindingStatus
 from repro_magic.proof.digest import digest as digests
 
 pytestmark = [
@@ -44,18 +44,18 @@ ALERTING: dict[str, Callable[[], torch.Tensor]] = {
 def test_what_is_handled_agrees_in_all_runs(op: str) -> None:
     with repro_magic.watch(warn=False) as bare:
         HANDLED[op]()
-    assert [(one.op, one.status, one.device) for one in bare.findings] == [(op, Status.ACTIVE, "cuda")]
+    assert [(one.op, one.status, one.device) for one in bare.findings] == [(op, FindingStatus.ACTIVE, "cuda")]
     with repro_magic.deterministic(warn=False) as report:
         results = {HANDLED[op]().cpu().numpy().tobytes() for _ in range(RUNS)}
     assert len(results) == 1
-    assert [(one.op, one.status, one.count) for one in report.findings] == [(op, Status.HANDLED, RUNS)]
+    assert [(one.op, one.status, one.count) for one in report.findings] == [(op, FindingStatus.HANDLED, RUNS)]
 
 
 @pytest.mark.parametrize("op", ALERTING)
 def test_what_has_no_deterministic_path_stays_active_and_strict_stops_it(op: str) -> None:
     with repro_magic.deterministic(warn=False) as report:
         ALERTING[op]()
-    assert [(one.op, one.status, one.alerts) for one in report.findings] == [(op, Status.ACTIVE, True)]
+    assert [(one.op, one.status, one.alerts) for one in report.findings] == [(op, FindingStatus.ACTIVE, True)]
     with pytest.raises(repro_magic.NondeterministicOpError, match=op), repro_magic.deterministic(strict=True):
         ALERTING[op]()
 
@@ -65,7 +65,7 @@ def test_a_backward_pass_on_a_device_thread_is_seen_with_its_line() -> None:
     with repro_magic.watch(warn=False) as report:
         weight.index_select(0, index()).sum().backward()
     (found,) = report.findings
-    assert (found.op, found.direction.value, found.status) == ("index_add_", "backward", Status.ACTIVE)
+    assert (found.op, found.direction.value, found.status) == ("index_add_", "backward", FindingStatus.ACTIVE)
     assert found.place is not None
     assert "backward()" in found.place.text
 
@@ -84,7 +84,7 @@ def test_fused_attention_agrees_in_all_runs(backend: str) -> None:
 
     with repro_magic.deterministic(warn=False) as report:
         assert len({gradient() for _ in range(RUNS)}) == 1
-    assert Status.ACTIVE not in {one.status for one in report.findings}
+    assert FindingStatus.ACTIVE not in {one.status for one in report.findings}
 
 
 PIECES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

@@ -71,7 +71,7 @@ def test_deterministic_cells_name_findings_by_status() -> None:
     assert "put_ (torch.Tensor.put_) on cpu at line 2" in ran.error(3).evalue
     assert "⚠" not in ran.shown(3)
     assert "strict, put_ stopped" in ran.shown(3)
-    assert "recorder.py" not in "".join(ran.error(3).traceback), "the traceback ends at the user's line"
+    assert "held.py" not in "".join(ran.error(3).traceback), "the traceback ends at the user's line"
     assert ran.stream(4, "stderr") == ""
     assert "PyTorch warns of put_, but the result is always the same here." in ran.shown(4)
     assert "put_ on cpu, line 2" in ran.shown(5), "--quiet hides the line, not a warning"
@@ -81,7 +81,7 @@ def test_the_watcher_turns_off_and_on_and_unloads() -> None:
     left = """
 import threading, warnings
 from repro_magic.ops.tracing import dispatch as watcher
-print(watcher.recorders, watcher._of_thread)
+print(watcher.collectors, watcher._of_thread)
 print(len(threading.Thread.start.__code__.co_names), warnings._showwarnmsg.__module__,
       [torch._C._dispatch_has_kernel_for_dispatch_key("aten::put_", key) for key in (watcher.KEY, watcher.HOT_KEY)])
 """

@@ -26,7 +26,7 @@ from repro_magic.journal import BETWEEN, CellDraws, Journal
 from repro_magic.rng import entropy, state_distance, tracking
 from repro_magic.rng.origins import UNKNOWN, Origin, SeedState, Told
 from repro_magic.rng.state_change import Move
-from repro_magic.rng.state_distance import Distance
+from repro_magic.rng.state_distance import StateDistance
 from repro_magic.rng.tracking import Tracker
 from repro_magic.rng.user_generators import held_by, private
 from repro_magic.views.ledger import ledger
@@ -63,7 +63,7 @@ def state(generator: Any) -> bytes:
     return found.generator.to_bytes(found.generator.get_state())
 
 
-def measured(generator: Any, before: bytes | None) -> Distance | None:
+def measured(generator: Any, before: bytes | None) -> StateDistance | None:
     found = private("own", generator)
     assert found is not None
     return found.generator.distance(before, state(generator))
@@ -77,7 +77,7 @@ def test_what_was_drawn_is_how_far_it_moved(kind: str, already: int, words: int)
     draw(generator, already)
     before = state(generator)
     draw(generator, words)
-    assert measured(generator, before) == Distance(words)
+    assert measured(generator, before) == StateDistance(words)
 
 
 @pytest.mark.parametrize("kind", ["Random", "RandomState", "torch"])
@@ -91,7 +91,7 @@ def test_a_new_seed_is_seen_with_what_was_drawn_since(kind: str, seed: int, word
     draw(generator, words)
     found = measured(generator, before)
     if seed == 3 and words >= 700:
-        assert found == Distance(words - 700)
+        assert found == StateDistance(words - 700)
     else:
         assert found is not None
         assert (found.count, found.is_anew) == (words, True)
@@ -102,19 +102,19 @@ def test_whatever_python_takes_for_a_seed_is_seen(seed: Any) -> None:
     own = random.Random(seed)
     draw(own, 3000)
     found = measured(own, None)
-    assert found == Distance(3000, is_anew=True, is_seed=True)
+    assert found == StateDistance(3000, is_anew=True, is_seed=True)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, [1, 2], list(range(20))])
 def test_and_numpys_legacy_generator(seed: Any) -> None:
     own = np.random.RandomState(seed)
     draw(own, 3000)
-    assert measured(own, None) == Distance(3000, is_anew=True, is_seed=True)
+    assert measured(own, None) == StateDistance(3000, is_anew=True, is_seed=True)
 
 
 def test_entropy_of_the_system_is_no_seed() -> None:
     for fresh in (random.Random(), np.random.RandomState()):
-        assert measured(fresh, None) == Distance(0, is_anew=True, is_seed=False)
+        assert measured(fresh, None) == StateDistance(0, is_anew=True, is_seed=False)
         draw(fresh, 3)
         assert measured(fresh, None) is None
 
@@ -126,10 +126,10 @@ def test_a_step_back_and_another_stream_are_no_draw(kind: str) -> None:
     draw(generator, 1)
     after = state(generator)
     measure = state_distance.of_numpys(generator.bit_generator)
-    assert measure(after, before) == Distance(None, is_anew=True)
+    assert measure(after, before) == StateDistance(None, is_anew=True)
     other = np.random.Generator(getattr(np.random, kind)(4))
     draw(other, 6)
-    assert measure(before, state(other)) == Distance(None, is_anew=True)
+    assert measure(before, state(other)) == StateDistance(None, is_anew=True)
 
 
 def test_what_is_too_far_cannot_be_told() -> None:
@@ -145,16 +145,16 @@ def test_a_number_that_was_kept_is_a_move_without_words() -> None:
     before = state(own)
     own.normal()
     assert state(own) != before
-    assert measured(own, before) == Distance(0)
+    assert measured(own, before) == StateDistance(0)
 
 
 def test_on_cuda_the_offset_tells() -> None:
     def at(seed: int, offset: int) -> bytes:
         return array.array("Q", [seed, offset]).tobytes()
 
-    assert state_distance.cuda(at(1, 4), at(1, 12)) == Distance(8, unit="offset")
-    assert state_distance.cuda(at(1, 4), at(2, 12)) == Distance(12, is_anew=True, unit="offset")
-    assert state_distance.cuda(at(1, 12), at(1, 4)) == Distance(4, is_anew=True, unit="offset")
+    assert state_distance.cuda(at(1, 4), at(1, 12)) == StateDistance(8, unit="offset")
+    assert state_distance.cuda(at(1, 4), at(2, 12)) == StateDistance(12, is_anew=True, unit="offset")
+    assert state_distance.cuda(at(1, 12), at(1, 4)) == StateDistance(4, is_anew=True, unit="offset")
 
 
 # Which generators are found
@@ -411,7 +411,7 @@ def test_so_many_cells_are_kept() -> None:
 
 
 def move(generator: str, count: int | None = 3, **more: Any) -> Move:
-    found = None if count is None else Distance(count, is_anew=more.pop("is_anew", False))
+    found = None if count is None else StateDistance(count, is_anew=more.pop("is_anew", False))
     more.setdefault("device", "cpu" if generator.startswith("torch") else "")
     known = {True: SeedState(Origin.SEEDED), False: SeedState(Origin.UNSEEDED), None: UNKNOWN}[more.pop("seeded", True)]
     told = Told(known)

@@ -16,7 +16,7 @@ from conftest import switch_values
 import repro_magic
 from repro_magic import NondeterminismWarning, NondeterministicOpError
 from repro_magic.exceptions import InvalidSeedError, InvalidThreadsError
-from repro_magic.findings import Status
+from repro_magic.findings import FindingStatus
 from repro_magic.ops.tracing import dispatch
 from repro_magic.rng.seeding import seed_in_force
 
@@ -132,7 +132,7 @@ def test_calls_on_threads_that_overlap_see_their_own(scope: Any, shared: bool) -
     assert failed == []
     assert counts == ({"first": 1, "second": 2} if shared else {})
     assert (switch_values(), signal.getsignal(signal.SIGINT)) == before
-    assert dispatch.recorders == ()
+    assert dispatch.collectors == ()
 
 
 def test_a_watched_coroutine_function_is_watched_while_it_is_awaited() -> None:
@@ -224,7 +224,7 @@ def test_what_pytorch_warns_of_without_reason_is_no_warning_of_ours() -> None:
     with repro_magic.deterministic() as report:
         torch.zeros(4).put_(torch.tensor([0, 1]), torch.ones(2))
     (found,) = report.findings
-    assert (found.op, found.status, found.alerts) == ("put_", Status.LATENT, True)
+    assert (found.op, found.status, found.alerts) == ("put_", FindingStatus.LATENT, True)
 
 
 def test_uninitialized_memory_is_filled_inside() -> None:

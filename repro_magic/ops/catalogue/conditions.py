@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
-from repro_magic.ops.catalogue.model import Call, Condition
+from repro_magic.ops.catalogue.model import Condition, OpCall
 
 # Up to here a CPU writes with one task (aten/src/ATen/native/cpu/IndexKernelUtils.h, cpu_index and cpu_take_put).
 WRITES_IN_ONE_TASK = 3000
@@ -42,7 +42,7 @@ def careful(condition: Condition) -> Condition:
     """The same condition, but None where it would raise."""
 
     @functools.wraps(condition)
-    def never_raises(call: Call) -> bool | None:
+    def never_raises(call: OpCall) -> bool | None:
         try:
             return condition(call)
         except Exception:  # noqa: BLE001 - a watcher must not fail for an argument nobody thought of
@@ -54,7 +54,7 @@ def careful(condition: Condition) -> Condition:
 def every(*conditions: Condition) -> Condition:
     """All of them: False if one is False, else None if one cannot be told, else True. The cheap ones come first."""
 
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         answer: bool | None = True
         for condition in conditions:
             found = condition(call)
@@ -70,7 +70,7 @@ def every(*conditions: Condition) -> Condition:
 def negated(condition: Condition) -> Condition:
     """The opposite; what cannot be told stays so."""
 
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         found = condition(call)
         return None if found is None else not found
 
@@ -106,7 +106,7 @@ def equals(name: str, *values: object) -> Condition:
     """An argument has one of these values; an overload that does not take it has none of them."""
 
     @careful
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         if name not in call.arguments:
             return False
         value = call.arguments[name]
@@ -122,7 +122,7 @@ def overload_is(*overloads: str) -> Condition:
 
 
 @careful
-def accumulates(call: Call) -> bool | None:
+def accumulates(call: OpCall) -> bool | None:
     """Values are added to what is there, not written over it."""
     if "_index_put_accumulate" in call.overload:
         return True
@@ -134,7 +134,7 @@ def floating(name: str = "self") -> Condition:
     """A tensor, or the dtype asked for, is floating or complex: the order of a sum shows. Integers add up exactly."""
 
     @careful
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         dtype = call.arguments.get("dtype") or call.arguments[name].dtype
         return bool(dtype.is_floating_point or dtype.is_complex)
 
@@ -142,32 +142,32 @@ def floating(name: str = "self") -> Condition:
 
 
 @careful
-def single_precision(call: Call) -> bool | None:
+def single_precision(call: OpCall) -> bool | None:
     """float32: the only dtype in which a CPU adds with several threads; it adds all others in one."""
     return bool(call.arguments["self"].dtype == sys.modules["torch"].float32)
 
 
 @careful
-def quantized(call: Call) -> bool | None:
+def quantized(call: OpCall) -> bool | None:
     """The tensor is quantized."""
     return bool(call.arguments["self"].is_quantized)
 
 
 @careful
-def sparse(call: Call) -> bool | None:
+def sparse(call: OpCall) -> bool | None:
     """The first factor of a product is sparse."""
     return bool(call.arguments["self"].layout != sys.modules["torch"].strided)
 
 
 @careful
-def input_gradient(call: Call) -> bool | None:
+def input_gradient(call: OpCall) -> bool | None:
     """The gradient of the input is asked for; that of the grid is deterministic."""
     mask = call.arguments.get("output_mask")
     return True if mask is None else bool(mask[0])
 
 
 @careful
-def counts_inexactly(call: Call) -> bool | None:
+def counts_inexactly(call: OpCall) -> bool | None:
     """Floating bins with more elements than their dtype counts exactly: 2**24 in float32."""
     tensor = call.arguments["self"]
     if not tensor.dtype.is_floating_point:
@@ -176,7 +176,7 @@ def counts_inexactly(call: Call) -> bool | None:
 
 
 @careful
-def uneven_windows(call: Call) -> bool | None:
+def uneven_windows(call: OpCall) -> bool | None:
     """Adaptive pooling whose input size is no multiple of its output size."""
     dims = 3 if "3d" in call.overload else 2
     inner, outer = (_sizes(call.arguments[name])[-dims:] for name in ("self", "grad_output"))
@@ -184,7 +184,7 @@ def uneven_windows(call: Call) -> bool | None:
 
 
 @careful
-def overlapping_windows(call: Call) -> bool | None:
+def overlapping_windows(call: OpCall) -> bool | None:
     """Pooling whose windows are wider than their stride."""
     kernel = [_number(size) for size in call.arguments["kernel_size"]]
     dims = 3 if "3d" in call.overload else 2
@@ -194,7 +194,7 @@ def overlapping_windows(call: Call) -> bool | None:
     return any((size - 1) * spread + 1 > step for size, step, spread in spans)
 
 
-def _cudnn(call: Call, name: str) -> bool:
+def _cudnn(call: OpCall, name: str) -> bool:
     """A switch of cuDNN: as the call got it, else as it stands."""
     value = call.arguments.get(name)
     if value is None:
@@ -203,19 +203,19 @@ def _cudnn(call: Call, name: str) -> bool:
 
 
 @careful
-def cudnn_benchmarks(call: Call) -> bool | None:
+def cudnn_benchmarks(call: OpCall) -> bool | None:
     """CuDNN is on and chooses its algorithm by timing."""
     return _cudnn(call, "enabled") and _cudnn(call, "benchmark")
 
 
 @careful
-def cudnn_is_free(call: Call) -> bool | None:
+def cudnn_is_free(call: OpCall) -> bool | None:
     """CuDNN is on and may take any algorithm."""
     return _cudnn(call, "enabled") and not _cudnn(call, "deterministic")
 
 
 @careful
-def cublas_is_free(_call: Call) -> bool | None:
+def cublas_is_free(_call: OpCall) -> bool | None:
     """CuBLAS may share its workspaces among streams."""
     return os.environ.get(CUBLAS_VARIABLE) not in _CUBLAS_FIXED
 
@@ -259,7 +259,7 @@ def _lane_repeats(lanes: Any, places: int) -> bool | None:  # noqa: ANN401 - a t
     return bool((ordered[..., 1:] == ordered[..., :-1]).any())
 
 
-def _repeats(call: Call, index: Any, places: int, length: int, lanes: Callable[[], Any]) -> bool | None:  # noqa: ANN401
+def _repeats(call: OpCall, index: Any, places: int, length: int, lanes: Callable[[], Any]) -> bool | None:  # noqa: ANN401
     """Whether an index names one of `places` twice: by counting alone if that settles it, else by looking."""
     if length <= 1:
         return False
@@ -272,7 +272,7 @@ def _repeats(call: Call, index: Any, places: int, length: int, lanes: Callable[[
 
 
 @careful
-def rows_repeat(call: Call) -> bool | None:
+def rows_repeat(call: OpCall) -> bool | None:
     """One-dimensional indices along `dim` (index_add, index_copy, index_reduce) repeat."""
     tensor, index = call.arguments["self"], call.arguments["index"]
     sizes = _sizes(tensor) or [1]
@@ -281,7 +281,7 @@ def rows_repeat(call: Call) -> bool | None:
 
 
 @careful
-def lanes_repeat(call: Call) -> bool | None:
+def lanes_repeat(call: OpCall) -> bool | None:
     """Indices shaped like their source (scatter) repeat along `dim`."""
     tensor, index = call.arguments["self"], call.arguments["index"]
     sizes, shape = _sizes(tensor) or [1], _sizes(index) or [1]
@@ -292,7 +292,7 @@ def lanes_repeat(call: Call) -> bool | None:
 
 
 @careful
-def places_repeat(call: Call) -> bool | None:
+def places_repeat(call: OpCall) -> bool | None:
     """Indices into the flattened tensor (put) repeat."""
     index = call.arguments["index"]
     places = _count(call.arguments["self"])
@@ -300,7 +300,7 @@ def places_repeat(call: Call) -> bool | None:
 
 
 @careful
-def planes_repeat(call: Call) -> bool | None:
+def planes_repeat(call: OpCall) -> bool | None:
     """Indices into each plane (max_unpool) repeat."""
     index = call.arguments["indices"]
     sizes = [_number(size) for size in call.arguments["output_size"]]
@@ -312,7 +312,7 @@ def planes_repeat(call: Call) -> bool | None:
 
 
 @careful
-def values_repeat(call: Call) -> bool | None:
+def values_repeat(call: OpCall) -> bool | None:
     """Values to count (bincount) repeat. They are never negative, and how many there may be is not known."""
     values = call.arguments["self"]
     return _repeats(call, values, sys.maxsize, _count(values), lambda: values.reshape(1, -1))
@@ -323,7 +323,7 @@ def _is_mask(index: Any) -> bool:  # noqa: ANN401 - a tensor
     return dtype is torch.bool or dtype is torch.uint8
 
 
-def _index_list(call: Call) -> list[tuple[int, Any]]:
+def _index_list(call: OpCall) -> list[tuple[int, Any]]:
     """The index tensors of `x[i, j]` by the dimension they index; a mask counts as the indices it stands for."""
     found: list[tuple[int, Any]] = []
     dimension = 0
@@ -342,7 +342,7 @@ def _index_list(call: Call) -> list[tuple[int, Any]]:
     return found
 
 
-def _most_written(call: Call) -> int:
+def _most_written(call: OpCall) -> int:
     """At most so many elements are written where a mask stands beside other indices, whatever it holds."""
     indices = [index for index in call.arguments["indices"] if index is not None]
     sizes = _sizes(call.arguments["self"])
@@ -368,7 +368,7 @@ def _is_grid(shapes: Sequence[Sequence[int]]) -> bool:
 
 
 @careful
-def tuples_repeat(call: Call) -> bool | None:
+def tuples_repeat(call: OpCall) -> bool | None:
     """Indices as in `x[i, j]` repeat, taken together. A mask names each place once."""
     tensor = call.arguments["self"]
     given_ones = [index for index in call.arguments["indices"] if index is not None]
@@ -398,7 +398,7 @@ def tuples_repeat(call: Call) -> bool | None:
     return _repeats(call, indices[0][1], places, math.prod(shape), joined)
 
 
-def _one_value(call: Call, tensor: Any) -> bool | None:  # noqa: ANN401 - a tensor
+def _one_value(call: OpCall, tensor: Any) -> bool | None:  # noqa: ANN401 - a tensor
     """Whether all elements are one value: by shape and strides, or by looking; None if only a look could tell."""
     sizes, strides = _sizes(tensor), [_number(stride) for stride in tensor.stride()]
     if 0 in sizes or all(size == 1 or stride == 0 for size, stride in zip(sizes, strides, strict=True)):
@@ -415,7 +415,7 @@ def different(name: str) -> Condition:
     """What is written is not all one value."""
 
     @careful
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         same = _one_value(call, call.arguments[name])
         return None if same is None else not same
 
@@ -423,7 +423,7 @@ def different(name: str) -> Condition:
 
 
 @careful
-def different_values(call: Call) -> bool | None:
+def different_values(call: OpCall) -> bool | None:
     """What `x[i] = v` writes is neither all one value nor, as in `x[i] = row`, the same for every index."""
     values = call.arguments["values"]
     same = _one_value(call, values)
@@ -442,22 +442,22 @@ def different_values(call: Call) -> bool | None:
     return any(size > 1 and stride != 0 for size, stride in own)
 
 
-def split_among_threads(written: Callable[[Call], int], at_least: int) -> Condition:
+def split_among_threads(written: Callable[[OpCall], int], at_least: int) -> Condition:
     """Several threads, and so many elements that the work is split."""
 
     @careful
-    def holds(call: Call) -> bool | None:
+    def holds(call: OpCall) -> bool | None:
         return call.at_scale or (call.threads > 1 and written(call) >= at_least)
 
     return holds
 
 
-def elements_of(name: str) -> Callable[[Call], int]:
+def elements_of(name: str) -> Callable[[OpCall], int]:
     """How many elements an argument has."""
     return lambda call: _count(call.arguments[name])
 
 
-def elements_written(call: Call) -> int:
+def elements_written(call: OpCall) -> int:
     """How many elements `x[i, j] = v` writes: one index tuple writes a whole slice of the dimensions not indexed."""
     sizes = _sizes(call.arguments["self"])
     if any(index is not None and _is_mask(index) for index in call.arguments["indices"]) and not call.look:

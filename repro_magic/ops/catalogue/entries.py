@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from repro_magic.findings import Direction
 from repro_magic.ops.catalogue import conditions as on
-from repro_magic.ops.catalogue.model import Condition, Entry, Hazard, Switch, always
+from repro_magic.ops.catalogue.model import Condition, Effect, Entry, Hazard, always
 
 _DOCS = "https://docs.pytorch.org/docs/stable"
 _SWITCH_PAGE = f"{_DOCS}/generated/torch.use_deterministic_algorithms.html"
@@ -35,23 +35,23 @@ def _page(name: str) -> str:
 
 def _alert_only(*devices: str, condition: Condition = always) -> Hazard:
     """PyTorch alerts, but the result is the same: told so, for what the hazards before it leave over."""
-    return Hazard(devices, _ALERTED, _NOTHING, Switch.ALERTS, condition, differs=False)
+    return Hazard(devices, _ALERTED, _NOTHING, Effect.ALERTS, condition, differs=False)
 
 
 def _handled(why: str, condition: Condition = always, *, devices: tuple[str, ...] = ("cuda",)) -> Hazard:
     """The switch gives it a deterministic path."""
-    return Hazard(devices, why, _UNDER_SWITCH, Switch.HANDLES, condition)
+    return Hazard(devices, why, _UNDER_SWITCH, Effect.HANDLES, condition)
 
 
 def _cuda(why: str, remedy: str, condition: Condition = always) -> tuple[Hazard, ...]:
     """No deterministic path on CUDA; where the condition does not hold PyTorch alerts all the same."""
-    hazard = Hazard(("cuda",), why, remedy, Switch.ALERTS, condition)
+    hazard = Hazard(("cuda",), why, remedy, Effect.ALERTS, condition)
     return (hazard,) if condition is always else (hazard, _alert_only("cuda"))
 
 
 def _mps(why: str, remedy: str = _ON_CPU, condition: Condition = always) -> Hazard:
     """No deterministic path on Apple's GPUs."""
-    return Hazard(("mps",), why, remedy, Switch.ALERTS, condition)
+    return Hazard(("mps",), why, remedy, Effect.ALERTS, condition)
 
 
 def _backward(  # noqa: PLR0913 - the columns of a table
@@ -123,7 +123,7 @@ _INDEXING = (
                 ("cpu",),
                 _SPLIT_WRITES,
                 "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.every(_WRITES, _OTHER_THREADS_WRITE, on.different("source"), on.places_repeat),
             ),
             _alert_only("cpu", condition=_WRITES),
@@ -136,14 +136,14 @@ _INDEXING = (
                 ("cuda",),
                 _OVERWRITTEN,
                 "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 _PUT_ON_CUDA,
             ),
             Hazard(
                 ("cuda",),
                 _ADDED,
                 "Use each index at most once, or x.view(-1).index_put_((index,), source, accumulate=True).",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.every(_ADDS, on.floating(), on.places_repeat),
             ),
             _alert_only("cuda"),
@@ -204,7 +204,7 @@ _INDEXING = (
                     ("cuda",),
                     why,
                     remedy,
-                    Switch.ALERTS,
+                    Effect.ALERTS,
                     on.every(on.given("src"), on.equals("reduce", reduce), _LANES_ADD),
                 )
                 for reduce, why, remedy in (
@@ -237,7 +237,11 @@ _INDEXING = (
         hazards=(
             _handled(_ADDED, on.every(on.equals("reduce", "sum", "mean"), _LANES_ADD)),
             Hazard(
-                ("cuda",), _MULTIPLIED, _ONE_INDEX, Switch.ALERTS, on.every(on.equals("reduce", "prod"), _LANES_ADD)
+                ("cuda",),
+                _MULTIPLIED,
+                _ONE_INDEX,
+                Effect.ALERTS,
+                on.every(on.equals("reduce", "prod"), _LANES_ADD),
             ),
             _alert_only("cuda", condition=on.equals("reduce", "prod")),
             _mps(_ADDED, _ONE_INDEX, on.every(on.equals("reduce", "sum", "mean"), _LANES_ADD)),
@@ -259,7 +263,7 @@ _COUNTING = (
                 ("cuda",),
                 _ADDED,
                 "Use torch.zeros(size, device=x.device).index_add_(0, x, weights) under %%deterministic.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.every(on.given("weights"), on.floating("weights"), on.values_repeat),
             ),
             _alert_only("cuda", condition=on.given("weights")),
@@ -277,7 +281,7 @@ _COUNTING = (
                 ("cuda",),
                 "Counts larger than the dtype holds exactly are added in no fixed order (atomicAdd).",
                 "Use torch.bucketize and torch.bincount without weights, or compute it on the CPU.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.counts_inexactly,
             ),
             _alert_only("cuda", condition=on.floating()),
@@ -295,7 +299,7 @@ _COUNTING = (
                 ("cuda",),
                 _TIES,
                 "Use torch.sort(x, stable=True) and take the middle element, or compute it on the CPU.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.overload_is("dim", "dim_values"),
             ),
         ),
@@ -312,7 +316,7 @@ _COUNTING = (
                 ("cuda",),
                 _TIES,
                 "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU.",
-                Switch.ALERTS,
+                Effect.ALERTS,
                 until=(2, 10),
             ),
             _mps(_TIES, "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU."),
@@ -349,7 +353,7 @@ _COUNTING = (
                 ("cuda",),
                 "The losses of all places are added in no fixed order (atomicAdd).",
                 'Use reduction="none" and take the mean or sum of the result yourself.',
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.negated(on.equals("reduction", 0)),
             ),
         ),
@@ -389,7 +393,7 @@ _CUDNN_HAZARDS = (
         ("cuda",),
         "cuDNN times its algorithms and may choose another one in another run.",
         "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic, which does so.",
-        Switch.IGNORES,
+        Effect.IGNORES,
         on.cudnn_benchmarks,
     ),
     _handled("cuDNN may take an algorithm that adds in no fixed order.", on.cudnn_is_free),
@@ -398,7 +402,7 @@ _RNN_HAZARD = Hazard(
     ("cuda",),
     "cuDNN's recurrent layers may share one cuBLAS workspace among streams, and their sums then vary.",
     "Restart the kernel with CUBLAS_WORKSPACE_CONFIG=:4096:8 set before the first CUDA call.",
-    Switch.IGNORES,
+    Effect.IGNORES,
     on.cublas_is_free,
 )
 
@@ -457,7 +461,7 @@ _LAYERS = (
                 ("cuda",),
                 "cuDNN was asked for its nondeterministic algorithm.",
                 "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic, which does so.",
-                Switch.IGNORES,
+                Effect.IGNORES,
                 on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value looked for
             ),
         ),
@@ -478,7 +482,7 @@ _LAYERS = (
         direction=Direction.BACKWARD,
         names=("embedding_dense_backward", "embedding_backward"),
         hazards=(
-            Hazard(("cuda",), _GRADIENTS, _UNDER_SWITCH, Switch.HANDLES, since=(2, 14)),
+            Hazard(("cuda",), _GRADIENTS, _UNDER_SWITCH, Effect.HANDLES, since=(2, 14)),
             _mps(_GRADIENTS),
         ),
         link=_page("torch.nn.Embedding"),
@@ -494,7 +498,7 @@ _LAYERS = (
                 ("cuda",),
                 _GRADIENTS,
                 'Use mode="sum" or mode="mean", or compute it on the CPU.',
-                Switch.ALERTS,
+                Effect.ALERTS,
                 on.equals("mode", 2),  # max
             ),
             _mps(_GRADIENTS),
@@ -575,9 +579,9 @@ _POOLING = (
         direction=Direction.BACKWARD,
         names=(_MAX_POOL_3D,),
         hazards=(
-            Hazard(("cuda",), _GRADIENTS, _pooling(3, "Max"), Switch.ALERTS, on.overlapping_windows, until=(2, 11)),
+            Hazard(("cuda",), _GRADIENTS, _pooling(3, "Max"), Effect.ALERTS, on.overlapping_windows, until=(2, 11)),
             # Seen with the switch on, this op alerts: a forward pass with the switch on does not lead to it.
-            Hazard(("cuda",), _GRADIENTS, _FORWARD_TOO, Switch.ALERTS, on.overlapping_windows, since=(2, 11)),
+            Hazard(("cuda",), _GRADIENTS, _FORWARD_TOO, Effect.ALERTS, on.overlapping_windows, since=(2, 11)),
             _alert_only("cuda"),
             _mps(_GRADIENTS, _pooling(3, "Max"), on.overlapping_windows),
             _alert_only("mps"),
@@ -661,7 +665,7 @@ _PADDING_AND_SAMPLING = (
 )
 
 
-def _attention(kind: str, *more: str, switch: Switch, remedy: str) -> Entry:
+def _attention(kind: str, *more: str, switch: Effect, remedy: str) -> Entry:
     """The backward pass of one fused attention."""
     op = f"_scaled_dot_product_{kind}_attention_backward"
     why = "Gradients of one key or query are added in no fixed order (atomicAdd)."
@@ -681,13 +685,13 @@ _ATTENTION = (
     _attention(
         "flash",
         "_scaled_dot_product_flash_attention_for_cpu_backward",
-        switch=Switch.HANDLES_IF_STRICT,
+        switch=Effect.HANDLES_IF_STRICT,
         remedy=_UNDER_SWITCH,
     ),
-    _attention("efficient", switch=Switch.HANDLES_IF_STRICT, remedy=_UNDER_SWITCH),
+    _attention("efficient", switch=Effect.HANDLES_IF_STRICT, remedy=_UNDER_SWITCH),
     _attention(
         "cudnn",
-        switch=Switch.ALERTS,
+        switch=Effect.ALERTS,
         remedy="Use with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION): under %%deterministic.",
     ),
 )

@@ -2,7 +2,7 @@
 
 An `Entry` is one operation as a user knows it; its `names` are all the aten names under which it may be seen, every
 overload of which is watched. Its `hazards` say for each kind of device when the result may differ. Nothing here
-looks at a value unless `Call.look` allows it, and nothing imports torch: the table is data.
+looks at a value unless `OpCall.look` allows it, and nothing imports torch: the table is data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from repro_magic.findings import Direction
 
 
-class Switch(Enum):
+class Effect(Enum):
     """What the deterministic switch does to a hazard."""
 
     HANDLES = "takes a deterministic path"
@@ -25,7 +25,7 @@ class Switch(Enum):
 
 
 @dataclass(frozen=True)
-class Call:
+class OpCall:
     """One call of a watched op, as a condition sees it.
 
     Attributes:
@@ -46,10 +46,10 @@ class Call:
 
 
 # True: may differ; False: cannot; None: cannot be told without looking at values.
-Condition = Callable[[Call], bool | None]
+Condition = Callable[[OpCall], bool | None]
 
 
-def always(_call: Call) -> bool:
+def always(_call: OpCall) -> bool:
     """No condition."""
     return True
 
@@ -72,7 +72,7 @@ class Hazard:
     devices: tuple[str, ...]
     why: str
     remedy: str
-    switch: Switch
+    switch: Effect
     condition: Condition = always
     differs: bool = True
     since: tuple[int, int] | None = None

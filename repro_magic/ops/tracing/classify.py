@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass, replace
 
 from repro_magic.determinism.advice import torch_version
-from repro_magic.findings import Status
-from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
+from repro_magic.findings import FindingStatus
+from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
 
 # Where a result may differ later; Apple's GPUs are nobody's next step on another system.
 _ELSEWHERE = ("cuda", "mps") if sys.platform == "darwin" else ("cuda",)
@@ -30,13 +30,13 @@ class Switches:
 
     def handle(self, hazard: Hazard) -> bool:
         """Whether a deterministic path is taken."""
-        if hazard.switch is Switch.HANDLES_IF_STRICT:
+        if hazard.switch is Effect.HANDLES_IF_STRICT:
             return self.algorithms and (self.attention or not self.warn_only)
-        return self.algorithms and hazard.switch is Switch.HANDLES
+        return self.algorithms and hazard.switch is Effect.HANDLES
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Classification:
     """What is known of one call. There is one object for each thing that can be known: it counts calls, by identity.
 
     Attributes:
@@ -47,14 +47,14 @@ class Judgement:
         settled: whether it stands whatever the values are; False: only a look at them could tell.
     """
 
-    status: Status
+    status: FindingStatus
     hazard: Hazard
     elsewhere: str | None = None
     alerts: bool = False
     settled: bool = True
 
 
-_judgement = functools.cache(Judgement)
+_classification = functools.cache(Classification)
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def hazards_of(entry: Entry, version: tuple[int, int]) -> tuple[Hazard, ...]:
     )
 
 
-def judge(entry: Entry, call: Call, device: str, switches: Switches) -> Judgement | None:
+def classify(entry: Entry, call: OpCall, device: str, switches: Switches) -> Classification | None:
     """The status of a call; None where there is nothing to say of it.
 
     Args:
@@ -80,18 +80,18 @@ def judge(entry: Entry, call: Call, device: str, switches: Switches) -> Judgemen
     here = _first(hazards, call, device)
     if here is None and device != "cpu":
         return None
-    alerts = here is not None and here[0].switch is Switch.ALERTS
+    alerts = here is not None and here[0].switch is Effect.ALERTS
     if here is not None and here[0].differs:
-        status = Status.HANDLED if switches.handle(here[0]) else Status.ACTIVE
-        return _judgement(status, here[0], None, alerts, here[1])
+        status = FindingStatus.HANDLED if switches.handle(here[0]) else FindingStatus.ACTIVE
+        return _classification(status, here[0], None, alerts, here[1])
     for other in (*_ELSEWHERE, device):
         found = _first(hazards, replace(call, at_scale=True) if other == device else call, other)
         if found is not None and found[0].differs and not switches.handle(found[0]):
-            return _judgement(Status.LATENT, found[0], other, alerts, found[1])
-    return None if here is None else _judgement(Status.LATENT, here[0], None, alerts)
+            return _classification(FindingStatus.LATENT, found[0], other, alerts, found[1])
+    return None if here is None else _classification(FindingStatus.LATENT, here[0], None, alerts)
 
 
-def _first(hazards: tuple[Hazard, ...], call: Call, device: str) -> tuple[Hazard, bool] | None:
+def _first(hazards: tuple[Hazard, ...], call: OpCall, device: str) -> tuple[Hazard, bool] | None:
     """The first hazard on a device that is not ruled out, and whether it is certain."""
     for hazard in hazards:
         answer = hazard.condition(call) if device in hazard.devices else False

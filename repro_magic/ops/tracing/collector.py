@@ -1,8 +1,7 @@
 """What ran while somebody watched: calls of flagged ops, aggregated as they come, and told as findings.
 
-The price of one call is what the house promises to keep small, so nothing is computed that is not asked for: places
-stay code objects, a call of the same form as an earlier one gets the earlier judgement, values are looked at in the
-first calls of a place only.
+One call must stay cheap, so nothing is computed before somebody asks for it: places stay code objects, a call with the
+signature of an earlier one is classified as that one was, and values are read in the first calls of a line only.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from types import FrameType
 from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
-from repro_magic.findings import Direction, Draw, Finding, Status
+from repro_magic.findings import Direction, Draw, Finding, FindingStatus
 from repro_magic.introspection.location import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
-from repro_magic.ops.catalogue.model import Call, Entry
-from repro_magic.ops.tracing.classify import Judgement, Switches, judge
-from repro_magic.ops.tracing.signature import KnownForm, form_of
+from repro_magic.ops.catalogue.model import Entry, OpCall
+from repro_magic.ops.tracing.classify import Classification, Switches, classify
+from repro_magic.ops.tracing.signature import CachedSignature, signature_of
 from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.runtime.forks import ForkSafeLock
 
@@ -65,12 +64,12 @@ class WatchedOp:
 
 
 @dataclass(eq=False)
-class _Form:
-    """One form of call: its judgement without a look, and what looks at its first calls brought."""
+class _Signature:
+    """One form of call: its classification without a look, and what looks at its first calls brought."""
 
-    judgement: Judgement | None
+    classification: Classification | None
     looks: int = 0
-    looked: Judgement | None = None
+    looked: Classification | None = None
 
 
 @dataclass(eq=False)
@@ -85,20 +84,22 @@ class _Seen:
     hot: bool
     traced: bool
     looks: int = 0
-    looked: Judgement | None = None
-    forms: dict[object, _Form] = field(default_factory=dict)
-    calls: dict[Judgement | None, int] = field(default_factory=dict)
+    looked: Classification | None = None
+    forms: dict[object, _Signature] = field(default_factory=dict)
+    calls: dict[Classification | None, int] = field(default_factory=dict)
 
 
 class _Known:
-    """A form of call at one site, the judgements of every further call of it, and how many there were.
+    """A form of call at one site, the classifications of every further call of it, and how many there were.
 
     Attributes:
         count: counts a call; in C, so that no thread comes between, and in a third of the time that a lock takes.
     """
 
-    def __init__(self, form: KnownForm, switches: tuple[Any, ...], judgements: list[Judgement | None]) -> None:
-        self.form, self.switches, self.judgements = form, switches, judgements
+    def __init__(
+        self, form: CachedSignature, switches: tuple[Any, ...], classifications: list[Classification | None]
+    ) -> None:
+        self.form, self.switches, self.classifications = form, switches, classifications
         self.count = itertools.count().__next__
         self._not_calls = 0
 
@@ -121,15 +122,15 @@ class _OpAtSite:
     known: _Known | None = None
     knowable: int = _KNOWABLE
 
-    def count(self, judgements: Iterable[Judgement | None], calls: int) -> None:
+    def count(self, classifications: Iterable[Classification | None], calls: int) -> None:
         """Count calls of one form."""
-        for seen, judgement in zip(self.seen, judgements, strict=True):
-            seen.calls[judgement] = seen.calls.get(judgement, 0) + calls
+        for seen, classification in zip(self.seen, classifications, strict=True):
+            seen.calls[classification] = seen.calls.get(classification, 0) + calls
 
     def settle(self) -> None:
         """Count the calls of the known form, too."""
         if self.known is not None and (calls := self.known.new_calls()):
-            self.count(self.known.judgements, calls)
+            self.count(self.known.classifications, calls)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def first_tensor(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a tensor or No
     return None
 
 
-class Recorder:
+class Collector:
     """What ran in one watched stretch of code.
 
     Attributes:
@@ -195,8 +196,8 @@ class Recorder:
         alerts: PyTorch's own warnings, kept instead of shown.
         refused: the error that stopped an op, since other code may have caught or wrapped it.
         fault: a fault of ours that ended the watching; told once at the end.
-        worn: whether hot ops went on uncounted.
-        elsewhere: what other processes, a loader's workers, found and drew so far.
+        exhausted: whether hot ops went on uncounted.
+        from_workers: what other processes, a loader's workers, found and drew so far.
     """
 
     def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
@@ -205,8 +206,8 @@ class Recorder:
         self.alerts: list[Alert] = []
         self.refused: NondeterministicOpError | None = None
         self.fault: BaseException | None = None
-        self.worn = False
-        self.elsewhere: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
+        self.exhausted = False
+        self.from_workers: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
         self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[Finding], Site]] = {}
@@ -323,64 +324,67 @@ class Recorder:
         if traced:
             found = [(self._judge_traced(seen, site.op, args, kwargs, switches), False) for seen in site.seen]
         else:
-            form = switches, form_of(args), form_of(kwargs.values()) if kwargs else ()
+            form = switches, signature_of(args), signature_of(kwargs.values()) if kwargs else ()
             found = [self._judge(seen, form, site.op, args, kwargs) for seen in site.seen]
-        judgements = [judgement for judgement, _ in found]
+        classifications = [classification for classification, _ in found]
         if self.strict and not traced:
-            for seen, judgement in zip(site.seen, judgements, strict=True):
-                if judgement is not None and judgement.status is Status.ACTIVE:
-                    self.refused = _refusal(seen, judgement)
+            for seen, classification in zip(site.seen, classifications, strict=True):
+                if classification is not None and classification.status is FindingStatus.ACTIVE:
+                    self.refused = _refusal(seen, classification)
                     raise self.refused
         algorithms, warn_only, *_ = switches
         if algorithms and not warn_only and not traced:  # PyTorch refuses what it alerts of: that does not run
-            judgements = [None if judgement is None or judgement.alerts else judgement for judgement in judgements]
+            classifications = [
+                None if classification is None or classification.alerts else classification
+                for classification in classifications
+            ]
         known = None
         if site.knowable and not kwargs and all(is_final for _, is_final in found):
             site.knowable -= 1
             try:
-                known = _Known(KnownForm(args), switches, judgements)
+                known = _Known(CachedSignature(args), switches, classifications)
             except Exception:  # noqa: BLE001 - private parts of PyTorch: whatever it is, only time is lost
                 site.knowable = 0
         with self._lock:
-            site.count(judgements, 1)
+            site.count(classifications, 1)
             if known is not None:
                 site.settle()
                 site.known = known
 
     def _judge_traced(
         self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
-    ) -> Judgement | None:
+    ) -> Classification | None:
         # A symbolic size must not be compared: the comparison would become a guard.
         call = replace(self._call(op, args, kwargs), traced=True)
-        judgement = judge(seen.entry, call, seen.device, self._as_switches(switches))
+        classification = classify(seen.entry, call, seen.device, self._as_switches(switches))
         # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
-        return judgement if judgement is None or judgement.settled or seen.device != "cpu" else None
+        return classification if classification is None or classification.settled or seen.device != "cpu" else None
 
     def _judge(
         self, seen: _Seen, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Judgement | None, bool]:
-        """The judgement of one call, and whether it is that of every further call of the form."""
+    ) -> tuple[Classification | None, bool]:
+        """The classification of one call, and whether it is that of every further call of the form."""
         switches = self._as_switches(key[0])
         form = seen.forms.get(key)
         if form is None:
-            judgement = judge(seen.entry, self._call(op, args, kwargs), seen.device, switches)
+            classification = classify(seen.entry, self._call(op, args, kwargs), seen.device, switches)
             if len(seen.forms) >= _FORMS:
                 seen.forms.clear()
-            form = seen.forms[key] = _Form(judgement)
-        judgement = form.judgement
-        if judgement is None or judgement.settled:
-            return judgement, True
+            form = seen.forms[key] = _Signature(classification)
+        classification = form.classification
+        if classification is None or classification.settled:
+            return classification, True
         # Only the values can tell: look at those of the first calls, and take the others for the same.
         if form.looks < LOOKS and seen.looks < ALL_LOOKS:
             call = replace(self._call(op, args, kwargs), look=True)
-            found = judge(seen.entry, call, seen.device, switches)
+            found = classify(seen.entry, call, seen.device, switches)
             for known in (form, seen):
-                if known.looked is None or known.looked.status is not Status.ACTIVE:
+                if known.looked is None or known.looked.status is not FindingStatus.ACTIVE:
                     known.looked = found
                 known.looks += 1  # only now: another thread may come by meanwhile
             return found, False
         if seen.device != "cpu":
-            return judgement, True
+            return classification, True
         return (form.looked if form.looks else seen.looked), True
 
     def _as_switches(self, switches: tuple[Any, ...]) -> Switches:
@@ -388,8 +392,8 @@ class Recorder:
         return Switches(algorithms, warn_only, self.attention)
 
     @staticmethod
-    def _call(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        return Call(op.name, op.bind(args, kwargs), _torch().threads(), look=False)
+    def _call(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:
+        return OpCall(op.name, op.bind(args, kwargs), _torch().threads(), look=False)
 
     def ran_graph(self, key: object, findings: list[Finding], frame: FrameType) -> None:
         """Take note that a compiled graph runs, whose ops cannot be seen."""
@@ -407,9 +411,9 @@ class Recorder:
         """Another value when there is something new to tell; more calls of a known form are not."""
         with self._lock:
             sites = list(self._sites.values())
-        judgements = sum(len(seen.calls) for site in sites for seen in site.seen)
+        classifications = sum(len(seen.calls) for site in sites for seen in site.seen)
         drawing = sum(1 for site in sites if site.draws)
-        return len(sites), judgements, drawing, len(self.alerts), len(self._graphs), self.refused, self.fault
+        return len(sites), classifications, drawing, len(self.alerts), len(self._graphs), self.refused, self.fault
 
     def traced_findings(self) -> list[Finding]:
         """What was seen on tensors without values so far."""
@@ -423,8 +427,8 @@ class Recorder:
         graphs = [one for one in self._in_graphs() if (one.op, one.device, one.outermost) not in eager]
         known = eager | {(one.op, one.device, one.outermost) for one in graphs}
         told = [one for one in ran if not one.traced or (one.op, one.device, one.outermost) not in known]
-        merged = _merged([*told, *graphs, *self._from_alerts(ran), *self.elsewhere()[0]])
-        order = list(Status)
+        merged = _merged([*told, *graphs, *self._from_alerts(ran), *self.from_workers()[0]])
+        order = list(FindingStatus)
         return sorted(merged, key=lambda finding: order.index(finding.status))
 
     def draws(self) -> list[Draw]:
@@ -434,10 +438,10 @@ class Recorder:
         merged: Counter[tuple[str, str, Place | None, bool]] = Counter()
         for site in sites:
             merged[site.op.name, site.device, site.site.place, False] += site.draws
-        for draw in self.elsewhere()[1]:
+        for draw in self.from_workers()[1]:
             merged[draw.op, draw.device, draw.place, True] += draw.count
         return [
-            Draw(op, device, place, count, at_least=self.worn or worker, worker=worker)
+            Draw(op, device, place, count, at_least=self.exhausted or worker, worker=worker)
             for (op, device, place, worker), count in merged.items()
         ]
 
@@ -448,9 +452,9 @@ class Recorder:
                 site.settle()
             found = [(seen, dict(seen.calls)) for site in sites for seen in site.seen]
         for seen, calls in found:
-            for judgement, count in calls.items():
-                if judgement is not None:
-                    yield _finding(seen, judgement, count, at_least=seen.hot and self.worn)
+            for classification, count in calls.items():
+                if classification is not None:
+                    yield _finding(seen, classification, count, at_least=seen.hot and self.exhausted)
 
     def _in_graphs(self) -> Iterator[Finding]:
         for findings, site in list(self._graphs.values()):  # as they are now: the cell may still run
@@ -474,7 +478,7 @@ class Recorder:
             yield Finding(
                 op=alert.name,
                 public=alert.name,
-                status=Status.ACTIVE,
+                status=FindingStatus.ACTIVE,
                 device="unknown",
                 direction=Direction.FORWARD,
                 place=alert.site.place,
@@ -499,12 +503,12 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _finding(seen: _Seen, judgement: Judgement, count: int, *, at_least: bool) -> Finding:
-    entry, hazard, site = seen.entry, judgement.hazard, seen.site
+def _finding(seen: _Seen, classification: Classification, count: int, *, at_least: bool) -> Finding:
+    entry, hazard, site = seen.entry, classification.hazard, seen.site
     return Finding(
         op=entry.op,
         public=entry.public,
-        status=judgement.status,
+        status=classification.status,
         device=seen.device,
         direction=Direction.BACKWARD if seen.backward else Direction.FORWARD,
         place=site.place,
@@ -515,8 +519,8 @@ def _finding(seen: _Seen, judgement: Judgement, count: int, *, at_least: bool) -
         hot=seen.hot,
         why=hazard.why,
         remedy=hazard.remedy,
-        elsewhere=judgement.elsewhere,
-        alerts=judgement.alerts,
+        elsewhere=classification.elsewhere,
+        alerts=classification.alerts,
         graph=False,
         traced=seen.traced,
         accepted=accepts(site, entry.op, entry.public, *entry.names),
@@ -544,12 +548,12 @@ def _merged(findings: list[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def _refusal(seen: _Seen, judgement: Judgement) -> NondeterministicOpError:
-    place, remedy = seen.site.place, judgement.hazard.remedy
+def _refusal(seen: _Seen, classification: Classification) -> NondeterministicOpError:
+    place, remedy = seen.site.place, classification.hazard.remedy
     where = "" if place is None else f" at line {place.line} ({place.text})"
     return NondeterministicOpError(
         f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} may differ from run to run, so it was stopped. "
-        f"{judgement.hazard.why} {remedy}",
+        f"{classification.hazard.why} {remedy}",
         op=seen.entry.op,
         line=None if place is None else place.line,
         device=seen.device,

@@ -22,7 +22,7 @@ from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.findings import SURE_CALLS
 from repro_magic.ops.catalogue.entries import MAKERS
 from repro_magic.ops.catalogue.lookup import lookup, random_ops
-from repro_magic.ops.tracing.collector import Recorder, WatchedOp, first_tensor
+from repro_magic.ops.tracing.collector import Collector, WatchedOp, first_tensor
 
 KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"
 
@@ -32,11 +32,11 @@ _STALE, _PRICE, _SHARE = 20, 12e-6, 0.02
 _ATTENTION = "_attention_backward"
 
 # What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
-recorders: tuple[Recorder, ...] = ()
-_of_thread: dict[int, tuple[Recorder, ...]] = {}
+collectors: tuple[Collector, ...] = ()
+_of_thread: dict[int, tuple[Collector, ...]] = {}
 
 
-class _Wear:
+class _HotOpBudget:
     """Whether hot ops are worth watching still; one for all threads, from the outermost watch on."""
 
     def __init__(self) -> None:
@@ -55,10 +55,10 @@ class _Wear:
         count = self.seen[name] = self.seen.get(name, 0) + 1
         self.stale = 0 if count <= SURE_CALLS else self.stale + 1
         if self.stale >= _STALE and self.calls * _PRICE > _SHARE * (time.perf_counter() - self.started):
-            self.spent = not any(recorder.strict for recorder in recorders)
+            self.spent = not any(collector.strict for collector in collectors)
 
 
-wear = _Wear()
+hot_ops = _HotOpBudget()
 
 
 def _schema_op(overload: Any, **marks: bool) -> WatchedOp:  # noqa: ANN401 - an OpOverload
@@ -119,7 +119,7 @@ def _plain_tensor() -> Any:  # noqa: ANN401 - torch.Tensor
 
 
 def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
-    """Tell every recorder of this thread of a call that is about to run.
+    """Tell every collector of this thread of a call that is about to run.
 
     Raises:
         NondeterministicOpError: one of them is strict, and the op may differ.
@@ -133,26 +133,26 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
             tensor = first_tensor(kwargs.values())
         traced = is_traced(tensor)
     if op.hot:
-        wear.call(op.name)
+        hot_ops.call(op.name)
     # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
-    for recorder in reversed(told()):
-        if recorder.fault is None:
+    for collector in reversed(told()):
+        if collector.fault is None:
             try:
-                recorder.call(op, args, kwargs, tensor, frame, traced)
+                collector.call(op, args, kwargs, tensor, frame, traced)
             except NondeterministicOpError:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
-                recorder.fault = error
+                collector.fault = error
 
 
-def told() -> tuple[Recorder, ...]:
+def told() -> tuple[Collector, ...]:
     """What this thread reports to, the outermost first."""
-    return _of_thread.get(get_ident(), recorders)
+    return _of_thread.get(get_ident(), collectors)
 
 
 def _deterministic_path(op: WatchedOp) -> AbstractContextManager[None]:
     """Around the backward pass of fused attention: its deterministic path is taken in error mode only."""
-    if not op.name.partition(".")[0].endswith(_ATTENTION) or not any(one.attention for one in recorders):
+    if not op.name.partition(".")[0].endswith(_ATTENTION) or not any(one.attention for one in collectors):
         return nullcontext()
     return _error_mode()
 
@@ -276,7 +276,7 @@ class KeyWatcher:
                     return redispatch(keyset & below, *args, **kwargs)
 
         def hot(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            if wear.spent or wear.never:
+            if hot_ops.spent or hot_ops.never:
                 self.rest()
                 return redispatch(keyset & below, *args, **kwargs)
             before = number()
@@ -284,8 +284,8 @@ class KeyWatcher:
                 note(op, args, kwargs, frame_at(1))
                 result = redispatch(keyset & below, *args, **kwargs)
             if op.makes:
-                for recorder in _of_thread.get(get_ident(), ()):
-                    recorder.made(op.name, range(before, number()), frame_at(1))
+                for collector in _of_thread.get(get_ident(), ()):
+                    collector.made(op.name, range(before, number()), frame_at(1))
             return result
 
         if op.name.partition(".")[0].endswith(_ATTENTION):
@@ -294,24 +294,24 @@ class KeyWatcher:
 
     def rest(self) -> None:
         """Leave hot ops uncounted on this thread."""
-        for recorder in recorders:
-            recorder.worn = True
+        for collector in collectors:
+            collector.exhausted = True
         self._include(self._keys[1], False)  # noqa: FBT003 - as PyTorch has it
 
     def _probe(self) -> None:
         torch = sys.modules["torch"]
         from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC0415 - torch is imported only now
 
-        recorder = Recorder()
+        collector = Collector()
         with _disable_current_modes():  # the user's own mode may be on (FakeTensorMode, say), and is not to see this
-            stop = open_watch(self, recorder)
+            stop = open_watch(self, collector)
             try:
                 found = torch.zeros(3, device="cpu")
                 found.index_add_(0, torch.tensor([0, 1, 1], device="cpu"), torch.ones(3, device="cpu"))
             finally:
                 stop()
             is_right = found.tolist() == [1, 2, 0]
-        if not is_right or not recorder.is_used:
+        if not is_right or not collector.is_used:
             raise RuntimeError("a kernel on PyTorch's testing keys is not called as expected")
 
     def on(self) -> None:
@@ -319,7 +319,7 @@ class KeyWatcher:
         for key in self._keys:
             self._exclude(key, False)  # noqa: FBT003 - as PyTorch has it; an interrupt may have left a kernel half way
         self._include(self._keys[0], True)  # noqa: FBT003
-        self._include(self._keys[1], not (wear.spent or wear.never))
+        self._include(self._keys[1], not (hot_ops.spent or hot_ops.never))
 
     def off(self) -> None:
         """Watch it no longer."""
@@ -395,8 +395,8 @@ def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
             note(op, args, kwargs, frame)
             if op.makes:
                 # Below autograd the node has its number already.
-                for recorder in _of_thread.get(get_ident(), ()):
-                    recorder.made(op.name, range(number() - 1, number()), frame)
+                for collector in _of_thread.get(get_ident(), ()):
+                    collector.made(op.name, range(number() - 1, number()), frame)
             with _deterministic_path(op):
                 return func(*args, **kwargs)
 
@@ -406,21 +406,21 @@ def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
 Watcher = KeyWatcher | ModeWatcher
 
 
-def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
-    """Watch this thread into one more recorder; what is returned ends it."""
-    global recorders  # noqa: PLW0603 - the process has one dispatcher
-    if not recorders:
-        wear.renew()
-    recorders = (*recorders, recorder)
-    leave = join_watch(watcher, recorder)
+def open_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
+    """Watch this thread into one more collector; what is returned ends it."""
+    global collectors  # noqa: PLW0603 - the process has one dispatcher
+    if not collectors:
+        hot_ops.renew()
+    collectors = (*collectors, collector)
+    leave = join_watch(watcher, collector)
 
     def close() -> None:
-        global recorders  # noqa: PLW0603 - the process has one dispatcher
-        recorders = tuple(one for one in recorders if one is not recorder)
+        global collectors  # noqa: PLW0603 - the process has one dispatcher
+        collectors = tuple(one for one in collectors if one is not collector)
         leave()
         # A thread that lives on (a pool's) reports from now on to whoever watches when it works.
         for thread, told in list(_of_thread.items()):
-            left = tuple(one for one in told if one is not recorder)
+            left = tuple(one for one in told if one is not collector)
             if left:
                 _of_thread[thread] = left
             else:
@@ -429,22 +429,22 @@ def open_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
     return close
 
 
-def is_watched(recorder: Recorder | None = None) -> bool:
-    """Whether this thread reports to a recorder, or to any."""
+def is_watched(collector: Collector | None = None) -> bool:
+    """Whether this thread reports to a collector, or to any."""
     told = _of_thread.get(get_ident(), ())
-    return bool(told) if recorder is None else recorder in told
+    return bool(told) if collector is None else collector in told
 
 
-def join_watch(watcher: Watcher, recorder: Recorder) -> Callable[[], None]:
-    """Watch this thread into a recorder that is open already; what is returned ends it."""
+def join_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
+    """Watch this thread into a collector that is open already; what is returned ends it."""
     thread = get_ident()
     before = _of_thread.get(thread, ())
-    _of_thread[thread] = (*before, recorder)
+    _of_thread[thread] = (*before, collector)
     if not before:
         watcher.on()
 
     def leave() -> None:
-        left = tuple(one for one in _of_thread.get(thread, ()) if one is not recorder)
+        left = tuple(one for one in _of_thread.get(thread, ()) if one is not collector)
         if left:
             _of_thread[thread] = left
             return

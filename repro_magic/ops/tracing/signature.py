@@ -16,12 +16,12 @@ def _tensor_and_strided() -> tuple[Any, Any]:
     return torch.Tensor, torch.strided
 
 
-def form_of(values: Iterable[Any]) -> tuple[object, ...]:
+def signature_of(values: Iterable[Any]) -> tuple[object, ...]:
     """The form of some arguments: shape, dtype and layout of each tensor, and whatever else is given.
 
     Example:
         >>> import torch
-        >>> form_of((torch.zeros(2), [torch.tensor(1)], 0.5))
+        >>> signature_of((torch.zeros(2), [torch.tensor(1)], 0.5))
         (torch.Size([2]), torch.float32, (torch.Size([]), torch.int64), 0.5)
     """
     tensor, strided = _tensor_and_strided()
@@ -36,7 +36,7 @@ def form_of(values: Iterable[Any]) -> tuple[object, ...]:
             elif not value.is_contiguous():  # a stride of 0 repeats one value
                 add(value.stride())
         elif type(value) is list or type(value) is tuple:
-            add(form_of(value))
+            add(signature_of(value))
         else:
             add(value)
     return tuple(form)
@@ -49,18 +49,18 @@ def _picker(positions: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]
     return operator.itemgetter(slice(start, start + len(positions)))  # a sequence of one, or of none
 
 
-class KnownForm:
+class CachedSignature:
     """Recognises a call of the same form as an earlier one of its overload, in less than half the time a form takes.
 
     Dynamo's guard on tensors compares all that belongs to a form, and a little more, in one step in C++. It may take
     the same form for another one, never another for the same.
 
     Raises:
-        Exception: several lists, or a PyTorch whose guard is another: there is `form_of`.
+        Exception: several lists, or a PyTorch whose guard is another: there is `signature_of`.
 
     Example:
         >>> import torch
-        >>> known = KnownForm((torch.zeros(2), 0.5))
+        >>> known = CachedSignature((torch.zeros(2), 0.5))
         >>> known.fits((torch.ones(2), 0.5)), known.fits((torch.ones(3), 0.5)), known.fits((torch.ones(2), 0.25))
         (True, False, False)
     """

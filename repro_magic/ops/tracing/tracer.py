@@ -1,4 +1,4 @@
-"""Watching as a whole: kernels, threads, PyTorch's own warnings and compiled graphs, into one recorder at a time."""
+"""Watching as a whole: kernels, threads, PyTorch's own warnings and compiled graphs, into one collector at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from repro_magic.findings import Finding
 from repro_magic.introspection.location import site_of
 from repro_magic.ops.tracing import dispatch as watchers
 from repro_magic.ops.tracing.alerts import AlertFold
-from repro_magic.ops.tracing.collector import Alert, Recorder
+from repro_magic.ops.tracing.collector import Alert, Collector
 from repro_magic.ops.tracing.compiled_graphs import Graphs
 from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
@@ -28,17 +28,17 @@ class _Process:
 
     def _compiling(self) -> None:
         # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
-        watchers.wear.never = True
+        watchers.hot_ops.never = True
         self.watcher.rest()
 
     @staticmethod
     def _traced() -> list[Finding]:
-        return [finding for recorder in watchers.recorders for finding in recorder.traced_findings()]
+        return [finding for collector in watchers.collectors for finding in collector.traced_findings()]
 
     @staticmethod
     def _ran(key: object, findings: list[Finding], frame: Any) -> None:  # noqa: ANN401 - a frame
-        for recorder in watchers.recorders:
-            recorder.ran_graph(key, findings, frame)
+        for collector in watchers.collectors:
+            collector.ran_graph(key, findings, frame)
 
     def close(self) -> None:
         self.graphs.close()
@@ -70,7 +70,7 @@ _process: _Process | None = None
 # Threads begin and end their recordings as they like, and share everything here.
 _lock = ForkSafeLock()
 # What records in this process, in the order in which it began.
-_open: list[Recording] = []
+_open: list[Tracer] = []
 
 
 def _locked(step: Callable[[], object]) -> None:
@@ -80,13 +80,13 @@ def _locked(step: Callable[[], object]) -> None:
 
 def _keep(name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
     alert = Alert(name, message, site_of(frame))
-    for recorder in watchers.told():
-        recorder.alerts.append(alert)
+    for collector in watchers.told():
+        collector.alerts.append(alert)
 
 
 def _watched(run: Callable[[], Any]) -> Callable[[], Any]:
     """A thread's `run`, watched into whatever records the one that starts it."""
-    here = [one for one in tuple(_open) if watchers.is_watched(one.recorder)]
+    here = [one for one in tuple(_open) if watchers.is_watched(one.collector)]
     if not here:
         return run
 
@@ -135,30 +135,30 @@ def release() -> None:
     """Take everything out again, unless somebody is still recording."""
     global _process  # noqa: PLW0603 - as above
     with _lock:
-        if _process is not None and not watchers.recorders:
+        if _process is not None and not watchers.collectors:
             _process.close()
             _process = None
-            watchers.wear.never = False
+            watchers.hot_ops.never = False
 
 
 def leave_inherited() -> None:
     """In a process that was forked: what is recorded in the one before is not told by this one."""
     for recording in reversed(_open.copy()):
-        recording.recorder.fault = None
+        recording.collector.fault = None
         recording.close()
 
 
-def is_recording() -> bool:
+def is_tracing() -> bool:
     """Whether somebody watches this thread."""
     return watchers.is_watched()
 
 
-class Recording:
-    """A recorder at work on this thread, and on those it starts, from `open` to `close`."""
+class Tracer:
+    """A collector at work on this thread, and on those it starts, from `open` to `close`."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """Take the recorder."""
-        self.recorder = recorder
+    def __init__(self, collector: Collector) -> None:
+        """Take the collector."""
+        self.collector = collector
         self._undo = contextlib.ExitStack()
         self._waiting: Waiting | None = None
 
@@ -176,7 +176,7 @@ class Recording:
             self._process = process = _installed()
             process.graphs.renew()
             self._undo.callback(_starts.join())
-            stop = watchers.open_watch(process.watcher, self.recorder)
+            stop = watchers.open_watch(process.watcher, self.collector)
             for step in (process.graphs.settle, stop):
                 self._undo.callback(step)
 
@@ -184,7 +184,7 @@ class Recording:
         """Watch another thread, too, until the stack is closed; unless this has ended meanwhile."""
         with _lock:
             if self in _open:
-                stack.callback(_locked, watchers.join_watch(self._process.watcher, self.recorder))
+                stack.callback(_locked, watchers.join_watch(self._process.watcher, self.collector))
 
     def close(self) -> None:
         """End; a second time does nothing."""
@@ -194,7 +194,7 @@ class Recording:
             if self in _open:
                 _open.remove(self)
             self._undo.close()
-        fault, self.recorder.fault = self.recorder.fault, None
+        fault, self.collector.fault = self.collector.fault, None
         if fault is not None:
             release()
             warnings.warn(

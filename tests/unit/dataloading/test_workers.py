@@ -19,7 +19,7 @@ import repro_magic
 from repro_magic import watching
 from repro_magic.dataloading import workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
-from repro_magic.findings import Status
+from repro_magic.findings import FindingStatus
 
 pytestmark = [
     pytest.mark.kernel,
@@ -120,7 +120,7 @@ def test_what_workers_flag_and_draw_is_in_the_report(datasets: Any, start: str) 
     with repro_magic.watch() as report:
         assert len(list(loader(datasets.Augmented(), start))) == 4
     (found,) = report.findings
-    assert (found.op, found.status, found.device, found.worker) == ("index_add_", Status.LATENT, "cpu", True)
+    assert (found.op, found.status, found.device, found.worker) == ("index_add_", FindingStatus.LATENT, "cpu", True)
     assert (found.line, found.count, found.at_least) == (line_of("flagged"), 8, True), "all that ran is told at the end"
     assert found.place is not None
     assert found.place.file.endswith("datasets_of_test.py")
@@ -221,7 +221,7 @@ def test_a_strict_scope_stops_an_op_in_a_worker(datasets: Any) -> None:
 def test_a_deterministic_scope_tells_what_is_active_in_workers(datasets: Any) -> None:
     with repro_magic.deterministic(warn=False) as report:
         list(loader(datasets.Racing(), "spawn"))
-    assert [(one.op, one.status, one.worker) for one in report.findings] == [("put_", Status.ACTIVE, True)]
+    assert [(one.op, one.status, one.worker) for one in report.findings] == [("put_", FindingStatus.ACTIVE, True)]
 
 
 def test_the_seeds_and_the_numbers_are_those_of_unwatched_workers(datasets: Any, start: str) -> None:
@@ -281,26 +281,26 @@ def test_a_fault_of_ours_ends_the_reporting_and_not_the_loop(
 
 
 def test_without_what_it_takes_workers_run_unwatched(datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> workers.Letterbox:
+    def none() -> workers.Channel:
         raise OSError("too many open files")
 
     watching.release()
-    monkeypatch.setattr(workers.Letterbox, "new", none)
+    monkeypatch.setattr(workers.Channel, "new", none)
     with repro_magic.watch() as report:
         assert len(list(loader(datasets.Augmented(), "fork"))) == 4
     assert not [one for one in report.findings if one.worker]
 
 
 def test_letters_of_one_worker_take_each_others_place() -> None:
-    box = workers.Letterbox.new()
+    box = workers.Channel.new()
     try:
-        box.order = workers.Order(7, strict=True)
-        assert box.order == workers.Order(7, strict=True, attention=False)
+        box.config = workers.WorkerConfig(7, strict=True)
+        assert box.config == workers.WorkerConfig(7, strict=True, attention=False)
         start = box.end
         for number, fault in ((6, "a"), (7, "b"), (7, "c")):
-            box.post(workers.Letter(1, number, fault=fault))
+            box.post(workers.Message(1, number, fault=fault))
         assert [one.fault for one in box.read(start, 7)] == ["c"]
-        os.write(box.descriptor, b"\xff\0\0\0 the beginning of a letter that is being written")
+        os.write(box.descriptor, b"\xff\0\0\0 the beginning of a message that is being written")
         assert [one.fault for one in box.read(start, 6)] == ["a", "c"]
         box.empty()
         assert box.read(start, 0) == []

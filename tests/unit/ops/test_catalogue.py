@@ -26,7 +26,7 @@ from repro_magic.ops.catalogue import conditions
 from repro_magic.ops.catalogue import lookup as catalogue
 from repro_magic.ops.catalogue.entries import CATALOGUE
 from repro_magic.ops.catalogue.lookup import lookup, random_ops
-from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
+from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
 from repro_magic.plugins import torchvision
 
 ALL = (*CATALOGUE, *torchvision.ENTRIES)
@@ -42,16 +42,16 @@ def hazards_here(entry: Entry) -> list[Hazard]:
     ]
 
 
-def call_of(overload: str, *, threads: int = 1, look: bool = True, **arguments: Any) -> Call:
+def call_of(overload: str, *, threads: int = 1, look: bool = True, **arguments: Any) -> OpCall:
     """A call with its schema's defaults filled in, as the watcher makes it."""
     name, _, which = overload.partition(".")
     schema = getattr(getattr(torch.ops.aten, name), which)._schema
     full = {given.name: arguments.pop(given.name, given.default_value) for given in schema.arguments}
     assert not arguments, f"{overload} does not take {arguments}"
-    return Call(overload=overload, arguments=full, threads=threads, look=look)
+    return OpCall(overload=overload, arguments=full, threads=threads, look=look)
 
 
-def judged(device: str, call: Call) -> tuple[bool | None, Hazard] | None:
+def judged(device: str, call: OpCall) -> tuple[bool | None, Hazard] | None:
     """The first hazard on a device that is not ruled out, and whether it holds; None: none."""
     for entry in lookup()[call.overload.partition(".")[0]]:
         for hazard in hazards_here(entry):
@@ -60,7 +60,7 @@ def judged(device: str, call: Call) -> tuple[bool | None, Hazard] | None:
     return None
 
 
-def may_differ(device: str, call: Call) -> bool | None:
+def may_differ(device: str, call: OpCall) -> bool | None:
     found = judged(device, call)
     return bool(found[0]) and found[1].differs if found and found[0] is not None else (None if found else False)
 
@@ -550,7 +550,7 @@ def test_no_condition_raises_whatever_the_call_holds(entry: Entry) -> None:
     for value in odd:
         for hazard in entry.hazards:
             for arguments in ({}, dict.fromkeys(names, value), {**dict.fromkeys(names, value), "self": torch.ones(3)}):
-                call = Call(overload=f"{entry.names[0]}.default", arguments=arguments, threads=2, look=True)
+                call = OpCall(overload=f"{entry.names[0]}.default", arguments=arguments, threads=2, look=True)
                 assert hazard.condition(call) in (True, False, None)
 
 
@@ -608,7 +608,7 @@ def test_what_only_alerts_is_told_apart_from_what_may_differ(
     found = judged(device, call_of(overload, **built(arguments, "cpu")))
     assert found is not None
     assert found[0] is True
-    assert found[1].switch is Switch.ALERTS
+    assert found[1].switch is Effect.ALERTS
     assert not found[1].differs
 
 
@@ -661,8 +661,8 @@ def test_repeats_are_found_whatever_the_indices(indices: list[int], look: bool) 
     index = torch.tensor(indices, dtype=torch.int64)
     truth = len({place % 6 for place in indices}) < len(indices)
     arguments = {"self": torch.zeros(6), "dim": 0, "index": index, "indices": [None, index]}
-    call = Call("any.default", arguments, threads=2, look=look)
-    pairs = Call("any.default", {**arguments, "self": torch.zeros(2, 6)}, threads=2, look=look)
+    call = OpCall("any.default", arguments, threads=2, look=look)
+    pairs = OpCall("any.default", {**arguments, "self": torch.zeros(2, 6)}, threads=2, look=look)
     settled = look or len(indices) <= 1 or len(indices) > 6
     for condition, made in (
         (conditions.rows_repeat, call),
@@ -677,7 +677,7 @@ def test_repeats_are_found_whatever_the_indices(indices: list[int], look: bool) 
 def test_pairs_of_indices_repeat_only_together(pairs: list[tuple[int, int]]) -> None:
     first, second = (torch.tensor([pair[part] for pair in pairs]) for part in (0, 1))
     truth = len({(row % 3, column % 4) for row, column in pairs}) < len(pairs)
-    call = Call("any.default", {"self": torch.zeros(3, 4), "indices": [first, second]}, threads=2, look=True)
+    call = OpCall("any.default", {"self": torch.zeros(3, 4), "indices": [first, second]}, threads=2, look=True)
     assert conditions.tuples_repeat(call) is truth
 
 
@@ -685,7 +685,7 @@ def test_pairs_of_indices_repeat_only_together(pairs: list[tuple[int, int]]) -> 
 @pytest.mark.parametrize("count", [conditions.FIRST_CHUNK, conditions.FIRST_CHUNK + 5, conditions.LONGEST_SORT])
 def test_repeats_are_found_wherever_they_stand(count: int, shuffled: bool) -> None:
     index = torch.randperm(count) if shuffled else torch.arange(count)
-    call = Call("any.default", {"self": torch.zeros(count), "dim": 0, "index": index}, threads=2, look=True)
+    call = OpCall("any.default", {"self": torch.zeros(count), "dim": 0, "index": index}, threads=2, look=True)
     assert conditions.rows_repeat(call) is False
     index[-1] = index[0]
     assert conditions.rows_repeat(call) is True
@@ -693,7 +693,7 @@ def test_repeats_are_found_wherever_they_stand(count: int, shuffled: bool) -> No
 
 def test_long_shuffled_indices_are_told_by_marks() -> None:
     index = torch.randperm(3 * conditions.LONGEST_SORT)
-    call = Call("any.default", {"self": torch.zeros(len(index)), "dim": 0, "index": index}, threads=2, look=True)
+    call = OpCall("any.default", {"self": torch.zeros(len(index)), "dim": 0, "index": index}, threads=2, look=True)
     assert conditions.rows_repeat(call) is False
     index[-1] = index[0]
     assert conditions.rows_repeat(call) is True
@@ -706,7 +706,7 @@ def test_rows_times_columns_are_told_without_the_pairs(repeated: bool) -> None:
     if repeated:
         columns[-1] = columns[0]
     arguments = {"self": torch.zeros(3000, 3000), "indices": [rows[:, None], columns[None]]}
-    assert conditions.tuples_repeat(Call("any.default", arguments, threads=2, look=True)) is repeated
+    assert conditions.tuples_repeat(OpCall("any.default", arguments, threads=2, look=True)) is repeated
 
 
 @pytest.mark.parametrize(("size", "unlooked"), [(100, False), (20_000, None)])
@@ -724,7 +724,7 @@ def test_a_mask_beside_an_index_is_judged_by_what_it_stands_for(size: int, unloo
 def test_values_that_are_all_one_cannot_differ() -> None:
     arguments = {"self": torch.zeros(7), "indices": [torch.arange(MANY) % 7], "values": torch.ones(MANY)}
     for look, expected in ((True, False), (False, None)):
-        assert may_differ("cpu", Call("index_put_.default", arguments, threads=2, look=look)) is expected
+        assert may_differ("cpu", OpCall("index_put_.default", arguments, threads=2, look=look)) is expected
 
 
 @pytest.mark.parametrize(
@@ -746,7 +746,7 @@ def test_writing_the_same_to_every_index_cannot_differ(shape: Any, indices: Any,
     """GIVEN `x[i] = v` WHEN v is broadcast along i THEN a repeated index gets the same again (and v fits)."""
     arguments = built({"self": floats(*shape), "indices": indices, "values": values}, "cpu")
     torch.ops.aten.index_put(*arguments.values())
-    call = Call("index_put_.default", arguments, threads=2, look=True)
+    call = OpCall("index_put_.default", arguments, threads=2, look=True)
     assert conditions.different_values(call) is expected
 
 
@@ -772,18 +772,18 @@ def test_a_symbolic_size_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("enabled", "benchmark", "deterministic", "expected"),
     [
-        (True, False, False, Switch.HANDLES),
-        (True, True, False, Switch.IGNORES),
-        (True, True, True, Switch.IGNORES),
+        (True, False, False, Effect.HANDLES),
+        (True, True, False, Effect.IGNORES),
+        (True, True, True, Effect.IGNORES),
         (True, False, True, None),
         (False, True, False, None),
     ],
 )
 def test_convolutions_follow_the_switches_of_cudnn(
-    overload: str, enabled: bool, benchmark: bool, deterministic: bool, expected: Switch | None
+    overload: str, enabled: bool, benchmark: bool, deterministic: bool, expected: Effect | None
 ) -> None:
     with torch.backends.cudnn.flags(enabled=enabled, benchmark=benchmark, deterministic=deterministic):
-        found = judged("cuda", Call(overload, {}, threads=1, look=False))
+        found = judged("cuda", OpCall(overload, {}, threads=1, look=False))
     assert (found[1].switch if found else None) is expected
 
 
@@ -795,7 +795,7 @@ def test_recurrent_layers_follow_the_workspace(
     if workspace:
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
     for name in ("_cudnn_rnn", "_cudnn_rnn_backward"):
-        assert may_differ("cuda", Call(f"{name}.default", {}, threads=1, look=False)) is expected
+        assert may_differ("cuda", OpCall(f"{name}.default", {}, threads=1, look=False)) is expected
 
 
 # Plug-ins and random ops

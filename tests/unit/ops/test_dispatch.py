@@ -25,8 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import repro_magic
 from repro_magic.dataloading import workers
 from repro_magic.exceptions import HookFaultWarning, NondeterminismWarning, NondeterministicOpError
-from repro_magic.findings import SOURCE, Direction, Finding, Status
-from repro_magic.ops.tracing import collector, dispatch, recording
+from repro_magic.findings import SOURCE, Direction, Finding, FindingStatus
+from repro_magic.ops.tracing import collector, dispatch, tracer
 from repro_magic.rng import entropy
 from repro_magic.runtime.import_hooks import Waiting
 
@@ -37,17 +37,17 @@ REPEATED = torch.arange(MANY) % 7
 @pytest.fixture(autouse=True)
 def _no_compilation_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compilation by an earlier test would keep hot ops unwatched in this process."""
-    monkeypatch.setattr(dispatch.wear, "never", False)
+    monkeypatch.setattr(dispatch.hot_ops, "never", False)
 
 
 @pytest.fixture(params=["keys", "mode"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each of the two watchers."""
-    recording.release()
+    tracer.release()
     if request.param == "mode":
-        monkeypatch.setattr(recording, "_best_watcher", dispatch.ModeWatcher)
+        monkeypatch.setattr(tracer, "_best_watcher", dispatch.ModeWatcher)
     yield request.param
-    recording.release()
+    tracer.release()
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def vmapped() -> None:
 )
 def test_one_call_is_one_count(either: str, run: Callable[[], object], expected: tuple[str, str] | None) -> None:
     """GIVEN one op WHEN it is made of others, differentiated or mapped THEN it is counted once, by its own name."""
-    found = [one for one in seen(run) if not one.alerts or one.status is Status.LATENT]
+    found = [one for one in seen(run) if not one.alerts or one.status is FindingStatus.LATENT]
     if expected is not None:
         assert [(one.op, one.direction.value, one.count) for one in found] == [(*expected, 1)]
     assert all(one.count == 1 for one in found)
@@ -180,7 +180,7 @@ def test_backward_ops_are_seen_once_and_harmless_on_a_cpu(either: str, op: str, 
     """GIVEN a layer whose gradient differs on CUDA WHEN trained on a CPU THEN that is known, and nobody is alarmed."""
     found = [one for one in seen(lambda: forward().sum().backward()) if one.op == op]
     assert [(one.status, one.direction, one.elsewhere, one.count) for one in found] == [
-        (Status.LATENT, Direction.BACKWARD, "cuda", 1)
+        (FindingStatus.LATENT, Direction.BACKWARD, "cuda", 1)
     ]
     assert either
 
@@ -239,10 +239,10 @@ def test_active_needs_threads_size_and_repeats(either: str, size: int, threads: 
     def write_all_places() -> None:
         target[torch.randperm(size)] = values
 
-    expected = Status.ACTIVE if threads > 1 and size > 3000 else Status.LATENT
+    expected = FindingStatus.ACTIVE if threads > 1 and size > 3000 else FindingStatus.LATENT
     assert [one.status for one in seen(write)] == [expected]
     for harmless in (write_by_mask, write_one_value, write_all_places):
-        assert not [one for one in seen(harmless) if one.status is Status.ACTIVE], harmless
+        assert not [one for one in seen(harmless) if one.status is FindingStatus.ACTIVE], harmless
     assert either
 
 
@@ -269,7 +269,7 @@ def test_values_are_looked_at_in_the_first_calls_of_a_line() -> None:
     with repro_magic.watch(warn=False) as report:
         for _ in range(collector.LOOKS + 4):
             torch.zeros(size).put_(torch.randperm(size), torch.rand(size))
-    assert not [one for one in report.findings if one.status is Status.ACTIVE]
+    assert not [one for one in report.findings if one.status is FindingStatus.ACTIVE]
     assert sum(one.count for one in report.findings) == collector.LOOKS + 4
 
 
@@ -282,7 +282,7 @@ def test_a_later_form_of_call_is_looked_at_anew() -> None:
             if number >= 3:
                 index[-1] = index[0]
             torch.zeros(200_000).index_put_((index,), torch.rand(len(index)))
-    active = [one for one in report.findings if one.status is Status.ACTIVE]
+    active = [one for one in report.findings if one.status is FindingStatus.ACTIVE]
     assert [one.count for one in active] == [5]
 
 
@@ -422,7 +422,7 @@ def test_a_hundred_ordinary_ops_give_no_warning(either: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         findings = seen(lambda: [op(x) for op in ORDINARY])
-    assert not [one for one in findings if one.status is Status.ACTIVE]
+    assert not [one for one in findings if one.status is FindingStatus.ACTIVE]
     assert either
 
 
@@ -461,7 +461,7 @@ def test_training_common_layers_on_a_cpu_gives_no_warning(either: str, number: i
             result.sum().backward()
             optimizer.step()
 
-    assert not [one for one in seen(train) if one.status is Status.ACTIVE]
+    assert not [one for one in seen(train) if one.status is FindingStatus.ACTIVE]
     assert either
 
 
@@ -554,7 +554,7 @@ def test_strict_raises_its_own_error_whoever_calls(either: str, way: str) -> Non
 def test_strict_does_not_stop_what_was_only_tried_out(either: str) -> None:
     with repro_magic.deterministic(strict=True, warn=False) as report, FakeTensorMode(), torch.device("cuda"):
         torch.zeros(2).put_(torch.ones(3, dtype=torch.long), torch.rand(3))
-    assert [(one.op, one.status, one.traced) for one in report.findings] == [("put_", Status.ACTIVE, True)]
+    assert [(one.op, one.status, one.traced) for one in report.findings] == [("put_", FindingStatus.ACTIVE, True)]
     assert either
 
 
@@ -635,7 +635,7 @@ def test_the_result_is_the_same_as_unwatched(run: Callable[[], Any]) -> None:
 def test_a_higher_order_op_that_came_later_works() -> None:
     from torch._ops import HigherOrderOperator
 
-    recording.prepare()
+    tracer.prepare()
 
     class Twice(HigherOrderOperator):
         def __init__(self) -> None:
@@ -665,7 +665,7 @@ def test_tensors_of_other_layouts_are_judged_too(either: str) -> None:
         rows = torch.eye(3).to_sparse_csr()
         stacked = torch.stack([torch.eye(3)] * 2).to_sparse()
         found = seen(lambda: (torch.bmm(stacked, torch.rand(2, 3, 3)), rows.sum(), torch.zeros(3)[rows.col_indices()]))
-    assert [(one.op, one.status, one.elsewhere) for one in found] == [("bmm", Status.LATENT, "cuda")]
+    assert [(one.op, one.status, one.elsewhere) for one in found] == [("bmm", FindingStatus.LATENT, "cuda")]
     assert either
 
 
@@ -692,7 +692,7 @@ def test_threads_that_the_code_starts_are_seen(either: str, kind: str) -> None:
     before = threading.Thread.start.__code__
     found = seen(start)
     assert [(one.op, one.status, one.count, one.line) for one in found] == [
-        ("put_", Status.ACTIVE, 4, line_of("work line"))
+        ("put_", FindingStatus.ACTIVE, 4, line_of("work line"))
     ]
     assert threading.Thread.start.__code__ is before
     assert either
@@ -718,7 +718,7 @@ def test_two_watches_at_once_on_two_threads_see_their_own(either: str) -> None:
             barrier.wait()
         counts[times] = sum(one.count for one in report.findings)
 
-    recording.prepare()
+    tracer.prepare()
     threads = [threading.Thread(target=work, args=(times,)) for times in (3, 5)]
     for thread in threads:
         thread.start()
@@ -736,7 +736,7 @@ def patched() -> tuple[object, object]:
 def test_watches_that_end_in_another_order_leave_nothing(either: str) -> None:
     """GIVEN two threads' watches, one begun and ended a little later THEN Python's functions are as before."""
     before = patched()
-    first, second = (recording.Recording(collector.Recorder()) for _ in range(2))
+    first, second = (tracer.Tracer(collector.Collector()) for _ in range(2))
     first.open()
     second.open()
     assert patched()[0] is not before[0]
@@ -755,12 +755,12 @@ def test_a_watch_that_ended_before_torch_was_imported_stays_ended(either: str, m
         waited.append(begin)
         return Waiting(module, begin)
 
-    monkeypatch.setattr(recording, "when_imported", wait)
-    late = recording.Recording(collector.Recorder())
+    monkeypatch.setattr(tracer, "when_imported", wait)
+    late = tracer.Tracer(collector.Collector())
     late.open()
     late.close()
     waited[0]()
-    assert dispatch.recorders == ()
+    assert dispatch.collectors == ()
     assert either
 
 
@@ -769,14 +769,14 @@ def test_a_step_that_fails_at_the_end_keeps_no_other_from_it(either: str, monkey
     monkeypatch.setattr(workers, "follow", lambda _recorder: lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError), repro_magic.watch(warn=False):
         assert patched()[0] is not before[0]
-    assert (*patched(), dispatch.recorders) == (*before, ())
+    assert (*patched(), dispatch.collectors) == (*before, ())
     assert entropy._listeners == ()
     assert either
 
 
 def test_what_was_found_can_be_read_while_more_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a panel's thread that reads WHEN the cell runs another graph meanwhile THEN the reader goes on."""
-    told = collector.Recorder()
+    told = collector.Collector()
 
     def slow(*_: object) -> bool:
         told.ran_graph(object(), [SOURCE], sys._getframe())
@@ -810,7 +810,7 @@ def test_many_threads_may_begin_and_end_at_once(either: str) -> None:
     sys.setswitchinterval(1e-6)  # seconds: threads take turns at nearly every step
     try:
         for _ in range(20):
-            recording.release()
+            tracer.release()
             threads = [threading.Thread(target=work, args=(times,)) for times in (1, 2, 3, 4)]
             for thread in threads:
                 thread.start()
@@ -820,9 +820,9 @@ def test_many_threads_may_begin_and_end_at_once(either: str) -> None:
             counts.clear()
     finally:
         sys.setswitchinterval(interval)
-    recording.release()
+    tracer.release()
     assert left() == before
-    assert (dispatch.recorders, dispatch._of_thread) == ((), {})
+    assert (dispatch.collectors, dispatch._of_thread) == ((), {})
     assert either
 
 
@@ -865,7 +865,9 @@ def test_what_a_compiled_graph_holds_is_told_whenever_it_runs() -> None:
         with repro_magic.watch(warn=False) as report:
             run(torch.zeros(7), values)
         found = [one for one in report.findings if one.graph]
-        assert [(one.op, one.status, one.count) for one in found] == [("index_put_", Status.ACTIVE, 0)], round_number
+        assert [(one.op, one.status, one.count) for one in found] == [("index_put_", FindingStatus.ACTIVE, 0)], (
+            round_number
+        )
     assert not [one for one in seen(lambda: torch.rand(3) + 1) if one.graph]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
 
@@ -897,7 +899,7 @@ def test_a_comment_accepts_a_finding(either: str) -> None:
                 torch.rand(MANY),
             )  # repro: accept put_
     (found,) = report.findings
-    assert (found.status, found.accepted, found.warns) == (Status.ACTIVE, True, False)
+    assert (found.status, found.accepted, found.warns) == (FindingStatus.ACTIVE, True, False)
     assert caught == []
     assert either
 
@@ -920,7 +922,7 @@ def test_an_alert_that_no_entry_knows_becomes_a_finding() -> None:
         warnings.warn("another matter", UserWarning, stacklevel=1)
     assert [str(one.message) for one in others] == ["another matter"]
     (found,) = report.findings
-    assert (found.op, found.status, found.line) == ("brand_new_kernel", Status.ACTIVE, line_of("alert line"))
+    assert (found.op, found.status, found.line) == ("brand_new_kernel", FindingStatus.ACTIVE, line_of("alert line"))
 
 
 def test_random_ops_that_drew_are_known(either: str) -> None:
@@ -940,10 +942,10 @@ import os, signal, sys, threading, torch, repro_magic
 from repro_magic.ops.tracing import dispatch as watcher
 torch.set_num_threads(1)
 with repro_magic.watch(warn=False):
-    (recorder,) = watcher.recorders
+    (held,) = watcher.collectors
     taken, go = threading.Event(), threading.Event()
     def hold():
-        with recorder._lock:
+        with held._lock:
             taken.set(), go.wait()
     threading.Thread(target=hold).start()
     taken.wait()
@@ -1005,7 +1007,7 @@ def test_a_fault_of_ours_ends_the_watching_and_not_the_code(either: str, monkeyp
     def fail(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(collector, "judge", fail)
+    monkeypatch.setattr(collector, "classify", fail)
     with pytest.warns(HookFaultWarning, match="watching failed and stopped") as caught, repro_magic.watch():  # noqa: PT031
         assert torch.ones(3).cumsum(0).tolist() == [1, 2, 3]
         torch.ones(3).cumsum(0)
@@ -1014,7 +1016,7 @@ def test_a_fault_of_ours_ends_the_watching_and_not_the_code(either: str, monkeyp
 
 
 def test_a_torch_without_the_keys_is_watched_by_a_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    recording.release()
+    tracer.release()
     monkeypatch.setattr(dispatch, "KEY", "NoSuchKey")
     with pytest.warns(HookFaultWarning, match="TorchDispatchMode") as caught:
         found = seen(lambda: torch.rand(3).cumsum(0))
@@ -1023,7 +1025,7 @@ def test_a_torch_without_the_keys_is_watched_by_a_mode(monkeypatch: pytest.Monke
         warnings.simplefilter("error")
         seen(lambda: None)
     assert len(caught) == 1
-    recording.release()
+    tracer.release()
 
 
 def test_nothing_is_left_behind() -> None:
@@ -1034,15 +1036,15 @@ def test_nothing_is_left_behind() -> None:
             for key in (dispatch.KEY, dispatch.HOT_KEY)
         )
 
-    recording.release()
+    tracer.release()
     before = *patched(), registered()
     defaults = list(torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS)
     seen(lambda: torch.rand(3).cumsum(0))
     assert any(registered())
-    recording.release()
+    tracer.release()
     assert (*patched(), registered()) == before
     assert defaults == torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS
-    assert dispatch.recorders == ()
+    assert dispatch.collectors == ()
     assert dispatch._of_thread == {}
     assert torch.rand(3).cumsum(0).shape == (3,)
     assert [one.op for one in seen(lambda: torch.rand(3).cumsum(0))] == ["cumsum"], "and comes back"

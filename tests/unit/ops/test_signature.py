@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_magic.ops.tracing.signature import KnownForm, form_of
+from repro_magic.ops.tracing.signature import CachedSignature, signature_of
 
 DTYPES = [torch.float32, torch.float64, torch.int64]
 
@@ -36,8 +36,8 @@ CALLS = SIGNATURES.flatmap(lambda kinds: st.tuples(*kinds))
 PAIRS = SIGNATURES.flatmap(lambda kinds: st.tuples(st.tuples(*kinds), st.tuples(*kinds)))
 
 
-def known(args: tuple[Any, ...]) -> KnownForm | None:
-    return None if sum(isinstance(one, list) for one in args) > 1 else KnownForm(args)
+def known(args: tuple[Any, ...]) -> CachedSignature | None:
+    return None if sum(isinstance(one, list) for one in args) > 1 else CachedSignature(args)
 
 
 @given(PAIRS)
@@ -45,7 +45,7 @@ def test_what_fits_has_the_same_form(calls: tuple[tuple[Any, ...], tuple[Any, ..
     first, second = calls
     found = known(first)
     if found is not None and found.fits(second):
-        assert form_of(first) == form_of(second)
+        assert signature_of(first) == signature_of(second)
 
 
 @given(CALLS)
@@ -60,7 +60,7 @@ def test_nothing_of_a_call_is_kept_alive() -> None:
 
     tensor = torch.zeros(3)
     gone = weakref.ref(tensor)
-    found = KnownForm((tensor, [tensor]))
+    found = CachedSignature((tensor, [tensor]))
     del tensor
     assert gone() is None
     assert found.fits((torch.zeros(3), [torch.zeros(3)]))
@@ -68,10 +68,10 @@ def test_nothing_of_a_call_is_kept_alive() -> None:
 
 def test_layouts_are_told_apart() -> None:
     dense = torch.eye(2)
-    assert not KnownForm((dense.to_sparse(),)).fits((dense,))
-    assert not KnownForm((dense,)).fits((dense.to_sparse(),))
+    assert not CachedSignature((dense.to_sparse(),)).fits((dense,))
+    assert not CachedSignature((dense,)).fits((dense.to_sparse(),))
 
 
 def test_several_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="several lists"):
-        KnownForm(([1], [2]))
+        CachedSignature(([1], [2]))
