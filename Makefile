@@ -8,6 +8,9 @@ FLOOR := .venv-floor
 NOTEBOOKS := notebooks/quickstart.ipynb notebooks/randomness.ipynb
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
+# Modules are compiled once, not in each of the kernels that demo, tests and benchmarks start.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -73,15 +76,12 @@ test-browser: $(VENV)/.browser  ## The panel in JupyterLab and Notebook 7, in Ch
 test-floor: $(FLOOR)/.test  ## All tests but those in a browser, on the oldest supported versions
 	$(FLOOR)/bin/python -m pytest --numprocesses 2 -m 'not browser'
 
-# As it is where it is installed: modules are compiled once, not in each kernel.
-COMPILED := env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python
-
 bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
-	$(COMPILED) benchmarks/bench.py
-	$(COMPILED) benchmarks/watching.py
-	$(COMPILED) benchmarks/ledger.py
-	$(COMPILED) benchmarks/proof.py
-	$(COMPILED) benchmarks/verifying.py
+	$(VENV)/bin/python benchmarks/bench.py
+	$(VENV)/bin/python benchmarks/watching.py
+	$(VENV)/bin/python benchmarks/ledger.py
+	$(VENV)/bin/python benchmarks/proof.py
+	$(VENV)/bin/python benchmarks/verifying.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(FLOOR) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 from torch.utils.data._utils import worker as torchs
 
 import repro_magic
@@ -225,9 +225,11 @@ def test_a_deterministic_scope_tells_what_is_active_in_workers(datasets: Any) ->
 
 
 def test_the_seeds_and_the_numbers_are_those_of_unwatched_workers(datasets: Any, start: str) -> None:
-    def numbers() -> list[list[float]]:
+    both: Any = ConcatDataset([datasets.Seeds(), datasets.Augmented()])
+
+    def numbers() -> list[float]:
         repro_magic.seed_everything(3)
-        return [torch.cat(list(loader(kind(), start))).tolist() for kind in (datasets.Seeds, datasets.Augmented)]
+        return [number for batch in loader(both, start) for number in batch.flatten().tolist()]
 
     unwatched = numbers()
     with repro_magic.watch():
