@@ -24,7 +24,8 @@ from conftest import ROOT, run_and_store
 from verify_command import cli, notebook, parts, verify
 
 import repro_magic
-from repro_magic.cli import _SEVERITY, app
+from repro_magic.cli import app
+from repro_magic.cli.verify import _SEVERITY
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.compare.differences import output
 from repro_magic.proof.compare.runs import compare

@@ -1,0 +1,7 @@
+"""The `repro-magic` command."""
+
+from __future__ import annotations
+
+from repro_magic.cli.verify import app
+
+__all__ = ["app"]
