@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from repro_magic.proof.kernel.receipt import Facts, receipt
+from repro_magic.proof.run.options import RunOptions
 from repro_magic.proof.run.runner import stoppable
 from repro_magic.proof.verification import Job, verify_all
 
@@ -43,7 +44,7 @@ def notebook(path: Path, *sources: str) -> Path:
 def verified(paths: list[Path], jobs: int = 1) -> None:
     """Verify, and be sure that it was done."""
     with stoppable(), ThreadPoolExecutor(jobs) as executor:
-        done = verify_all([Job(path, shares=jobs > 1) for path in paths], executor)
+        done = verify_all([Job(path, RunOptions(shares_cores=jobs > 1)) for path in paths], executor)
     assert all(one.verdict.reproduces for one in done), [one.verdict for one in done]  # noqa: S101
 
 

@@ -29,12 +29,14 @@ from repro_magic.proof.kernel.numeric_distance import Tolerance
 from repro_magic.proof.record import recorded as record
 from repro_magic.proof.run import notebook_file, runner
 from repro_magic.proof.run.consent import shell_lines
+from repro_magic.proof.run.notebook_file import NotebookFile
+from repro_magic.proof.run.options import RunOptions
 from repro_magic.proof.run.project import Contents, Scope, in_bytes, not_copied
 from repro_magic.proof.share import share as sharing
 from repro_magic.proof.share import writing
 from repro_magic.proof.share.writing import Kind
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
-from repro_magic.proof.verification import Done, Job, Progress, verify_all, verify_one
+from repro_magic.proof.verification import Job, JobResult, Progress, verify_all, verify_one
 from repro_magic.views import environment as in_words
 from repro_magic.views import share as share_views
 from repro_magic.views import verdict as verdict_views
@@ -182,11 +184,18 @@ def verify(  # noqa: PLR0913 - the command line has as many
         raise _refused("--sidecar writes what --recorded reads: give one of them", WRONG_USAGE)
     paths = _expanded(notebooks)
     _check_targets(json_to, html_to, paths if sidecar else [])
-    tolerance, scope = Tolerance(rtol, ulp, exact), Scope(root, tuple(include or ()))
-    base = Job(
-        Path(), runs, recorded, sidecar, timeout, kernel, tolerance, shares=jobs > 1, is_strict=strict, scope=scope
+    options = RunOptions(
+        runs=runs,
+        is_recorded=recorded,
+        wants_sidecar=sidecar,
+        is_strict=strict,
+        timeout=timeout,
+        kernel=kernel,
+        tolerance=Tolerance(rtol, ulp, exact),
+        scope=Scope(root, tuple(include or ())),
+        shares_cores=jobs > 1,
     )
-    opened = [_opened(replace(base, path=path)) for path in paths]
+    opened = [_opened(Job(path, options)) for path in paths]
     asked = opened if allow_shell else _agreed(opened)
     tell = functools.partial(_say, err=json_to == "-")
     found = _verify(asked, jobs, tell)
@@ -225,19 +234,15 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _opened(job: Job) -> Job | Done:
+def _opened(job: Job) -> Job | JobResult:
     """The job with its notebook read, so that what the user agrees to is what runs; or why it cannot be done."""
     try:
-        file = notebook_file.load(job.path)
-        if job.is_recorded:
+        file = job.read()
+        if job.options.is_recorded:
             record.of(job.path, file.notebook())
     except NotRunnableError as error:
-        return _not_run(job, str(error))
-    return replace(job, file=file)
-
-
-def _not_run(job: Job, why: str) -> Done:
-    return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], why), is_run=False)
+        return job.failed(str(error), is_run=False)
+    return replace(job, notebook=file)
 
 
 @app.command()
@@ -264,10 +269,13 @@ def share(  # noqa: PLR0913 - as above
     Exit code: 0 shared, 1 it does not reproduce, 2 wrong usage or files are there already, 3 it could not be run.
     """
     opened = _opened(
-        Job(notebook, wants_sidecar=True, timeout=timeout, kernel=kernel, scope=Scope(root, tuple(include or ())))
+        Job(
+            notebook,
+            RunOptions(wants_sidecar=True, timeout=timeout, kernel=kernel, scope=Scope(root, tuple(include or ()))),
+        )
     )
     [asked] = [opened] if allow_shell else _agreed([opened])
-    if isinstance(asked, Done):
+    if isinstance(asked, JobResult):
         raise _refused(asked.verdict.error, WRONG_USAGE)
     [done] = _verify([asked], 1, functools.partial(_say, err=True))
     if not done.verdict.runs:
@@ -277,7 +285,7 @@ def share(  # noqa: PLR0913 - as above
     folder = output or sharing.root_of(notebook)
     try:
         environment = environments.checked(json.loads(done.sidecar)["environment"])
-        plan = sharing.plan(notebook, environment, done.sidecar, repository=repository, ref=ref, output=output)
+        plan = sharing.plan(asked.read(), environment, done.sidecar, repository=repository, ref=ref, output=output)
         written = sharing.write(plan, folder, force=force)
     except ReproError as error:
         raise _refused(str(error), WRONG_USAGE) from None
@@ -292,7 +300,7 @@ class _Bars:
         self._all = progress.add_task("notebooks", total=jobs) if jobs > 1 else None
         self._told: set[str] = set()
 
-    def work(self, job: Job) -> Done:
+    def work(self, job: Job) -> JobResult:
         """Do a job, and show how far it is."""
         follower = _Follower(job, self._progress, self.say_once)
         try:
@@ -316,8 +324,15 @@ class _Follower(Progress):
     """Shows how far one job is."""
 
     def __init__(self, job: Job, progress: rich.progress.Progress, say: Callable[[str], object]) -> None:
-        self._name, self._kernels, self._progress, self._say = in_one_line(job.path.name), job.kernels, progress, say
-        self._cells = len(notebook_file.code_cells(job.file.notebook())) if job.file else None
+        self._name, self._kernels, self._progress, self._say = (
+            in_one_line(job.path.name),
+            job.options.kernels,
+            progress,
+            say,
+        )
+        self._cells = (
+            len(notebook_file.code_cells(job.notebook.notebook())) if isinstance(job.notebook, NotebookFile) else None
+        )
         self._tasks: dict[object, TaskID] = {}
 
     def counted(self, files: int) -> None:
@@ -377,11 +392,11 @@ def _ended_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _verify(asked: list[Job | Done], jobs: int, tell: Callable[[str], object]) -> list[Done]:
+def _verify(asked: list[Job | JobResult], jobs: int, tell: Callable[[str], object]) -> list[JobResult]:
     """All done, in their order: those that are, and what is to be run."""
     todo = [one for one in asked if isinstance(one, Job)]
     for one in asked:
-        if isinstance(one, Done):
+        if isinstance(one, JobResult):
             tell(f"⚠ {in_one_line(one.verdict.error)}")
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -405,17 +420,17 @@ def _verify(asked: list[Job | Done], jobs: int, tell: Callable[[str], object]) -
         ):
             bars = _Bars(progress, len(todo))
 
-            def told(done: Done) -> None:
+            def told(done: JobResult) -> None:
                 bars.advance()
                 tell(verdict_views.notebook(done.verdict).text())
 
-            done = iter(verify_all(todo, executor, work=bars.work, told=told))
+            done = iter(verify_all(todo, executor, work=bars.work, on_result=told))
     except KeyboardInterrupt:
         raise _refused("interrupted; nothing was left behind", NOT_RUN) from None
     return [next(done) if isinstance(one, Job) else one for one in asked]
 
 
-def _write_sidecars(found: list[Done]) -> None:
+def _write_sidecars(found: list[JobResult]) -> None:
     for one in found:
         to = record.sidecar_of(one.job.path)
         if one.verdict.reproduces and one.sidecar:
@@ -433,14 +448,9 @@ def _exit_code(found: NotebookVerdict) -> int:
     return ELSEWHERE if found.environment else DIFFERS
 
 
-def _agreed(opened: list[Job | Done]) -> list[Job | Done]:
+def _agreed(opened: list[Job | JobResult]) -> list[Job | JobResult]:
     """Without those that run programs, unless the user agrees to these."""
-    lines = [
-        (one.path, *line)
-        for one in opened
-        if isinstance(one, Job) and one.file
-        for line in shell_lines(one.file.notebook())
-    ]
+    lines = [(one.path, *line) for one in opened if isinstance(one, Job) for line in shell_lines(one.read().notebook())]
     for path, number, line in lines:
         _say(f"{in_one_line(str(path))}, cell {number}: {in_one_line(line)}", err=True)
     told = "these lines run programs, which can change more than the copy of the folder"
@@ -449,7 +459,8 @@ def _agreed(opened: list[Job | Done]) -> list[Job | Done]:
     refused = {path for path, *_ in lines}
     why = "was not run: it has lines that run programs, which can change more than the copy; --allow-shell runs them"
     return [
-        _not_run(one, f"{one.path} {why}") if isinstance(one, Job) and one.path in refused else one for one in opened
+        one.failed(f"{one.path} {why}", is_run=False) if isinstance(one, Job) and one.path in refused else one
+        for one in opened
     ]
 
 

@@ -24,11 +24,10 @@ from repro_magic.proof.compare.outputs import shown
 from repro_magic.proof.compare.runs import fixed_hashes
 from repro_magic.proof.record import recorded
 from repro_magic.proof.run import runner
-from repro_magic.proof.run.project import WHOLE, Scope
-from repro_magic.proof.run.runner import How
-from repro_magic.proof.run.workspace import Workspace, room
+from repro_magic.proof.run.options import DEFAULTS, RunOptions
+from repro_magic.proof.run.workspace import Workspace, workspace_folder
 from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
-from repro_magic.proof.verification import with_what_is_missing
+from repro_magic.proof.verification import with_missing_files
 from repro_magic.rng.seeding import HASH_SEED_AT_START, HASH_SEED_VARIABLE, hash_seed_of_this_process
 from repro_magic.views import verdict as in_words
 from repro_magic.views.document import Document, Line, Tone
@@ -80,19 +79,20 @@ class Replay:
     Args:
         cells: what ran, in order.
         held: name -> its digest and what it is, of what the session holds now.
-        timeout: seconds that one cell may take; None: as long as it likes.
-        scope: what is copied.
+        options: the timeout per cell, and which files are copied; the kernel is always the one that runs here.
     """
 
     def __init__(
         self,
         cells: Sequence[Ran],
         held: Mapping[str, Mapping[str, Any]],
-        timeout: int | None = None,
-        scope: Scope = WHOLE,
+        options: RunOptions = DEFAULTS,
     ) -> None:
         """Nothing runs yet."""
-        self._cells, self._held, self._timeout, self._scope = cells, held, timeout, scope
+        self._cells, self._held = cells, held
+        self._options = dataclasses.replace(
+            options, command=_COMMAND, variables=_variables(), shares_cores=True, reads_all=True
+        )
         self._done, self._total, self._what = 0, len(cells), "this session"
         self._shown_at = 0.0
         self._handle: DisplayHandle | None = None
@@ -152,12 +152,12 @@ class Replay:
         with runner.stoppable():
             if self._is_stopped.is_set():  # before `stoppable` began
                 raise runner.StoppedError
-            found = self._compared(self._cells, self._timeout)
+            found = self._compared(self._cells, self._options)
             once = each_once(self._cells)
             if found.reproduces and len(once) < len(self._cells):
                 # It is to take no longer than the session's own order did, or not much.
                 limit = max(_LEAST, int(2 * (time.monotonic() - began)))
-                from_the_top = self._from_the_top(once, min(self._timeout or limit, limit))
+                from_the_top = self._from_the_top(once, min(self._options.timeout or limit, limit))
                 found = _with_order(found, self._cells, from_the_top)
         hashes = hash_seed_of_this_process()
         notes = [] if hashes == "random" else [fixed_hashes(hashes)]
@@ -167,17 +167,16 @@ class Replay:
     def _from_the_top(self, once: Sequence[Ran], timeout: int) -> NotebookVerdict:
         self._done, self._total, self._what = 0, len(once), "from top to bottom"
         try:
-            return self._compared(once, timeout)
+            return self._compared(once, dataclasses.replace(self._options, timeout=timeout))
         except NotRunnableError as error:  # what the first replay found stands
             return NotebookVerdict(_NAME, 1, 0, [], str(error))
 
-    def _compared(self, cells: Sequence[Ran], timeout: int | None) -> NotebookVerdict:
+    def _compared(self, cells: Sequence[Ran], options: RunOptions) -> NotebookVerdict:
         """What the session holds, against these cells in a fresh kernel."""
-        how = How(timeout, command=_COMMAND, shares=True, variables=_variables(), reads_all=True)
-        with room() as folder:
-            place = Workspace(Path.cwd() / "session.ipynb", folder, self._scope)
+        with workspace_folder() as folder:
+            place = Workspace(Path.cwd() / "session.ipynb", folder, options.scope)
             with place.copy() as copy:
-                fresh = runner.run_in(_notebook_of(cells), copy.parent, how, self._advance)
+                fresh = runner.run_in(_notebook_of(cells), copy.parent, options, on_cell=self._advance)
         if runner.is_stopping():
             raise runner.StoppedError
         ran = [
@@ -186,7 +185,7 @@ class Replay:
         ]
         found = recorded.compare(_NAME, recorded.of_session(ran, self._held, fresh), fresh)
         numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
-        return with_what_is_missing(dataclasses.replace(found, cells=numbered), place.contents)
+        return with_missing_files(dataclasses.replace(found, cells=numbered), place.contents)
 
     def _advance(self) -> None:
         self._done += 1

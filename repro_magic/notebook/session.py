@@ -475,6 +475,7 @@ class Session:
         from repro_magic.notebook.replay import Replay, cells_of, texts_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
         from repro_magic.proof.kernel import probe  # noqa: PLC0415
         from repro_magic.proof.run.consent import shell_lines  # noqa: PLC0415
+        from repro_magic.proof.run.options import RunOptions  # noqa: PLC0415
         from repro_magic.proof.run.project import Scope  # noqa: PLC0415
 
         running = self._replay is not None and self._replay.is_running
@@ -505,7 +506,7 @@ class Session:
         if not cells:
             raise NotRunnableError("no cell has run yet that could be replayed")
         scope = Scope(Path(arguments.root).expanduser() if arguments.root else None, tuple(arguments.include or ()))
-        replay = Replay(cells, probe.held(), arguments.timeout, scope)
+        replay = Replay(cells, probe.held(), RunOptions(timeout=arguments.timeout, scope=scope))
         lines = shell_lines(replay.notebook())
         if lines and not arguments.allow_shell:
             told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)

@@ -1,4 +1,4 @@
-"""Notebooks verified, one job for each, by whatever executor runs them."""
+"""Verify notebooks, each as one job, on any executor."""
 
 from __future__ import annotations
 
@@ -12,62 +12,57 @@ from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.compare.runs import compare, fixed_hashes
-from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance
+from repro_magic.proof.kernel.numeric_distance import Tolerance
 from repro_magic.proof.record import recorded as record
 from repro_magic.proof.run import runner, workspace
 from repro_magic.proof.run.notebook_file import NotebookFile, code_cells, load
-from repro_magic.proof.run.project import WHOLE, Contents, Scope, advice, not_copied
-from repro_magic.proof.run.runner import How, Run
-from repro_magic.proof.run.workspace import Workspace, room
+from repro_magic.proof.run.options import DEFAULTS, RunOptions, RunRole
+from repro_magic.proof.run.project import Contents, Scope, advice, not_copied
+from repro_magic.proof.run.runner import Run
+from repro_magic.proof.run.workspace import Workspace, workspace_folder
 from repro_magic.proof.verdict import NotebookVerdict, Outcome, Part
 from repro_magic.rng.seeding import HASH_SEED_VARIABLE
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to be verified. It can be sent to another process or machine that has the same files.
+    """A notebook, and the options to run it with; it can be sent to another process or machine that has the same files.
 
     Attributes:
-        path: the notebook.
-        runs: how many fresh kernels run it, if they are compared with each other.
-        is_recorded: whether one fresh run is compared with what is recorded, instead.
-        wants_sidecar: whether the first run is to be told as a sidecar, too.
-        timeout: seconds that one cell may take; None: as long as it likes.
-        kernel: the kernel's name; None: the notebook's own.
-        tolerance: what counts as close.
-        shares: whether others run beside it: then its kernels wait for their threads without keeping a core busy.
-        is_strict: whether it reproduces only if everything was compared.
-        file: the notebook as it was when its user agreed to run it; None: it is read when the job is done.
-        scope: what is copied.
+        notebook: its file, or the content of that file at the moment when the user agreed to run it.
+        options: how it is run and compared.
     """
 
-    path: Path
-    runs: int = 2
-    is_recorded: bool = False
-    wants_sidecar: bool = False
-    timeout: int | None = None
-    kernel: str | None = None
-    tolerance: Tolerance = SAME_BITS
-    shares: bool = False
-    is_strict: bool = False
-    file: NotebookFile | None = None
-    scope: Scope = WHOLE
+    notebook: Path | NotebookFile
+    options: RunOptions = DEFAULTS
 
     @property
-    def kernels(self) -> int:
-        """How many fresh kernels it takes."""
-        return 1 if self.is_recorded else self.runs
+    def path(self) -> Path:
+        """Where the notebook lies."""
+        return self.notebook if isinstance(self.notebook, Path) else self.notebook.path
+
+    def read(self) -> NotebookFile:
+        """The notebook's content; the file is read only if it was not read before.
+
+        Raises:
+            NotRunnableError: there is no notebook.
+        """
+        return load(self.notebook) if isinstance(self.notebook, Path) else self.notebook
+
+    def failed(self, why: str, *, is_run: bool = True) -> JobResult:
+        """The result of a job that could not be run to its end."""
+        return JobResult(self, NotebookVerdict(str(self.path), self.options.kernels, 0, [], why), is_run=is_run)
 
 
 @dataclass(frozen=True)
-class Done:
-    """A job that is done.
+class JobResult:
+    """The result of a job.
 
     Attributes:
-        job: which.
-        verdict: what it brought.
-        sidecar: the text of the sidecar, where it was wanted.
-        is_run: whether it was tried; else the verdict's error says why not.
+        job: the job.
+        verdict: whether the notebook reproduces.
+        sidecar: the text of the sidecar, if the options ask for one.
+        is_run: whether the notebook was run at all; otherwise the verdict's error says why not.
     """
 
     job: Job
@@ -77,14 +72,14 @@ class Done:
 
 
 class Progress(workspace.Progress):
-    """What is told while a job is done. This one tells nobody."""
+    """What a job reports while it runs. This class ignores all of it."""
 
     def ran(self, run: int) -> None:
         """A code cell ran, in the run of this number, from 1."""
 
 
 class _Stoppable(Progress):
-    """Tells another, and ends the copying of a large project when the runs are told to stop."""
+    """Passes reports on, and ends the copying of a large project once `runner.stop` was called."""
 
     def __init__(self, other: Progress) -> None:
         self._other = other
@@ -110,23 +105,24 @@ class _Stoppable(Progress):
             raise runner.StoppedError
 
 
-def verify_one(job: Job, progress: Progress | None = None) -> Done:
-    """One notebook verified; one that cannot be run has a verdict that says why.
+def verify_one(job: Job, progress: Progress | None = None) -> JobResult:
+    """Verify one notebook; if it cannot be run, the verdict says why.
 
     Raises:
         StoppedError: `runner.stop` was called meanwhile.
     """
     try:
-        done = _verified(job, job.file or load(job.path), _Stoppable(progress or Progress()))
-        notes = [*done.verdict.notes, *(_hashes() if done.verdict.runs else [])]
-        return replace(done, verdict=replace(done.verdict, is_strict=job.is_strict, notes=notes))
+        result = _verified(job, job.read(), _Stoppable(progress or Progress()))
+        notes = [*result.verdict.notes, *(_hashes() if result.verdict.runs else [])]
+        verdict = replace(result.verdict, is_strict=job.options.is_strict, notes=notes)
+        return replace(result, verdict=verdict)
     except NotRunnableError as error:
         why = str(error)
     except runner.StoppedError:
         raise
-    except Exception as error:  # noqa: BLE001 - one that nobody foresaw says nothing of the notebook, and of the others
+    except Exception as error:  # noqa: BLE001 - an unforeseen fault says nothing about the notebook, or about others
         why = f"it could not be run: {type(error).__name__}: {error}"
-    return Done(job, NotebookVerdict(str(job.path), job.kernels, 0, [], why))
+    return job.failed(why)
 
 
 def _hashes() -> list[str]:
@@ -135,20 +131,21 @@ def _hashes() -> list[str]:
     return [fixed_hashes(f"fixed to {found}")] if found.isdecimal() else []
 
 
-def _verified(job: Job, file: NotebookFile, progress: Progress) -> Done:
+def _verified(job: Job, file: NotebookFile, progress: Progress) -> JobResult:
     if not code_cells(file.notebook()):
-        return Done(job, NotebookVerdict(str(job.path), 0, 0, []))
-    with room() as folder:
-        place = Workspace(job.path, folder, job.scope, data=file.data, keeps=job.kernels > 1, progress=progress)
-        how = How(job.timeout, job.kernel, tolerance=job.tolerance, shares=job.shares)
-        done = (_against_the_record if job.is_recorded else _against_each_other)(job, file, place, how, progress)
-    return replace(done, verdict=with_what_is_missing(done.verdict, place.contents))
+        return JobResult(job, NotebookVerdict(str(job.path), 0, 0, []))
+    options = job.options
+    with workspace_folder() as folder:
+        place = Workspace(job.path, folder, options.scope, data=file.data, keeps=options.kernels > 1, progress=progress)
+        compared = _against_the_record if options.is_recorded else _against_each_other
+        result = compared(job, file, place, progress)
+    return replace(result, verdict=with_missing_files(result.verdict, place.contents))
 
 
-def with_what_is_missing(found: NotebookVerdict, contents: Contents) -> NotebookVerdict:
-    """The verdict, with what was not copied, and what to type where a cell failed because of that."""
-    told = [not_copied(contents), *(advice(contents, part.why) for part in _failures(found))]
-    return _noted(found, [note for note in dict.fromkeys(told) if note])
+def with_missing_files(found: NotebookVerdict, contents: Contents) -> NotebookVerdict:
+    """The verdict, with the files that were not copied, and what to type where a cell failed without them."""
+    notes = [not_copied(contents), *(advice(contents, part.why) for part in _failures(found))]
+    return _noted(found, [note for note in dict.fromkeys(notes) if note])
 
 
 def _noted(found: NotebookVerdict, notes: Sequence[str]) -> NotebookVerdict:
@@ -172,56 +169,60 @@ def _failures(found: NotebookVerdict) -> Iterator[Part]:
     return (part for cell in found.cells for part in cell.parts if part.outcome is Outcome.FAILED)
 
 
-def _against_each_other(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
-    with room() as spool:
-        runs = list(_runs(job, file, place, replace(how, room=spool), progress))
-    verdict = _noted(compare(str(job.path), runs, job.tolerance), _of_runs(runs))
-    return Done(job, verdict, record.sidecar(runs[0]) if job.wants_sidecar else "")
+def _against_each_other(job: Job, file: NotebookFile, place: Workspace, progress: Progress) -> JobResult:
+    with workspace_folder() as reference:
+        runs = list(_runs(job.options, file, place, reference, progress))
+    verdict = _noted(compare(str(job.path), runs, job.options.tolerance), _of_runs(runs))
+    return JobResult(job, verdict, record.sidecar(runs[0]) if job.options.wants_sidecar else "")
 
 
-def _runs(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Iterator[Run]:
-    for number in range(1, job.runs + 1):
-        told = replace(how, is_first=number == 1, tells_environment=job.wants_sidecar and number == 1)
-        found = runner.run(file, told, partial(progress.ran, number), place)
-        how = replace(how, reads_all=how.reads_all or bool(found.notes))  # what one run needed, the others do too
+def _runs(
+    options: RunOptions, file: NotebookFile, place: Workspace, reference: Path, progress: Progress
+) -> Iterator[Run]:
+    for number in range(1, options.runs + 1):
+        is_first = number == 1
+        role = RunRole(reference, is_first=is_first, reports_environment=is_first and options.wants_sidecar)
+        found = runner.run(file, options, role, on_cell=partial(progress.ran, number), workspace=place)
+        if found.notes:  # the other runs need what this one needed
+            options = replace(options, reads_all=True)
         yield found
 
 
-def _against_the_record(job: Job, file: NotebookFile, place: Workspace, how: How, progress: Progress) -> Done:
+def _against_the_record(job: Job, file: NotebookFile, place: Workspace, progress: Progress) -> JobResult:
     recorded = record.of(job.path, file.notebook())
-    told = replace(how, tells_environment=recorded.is_sidecar)
-    fresh = runner.run(file, told, partial(progress.ran, 1), place)
-    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.tolerance), _of_runs([fresh]))
-    return Done(job, verdict)
+    role = RunRole(reports_environment=recorded.is_sidecar)
+    fresh = runner.run(file, job.options, role, on_cell=partial(progress.ran, 1), workspace=place)
+    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.options.tolerance), _of_runs([fresh]))
+    return JobResult(job, verdict)
 
 
 def verify_all(
     jobs: Sequence[Job],
     executor: Executor,
     *,
-    work: Callable[[Job], Done] = verify_one,
-    told: Callable[[Done], object] = lambda _done: None,
-) -> list[Done]:
-    """All jobs done, in their order.
+    work: Callable[[Job], JobResult] = verify_one,
+    on_result: Callable[[JobResult], object] = lambda _result: None,
+) -> list[JobResult]:
+    """Do all jobs, and return their results in the order of the jobs.
 
     Args:
         jobs: the notebooks.
-        executor: who runs them: a pool of threads here, or whatever has the interface of `concurrent.futures`, such as
+        executor: runs the jobs: a pool of threads here, or anything with the interface of `concurrent.futures`, such as
             Dask's `Client.get_executor()`.
-        work: what does one job.
-        told: told each as soon as it is done.
+        work: does one job.
+        on_result: called with each result as soon as it is there.
     """
     futures = [executor.submit(work, job) for job in jobs]
     try:
         for future in as_completed(futures):
-            told(future.result())
+            on_result(future.result())
     except BaseException:
         _give_up(futures)
         raise
     return [future.result() for future in futures]
 
 
-def _give_up(futures: Sequence[Future[Done]]) -> None:
+def _give_up(futures: Sequence[Future[JobResult]]) -> None:
     for future in futures:
         future.cancel()
     runner.stop()
@@ -271,10 +272,15 @@ def verify(  # noqa: PLR0913 - as the command has
     """
     if runs < 2 or not 0 <= rtol < math.inf or ulp < 0:  # noqa: PLR2004 - one run alone proves nothing
         raise ValueError("runs is at least 2; rtol and ulp are numbers from 0")
-    tolerance, scope = Tolerance(rtol, ulp, exact), Scope(None if root is None else Path(root), tuple(include))
-    job = Job(
-        Path(path), runs, recorded, timeout=timeout, kernel=kernel, tolerance=tolerance, is_strict=strict, scope=scope
+    options = RunOptions(
+        runs=runs,
+        is_recorded=recorded,
+        is_strict=strict,
+        timeout=timeout,
+        kernel=kernel,
+        tolerance=Tolerance(rtol, ulp, exact),
+        scope=Scope(None if root is None else Path(root), tuple(include)),
     )
     with runner.stoppable(), ThreadPoolExecutor(1) as executor:
-        [done] = verify_all([job], executor)
-    return done.verdict
+        [result] = verify_all([Job(Path(path), options)], executor)
+    return result.verdict

@@ -20,7 +20,7 @@ from repro_magic.proof.run import notebook_file
 from repro_magic.proof.run.project import Contents, in_bytes
 from repro_magic.proof.run.workspace import Progress, Workspace
 from repro_magic.proof.verdict import NotebookVerdict
-from repro_magic.proof.verification import Done, Job
+from repro_magic.proof.verification import Job, JobResult
 
 cli = CliRunner()
 
@@ -36,9 +36,9 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every notebook that is run reproduces; those that were run, in order."""
     ran = []
 
-    def verified(job: Job, _progress: object) -> Done:
+    def verified(job: Job, _progress: object) -> JobResult:
         ran.append(job.path)
-        return Done(job, NotebookVerdict(str(job.path), 2, 2, []))
+        return JobResult(job, NotebookVerdict(str(job.path), 2, 2, []))
 
     monkeypatch.setattr("repro_magic.cli.verify.verify_one", verified)
     return ran

@@ -16,7 +16,7 @@ from verify_command import notebook
 
 from repro_magic.proof.run import client
 from repro_magic.proof.run.client import ShellChannel
-from repro_magic.proof.run.runner import How, run
+from repro_magic.proof.run.runner import run
 
 
 async def sends_while_its_reply_arrives(kind: type[AsyncZMQSocketChannel]) -> str:
@@ -84,7 +84,7 @@ def test_an_answer_that_never_comes_ends_the_run(
     path = notebook(tmp_path / "n.ipynb", "x = 1", "x = 2")
     lose(monkeypatch, method, code)
     number = 2 if code else 1  # what the names hold is asked before the first cell
-    assert run(path, How()).error == f"the kernel is idle, but its answer to cell {number} never came"
+    assert run(path).error == f"the kernel is idle, but its answer to cell {number} never came"
 
 
 WAITS = {
@@ -102,5 +102,5 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_a_kernel_that_is_busy_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(client, "IDLE_FOR", 3)
-    found = run(notebook(tmp_path / "n.ipynb", *WAITS[name]), How())
+    found = run(notebook(tmp_path / "n.ipynb", *WAITS[name]))
     assert (found.error, len(found.cells)) == ("", len(WAITS[name]))

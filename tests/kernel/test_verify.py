@@ -32,6 +32,7 @@ from repro_magic.proof.compare.runs import compare
 from repro_magic.proof.kernel.numeric_distance import Tolerance
 from repro_magic.proof.run import notebook_file, runner
 from repro_magic.proof.run.consent import shell_lines
+from repro_magic.proof.run.options import RunOptions
 from repro_magic.proof.run.runner import CellRun, Run
 from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome, Part
 from repro_magic.proof.verification import Job, verify_all, verify_one
@@ -690,7 +691,7 @@ def test_kernels_side_by_side_share_the_cores(tmp_path: Path, monkeypatch: pytes
     if own:
         monkeypatch.setenv("OMP_WAIT_POLICY", own)
     path = notebook(tmp_path / "n.ipynb", f"import os\nassert os.environ['OMP_WAIT_POLICY'] == '{own or 'PASSIVE'}'")
-    assert verify_one(Job(path, shares=True)).verdict.reproduces
+    assert verify_one(Job(path, RunOptions(shares_cores=True))).verdict.reproduces
     assert verify_one(Job(path)).verdict.reproduces is bool(own), "alone, nothing is set"
 
 

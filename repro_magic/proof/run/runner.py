@@ -19,9 +19,9 @@ from typing import Any
 
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.environment import Environment
-from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance
 from repro_magic.proof.run.notebook_file import NotebookFile, load, short
-from repro_magic.proof.run.workspace import Workspace, room
+from repro_magic.proof.run.options import ALONE, DEFAULTS, RunOptions, RunRole
+from repro_magic.proof.run.workspace import Workspace, workspace_folder
 
 _PROBE = '__import__("repro_magic.proof.kernel.probe", None, None, ("_",))'
 _DIED = "the kernel died"
@@ -35,36 +35,6 @@ _AGAIN = "A cell changed a value that its code does not name: run again, compari
 
 # Where a cell's metadata holds the front end's id, if that is not the cell's own.
 CELL_ID = "repro_magic_cell_id"
-
-
-@dataclass(frozen=True)
-class How:
-    """How a notebook is run.
-
-    Attributes:
-        timeout: seconds that one cell may take; None: as long as it likes.
-        kernel: the kernel's name; None: the notebook's own.
-        command: how the kernel is started, in the place of its name: for the Python that runs here.
-        room: a folder of ours, gone afterwards, for the numbers that runs are measured against; None: only digests
-            are told.
-        tolerance: what is close, when they are.
-        is_first: whether it is the run that others are measured against.
-        shares: whether other kernels run beside it, so that it waits for its threads without keeping a core busy.
-        tells_environment: whether the environment is asked for at the end.
-        variables: the environment variables that the kernel starts with; None: those of this process.
-        reads_all: whether all values are read after every cell, whatever the cell can reach.
-    """
-
-    timeout: int | None = None
-    kernel: str | None = None
-    command: tuple[str, ...] = ()
-    room: Path | None = None
-    tolerance: Tolerance = SAME_BITS
-    is_first: bool = True
-    shares: bool = False
-    tells_environment: bool = False
-    variables: Mapping[str, str] | None = None
-    reads_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,19 +146,22 @@ def _kill(client: Any) -> None:  # noqa: ANN401 - nbclient's
 
 def run(
     notebook: Path | NotebookFile,
-    how: How = How(),
+    options: RunOptions = DEFAULTS,
+    role: RunRole = ALONE,
+    *,
     on_cell: Callable[[], object] = lambda: None,
     workspace: Workspace | None = None,
 ) -> Run:
     """Run a notebook once, in a fresh kernel and a copy of its project.
 
-    A notebook that kills its kernel is tried once more; so is one whose cells change what they do not name.
+    A notebook that kills its kernel is run once more; so is one whose cells change values that they do not name.
 
     Args:
-        notebook: its file, or what that held when its user agreed to run it.
-        how: timeout, kernel and the like.
+        notebook: its file, or the content of that file at the moment when the user agreed to run it.
+        options: timeout, kernel and the like.
+        role: what this run contributes to a comparison of several runs.
         on_cell: called after each code cell.
-        workspace: where the copies are made; None: in a folder that is gone afterwards.
+        workspace: makes the copies; None: in a temporary folder.
 
     Raises:
         NotRunnableError: there is no such notebook or kernel, its environment lacks repro_magic, or nothing can be
@@ -197,34 +170,42 @@ def run(
     """
     file = load(notebook) if isinstance(notebook, Path) else notebook
     if workspace is None:
-        with room() as folder:
-            return run(file, how, on_cell, Workspace(file.path, folder, data=file.data))
+        with workspace_folder() as folder:
+            place = Workspace(file.path, folder, options.scope, data=file.data)
+            return run(file, options, role, on_cell=on_cell, workspace=place)
     with workspace.copy() as copy:
-        found = run_in(file.notebook(), copy.parent, how, on_cell)
+        found = run_in(file.notebook(), copy.parent, options, role, on_cell=on_cell)
     if found.error.startswith(_DIED) and not _is_stopping.is_set():
         with workspace.copy() as copy:
-            found = run_in(file.notebook(), copy.parent, how)
+            found = run_in(file.notebook(), copy.parent, options, role)
         if found.error.startswith(_DIED):
             found.error += ", and when it was tried once more it died again"
     if found.is_doubtful and not _is_stopping.is_set():
-        _forget(how)
+        _forget(role)
         with workspace.copy() as copy:
-            found = run_in(file.notebook(), copy.parent, replace(how, reads_all=True))
+            found = run_in(file.notebook(), copy.parent, replace(options, reads_all=True), role)
         found.notes.append(_AGAIN)
     if _is_stopping.is_set():
         raise StoppedError
     return found
 
 
-def _forget(how: How) -> None:
-    """Remove what a run noted of its cells for the runs after it, if it was the first."""
-    if how.room is not None and how.is_first:
-        for file in how.room.glob("cell-*.json"):
+def _forget(role: RunRole) -> None:
+    """Remove the numbers that a first run stored for later runs."""
+    if role.reference is not None and role.is_first:
+        for file in role.reference.glob("cell-*.json"):
             file.unlink()
 
 
-def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] = lambda: None) -> Run:  # noqa: ANN401
-    """Run a notebook's cells in a fresh kernel in `folder`; its outputs are put into `notebook`.
+def run_in(
+    notebook: Any,  # noqa: ANN401 - nbformat's node
+    folder: Path,
+    options: RunOptions,
+    role: RunRole = ALONE,
+    *,
+    on_cell: Callable[[], object] = lambda: None,
+) -> Run:
+    """Run a notebook's cells in a fresh kernel in `folder`, and put their outputs into `notebook`.
 
     Raises:
         NotRunnableError: as `run` does.
@@ -234,19 +215,20 @@ def run_in(notebook: Any, folder: Path, how: How, on_cell: Callable[[], object] 
 
     from repro_magic.proof.run.client import LostReplyError  # noqa: PLC0415
 
-    client = _client(notebook, folder, how)
+    client = _client(notebook, folder, options)
     found = Run()
-    variables = (_WAITING if how.shares else {}) | dict(os.environ if how.variables is None else how.variables)
+    inherited = os.environ if options.variables is None else options.variables
+    variables = (_WAITING if options.shares_cores else {}) | dict(inherited)
     _running.add(client)
     try:
         with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):
             if _is_stopping.is_set():
                 _kill(client)
             _ask(client, "programs()")
-            _run_cells(client, notebook, how, found, on_cell)
+            _run_cells(_Kernel(client, options, role), notebook, found, on_cell)
             if not found.error:
                 found.programs = {int(number): names for number, names in _ask(client, "programs()").items()}
-            if how.tells_environment and not found.error:
+            if role.reports_environment and not found.error:
                 found.environment = _ask(client, "environment()")
     except DeadKernelError:
         found.error = f"{_DIED} in cell {len(found.cells) + 1}"
@@ -286,18 +268,18 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
+def _client(notebook: Any, folder: Path, options: RunOptions) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
     from repro_magic.proof.run.client import Client  # noqa: PLC0415 - as above
 
     client = Client(
         notebook,
         log=_silent,
-        kernel_name=how.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+        kernel_name=options.kernel or notebook.metadata.get("kernelspec", {}).get("name", "python3"),
         shell_timeout_interval=1,  # so often it looks whether the kernel lives: a stop is not to take longer
         startup_timeout=_PATIENCE,
         iopub_timeout=_PATIENCE,
         raise_on_iopub_timeout=True,  # else what came too late is left out, and that would be a difference
-        timeout_func=lambda _: how.timeout,  # of a cell; how long its values take to read is not the cell's fault
+        timeout_func=lambda _: options.timeout,  # of a cell; how long its values take to read is not the cell's fault
         store_widget_state=True,  # without it nbclient fails at the first output that a widget takes
         record_timing=False,
         # The history of the user's own sessions is a file of theirs.
@@ -305,8 +287,8 @@ def _client(notebook: Any, folder: Path, how: How) -> Any:  # noqa: ANN401 - nbf
         resources={"metadata": {"path": str(folder)}},
     )
     manager: Any = client.create_kernel_manager()
-    if how.command:
-        manager.kernel_spec.argv = list(how.command)
+    if options.command:
+        manager.kernel_spec.argv = list(options.command)
     return client
 
 
@@ -317,47 +299,58 @@ def _own_sockets(client: Any) -> Iterator[None]:  # noqa: ANN401 - nbclient's
     Jupyter looks for free TCP ports first, and a second later the kernel takes them: of two that start at once,
     anywhere on the machine, one may find them taken, and does not come up.
     """
-    with room() as folder:
+    with workspace_folder() as folder:
         file = folder / "k.json"
         if sys.platform != "win32" and len(os.fsencode(file)) <= _LONGEST_SOCKET:
             client.km.transport, client.km.connection_file = "ipc", str(file)
         yield
 
 
-def _run_cells(client: Any, notebook: Any, how: How, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
+@dataclass(frozen=True)
+class _Kernel:
+    """A fresh kernel, and what it is asked to do."""
+
+    client: Any
+    options: RunOptions
+    role: RunRole
+
+
+def _run_cells(kernel: _Kernel, notebook: Any, found: Run, on_cell: Callable[[], object]) -> None:  # noqa: ANN401
     cells = [
         (index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
     ]
     sources = [cell.source for _, cell in cells]
-    _values(client, how, 0, sources)  # before the first cell: whatever is imported for it is
+    _values(kernel, 0, sources)  # before the first cell: whatever is imported for it is
     for number, (index, cell) in enumerate(cells, start=1):
-        found.error, stopped = _execute(client, cell, index, number, how)
-        values = {} if found.error else _values(client, how, number, sources[number:])
+        found.error, stopped = _execute(kernel, cell, index, number)
+        values = {} if found.error else _values(kernel, number, sources[number:])
         found.is_doubtful |= values.get("is_doubtful", False)
-        may_fail = "raises-exception" in cell.metadata.get("tags", [])
-        found.cells.append(
-            CellRun(
-                cell.source,
-                [dict(one) for one in cell.outputs],
-                changed=values.get("changed", {}),
-                gone=values.get("gone", ()),
-                may_fail=may_fail,
-                displayed=values.get("displayed"),
-                stopped=stopped,
-            )
-        )
+        found.cells.append(_cell_run(cell, values, stopped))
         on_cell()
         if found.error or found.is_doubtful:
             break
     is_stopped = any(cell.stopped for cell in found.cells)  # then it may go on, and the kernel answers nothing
-    if not (how.reads_all or found.is_doubtful or is_stopped):
-        found.is_doubtful = _ask(client, f"check({len(found.cells)})")["is_doubtful"]
+    if not (kernel.options.reads_all or found.is_doubtful or is_stopped):
+        found.is_doubtful = _ask(kernel.client, f"check({len(found.cells)})")["is_doubtful"]
 
 
-def _execute(client: Any, cell: Any, index: int, number: int, how: How) -> tuple[str, str]:  # noqa: ANN401
+def _cell_run(cell: Any, values: Mapping[str, Any], stopped: str) -> CellRun:  # noqa: ANN401 - nbformat's node
+    return CellRun(
+        cell.source,
+        [dict(output) for output in cell.outputs],
+        changed=values.get("changed", {}),
+        gone=values.get("gone", ()),
+        may_fail="raises-exception" in cell.metadata.get("tags", []),
+        displayed=values.get("displayed"),
+        stopped=stopped,
+    )
+
+
+def _execute(kernel: _Kernel, cell: Any, index: int, number: int) -> tuple[str, str]:  # noqa: ANN401 - nbformat's node
     """Run a cell; why the run ends with it, and why it was stopped; both are empty if it came to its end."""
     from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
 
+    client = kernel.client
     # As front ends do; a cell that a session ran twice is two cells here, with one id.
     client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
     try:
@@ -366,16 +359,17 @@ def _execute(client: Any, cell: Any, index: int, number: int, how: How) -> tuple
         return f"cell {number} failed", ""
     except CellTimeoutError as error:
         is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
-        told = "showed more than arrived" if is_late else f"took more than {how.timeout} s"
+        told = "showed more than arrived" if is_late else f"took more than {kernel.options.timeout} s"
         return f"cell {number} {told}", f"it {told}"
     return "", ""
 
 
-def _values(client: Any, how: How, number: int, follows: Sequence[str]) -> Mapping[str, Any]:  # noqa: ANN401 - nbclient's
-    spool = "" if how.room is None else str(how.room)
-    source = None if how.reads_all else "".join(follows[:1])
-    asked = (spool, number, how.tolerance.rtol, how.tolerance.ulp, source)
-    return _ask(client, f"values(*{asked!r}, is_last={not follows})")
+def _values(kernel: _Kernel, number: int, follows: Sequence[str]) -> Mapping[str, Any]:
+    options, reference = kernel.options, kernel.role.reference
+    source = None if options.reads_all else "".join(follows[:1])
+    folder = "" if reference is None else str(reference)
+    arguments = (folder, number, options.tolerance.rtol, options.tolerance.ulp, source)
+    return _ask(kernel.client, f"values(*{arguments!r}, is_last={not follows})")
 
 
 def _ask(client: Any, call: str) -> dict[str, Any]:  # noqa: ANN401 - nbclient's

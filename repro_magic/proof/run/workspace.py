@@ -174,8 +174,8 @@ def _clone(source: Path, to: Path) -> bool:
 
 
 @contextmanager
-def room() -> Iterator[Path]:
-    """A folder of ours, gone afterwards; if this process is killed, the next one that needs such a folder removes it.
+def workspace_folder() -> Iterator[Path]:
+    """A temporary folder for copies, removed afterwards; after a kill, the next process that makes one removes it.
 
     Raises:
         NotRunnableError: none can be made.

@@ -25,7 +25,7 @@ from urllib.request import url2pathname
 from repro_magic.exceptions import ShareError
 from repro_magic.proof.environment import Environment
 from repro_magic.proof.record.recorded import sidecar_of
-from repro_magic.proof.run.notebook_file import code_cells, read
+from repro_magic.proof.run.notebook_file import NotebookFile, code_cells
 from repro_magic.proof.variables import is_harmless
 
 _OURS = "repro-magic"
@@ -110,7 +110,7 @@ def root_of(notebook: Path, output: Path | None = None) -> Path:
 
 
 def plan(  # noqa: PLR0913 - as the command has
-    notebook: Path,
+    file: NotebookFile,
     environment: Environment,
     sidecar: str,
     *,
@@ -121,7 +121,7 @@ def plan(  # noqa: PLR0913 - as the command has
     """What others need to run a notebook. Nothing is written, and no private address is told.
 
     Args:
-        notebook: its file.
+        file: the notebook, as it ran.
         environment: that of its kernel, after a run.
         sidecar: the text of the file that goes beside it.
         repository: where others find it: an address on GitHub or GitLab; None asks git for that of `origin`.
@@ -130,11 +130,10 @@ def plan(  # noqa: PLR0913 - as the command has
 
     Raises:
         ShareError: the environment names what cannot be pinned.
-        NotRunnableError: the notebook cannot be read.
     """
-    root = root_of(notebook, output)
-    path = notebook.parent.resolve().relative_to(root) / notebook.name
-    pins = [_pin(name, version, root) for name, version in _needed(notebook, environment, root)]
+    root = root_of(file.path, output)
+    path = file.path.parent.resolve().relative_to(root) / file.path.name
+    pins = [_pin(name, version, root) for name, version in _needed(file, environment, root)]
     place = _on_binder(repository if repository is not None else _origin(root))
     files = {
         "binder/requirements.txt": File(_requirements(pins, path)),
@@ -145,7 +144,7 @@ def plan(  # noqa: PLR0913 - as the command has
     return Plan(files, _badge(place or _PLACEHOLDER, ref, path), _notes(environment, pins, is_placed=place is not None))
 
 
-def _needed(notebook: Path, environment: Environment, root: Path) -> list[tuple[str, str]]:
+def _needed(file: NotebookFile, environment: Environment, root: Path) -> list[tuple[str, str]]:
     """Names and versions of the distributions that a notebook needs, sorted."""
     found = {
         name: version
@@ -154,18 +153,18 @@ def _needed(notebook: Path, environment: Environment, root: Path) -> list[tuple[
     }
     known = {_normal(name) for name in found}
     found |= {
-        name: version for name, version in _not_seen(notebook, root) if _normal(name) not in known
+        name: version for name, version in _not_seen(file, root) if _normal(name) not in known
     }  # a recorded version is never replaced: it is what ran
     return sorted(found.items(), key=lambda item: _normal(item[0]))
 
 
-def _not_seen(notebook: Path, root: Path) -> Iterator[tuple[str, str]]:
+def _not_seen(file: NotebookFile, root: Path) -> Iterator[tuple[str, str]]:
     """Distributions that an environment does not name: editable ones, whose files Python cannot tell, and ours.
 
     Ours is needed to prove anything. Of the editable ones, those of the notebook's own repository are taken, and those
     that the notebook imports.
     """
-    imported = _imported_by(notebook)
+    imported = _imported_by(file)
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         folder = _folder_of(distribution)
@@ -176,9 +175,9 @@ def _not_seen(notebook: Path, root: Path) -> Iterator[tuple[str, str]]:
             yield name, distribution.version
 
 
-def _imported_by(notebook: Path) -> set[str]:
+def _imported_by(file: NotebookFile) -> set[str]:
     """The top-level modules that a notebook's code names."""
-    text = "\n".join(cell.source for cell in code_cells(read(notebook)))
+    text = "\n".join(cell.source for cell in code_cells(file.notebook()))
     named = (part.split() for line in _IMPORTS.findall(text) for part in line.split(","))
     return {words[0].partition(".")[0] for words in named if words}
 

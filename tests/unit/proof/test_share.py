@@ -17,6 +17,7 @@ import pytest
 
 from repro_magic.exceptions import ReproError, ShareError
 from repro_magic.proof.environment import environment
+from repro_magic.proof.run.notebook_file import load
 from repro_magic.proof.share import share
 from repro_magic.views.share import shared
 
@@ -49,7 +50,7 @@ def git(folder: Path, *words: str) -> None:
 
 
 def planned(path: Path, **sections: dict[str, str]) -> share.Plan:
-    return share.plan(path, made_of(**sections), "{}\n")
+    return share.plan(load(path), made_of(**sections), "{}\n")
 
 
 def requirements(plan: share.Plan) -> list[str]:
@@ -297,7 +298,7 @@ def test_the_badge_is_that_of_the_repository_and_tells_no_secret(tmp_path: Path,
     )
     assert ("put yours in place of OWNER/REPOSITORY" in told(plan)) == ("OWNER" in place)
     assert "secret" not in everything(plan)
-    given = share.plan(path, made_of(), "{}", repository=address, ref="a branch/part")
+    given = share.plan(load(path), made_of(), "{}", repository=address, ref="a branch/part")
     assert f"/v2/{place}/a%20branch/part?labpath=" in given.badge
 
 
@@ -474,7 +475,7 @@ def test_repo2docker_takes_what_was_written(tmp_path: Path) -> None:
 
 def test_pip_reads_the_requirements(tmp_path: Path) -> None:
     # In a process of its own: where pip was looked for, setuptools (and so `torch.compile`) cannot be imported later.
-    plan = share.plan(notebook_in(tmp_path, "coding: x.ipynb"), HERE, "{}")
+    plan = share.plan(load(notebook_in(tmp_path, "coding: x.ipynb")), HERE, "{}")
     share.write(plan, tmp_path, force=False)
     check = (
         "import sys; from pip._internal.req.req_file import parse_requirements as parse; "
@@ -497,7 +498,7 @@ def test_what_is_told(tmp_path: Path) -> None:
 
 
 def test_the_plan_names_no_place_of_this_machine(tmp_path: Path) -> None:
-    plan = share.plan(notebook_in(tmp_path), HERE, "{}\n")
+    plan = share.plan(load(notebook_in(tmp_path)), HERE, "{}\n")
     for private in (str(tmp_path), str(Path.home()) + os.sep, os.sep + "work" + os.sep):
         assert private not in everything(plan)
     assert shutil.which("git") is None or "OWNER" in plan.badge

@@ -13,7 +13,7 @@ import pytest
 
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.run import workspace
-from repro_magic.proof.run.workspace import Progress, Workspace, room
+from repro_magic.proof.run.workspace import Progress, Workspace, workspace_folder
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("keeps", [False, True])
 def test_what_a_run_writes_reaches_neither_the_user_nor_the_next_run(project: Path, *, keeps: bool) -> None:
-    with room() as folder:
+    with workspace_folder() as folder:
         place = Workspace(project / "notebooks" / "n.ipynb", folder, keeps=keeps)
         for _ in range(2):
             with place.copy() as copy:
@@ -43,7 +43,7 @@ def test_what_a_run_writes_reaches_neither_the_user_nor_the_next_run(project: Pa
 def test_every_run_starts_from_the_same_files_and_the_same_bytes_of_the_notebook(project: Path) -> None:
     path = project / "notebooks" / "n.ipynb"
     found = []
-    with room() as folder:
+    with workspace_folder() as folder:
         place = Workspace(path, folder, data=b"agreed", keeps=True)
         for _ in range(2):
             with place.copy() as copy:
@@ -59,17 +59,20 @@ def test_what_vanishes_while_it_is_copied_is_none_of_the_notebooks(project: Path
         def surveyed(self, _contents: object) -> None:
             (project / "data.csv").unlink()
 
-    with room() as folder, Workspace(project / "notebooks" / "n.ipynb", folder, progress=Vanishing()).copy() as copy:
+    with (
+        workspace_folder() as folder,
+        Workspace(project / "notebooks" / "n.ipynb", folder, progress=Vanishing()).copy() as copy,
+    ):
         assert not (copy.parent.parent / "data.csv").exists()
 
 
 def test_no_room_and_no_folder_for_a_copy_are_sentences(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with room() as folder:
+    with workspace_folder() as folder:
         monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1}))
         with pytest.raises(NotRunnableError, match="set TMPDIR to a folder with more room"):
             _ = Workspace(project / "notebooks" / "n.ipynb", folder).contents
     monkeypatch.setattr(tempfile, "tempdir", str(project / "nowhere"))
-    with pytest.raises(NotRunnableError, match="set TMPDIR to one that you may write to"), room():
+    with pytest.raises(NotRunnableError, match="set TMPDIR to one that you may write to"), workspace_folder():
         pass
 
 
@@ -80,14 +83,14 @@ def test_where_blocks_can_be_shared_nothing_is_too_large(project: Path, monkeypa
 
     monkeypatch.setattr(workspace, "_clone", shared)
     monkeypatch.setattr(workspace, "LIMIT", 0)
-    with room() as folder, Workspace(project / "notebooks" / "n.ipynb", folder, keeps=True).copy() as copy:
+    with workspace_folder() as folder, Workspace(project / "notebooks" / "n.ipynb", folder, keeps=True).copy() as copy:
         assert (copy.parent.parent / "data.csv").read_text() == "1"
 
 
 HOLDS = """
 import sys, time
-from repro_magic.proof.run.workspace import room
-with room() as folder:
+from repro_magic.proof.run.workspace import workspace_folder
+with workspace_folder() as folder:
     print(folder, flush=True)
     time.sleep(600)
 """
@@ -108,7 +111,7 @@ def test_what_a_killed_run_left_behind_goes_with_the_next_and_what_a_living_one_
         orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(folders[0] / "k.json")])
         owners[0].kill()
         owners[0].wait()
-        with room():
+        with workspace_folder():
             assert [folder.exists() for folder in folders] == [False, True]
         if sys.platform == "linux":
             assert orphan.wait(timeout=60) == -signal.SIGKILL
