@@ -40,7 +40,7 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         ran.append(job.path)
         return JobResult(job, NotebookVerdict(str(job.path), 2, 2, []))
 
-    monkeypatch.setattr("repro_magic.cli.verify.verify_one", verified)
+    monkeypatch.setattr("repro_magic.cli.progress.verify_one", verified)
     return ran
 
 
@@ -48,7 +48,7 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_a_large_project_is_announced_with_what_copies_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "requirements.txt").touch()
     path = notebook(tmp_path / "notebooks" / "study.ipynb", "x = 1")
-    monkeypatch.setattr("repro_magic.cli.verify._MANY", 3)
+    monkeypatch.setattr("repro_magic.cli.progress._MANY", 3)
     assert "is copied for each run" not in cli.invoke(app, ["verify", str(path)]).stderr
     (tmp_path / "third.txt").write_text("text")
     told = cli.invoke(app, ["verify", str(path)]).stderr.splitlines()

@@ -25,7 +25,7 @@ from verify_command import cli, notebook, parts, verify
 
 import repro_magic
 from repro_magic.cli import app
-from repro_magic.cli.verify import _SEVERITY
+from repro_magic.cli.exit_codes import worst
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.compare.differences import output
 from repro_magic.proof.compare.runs import compare
@@ -503,7 +503,7 @@ def test_strict_takes_only_what_the_notebook_accepts() -> None:
 
 
 def test_the_exit_code_of_several_is_that_of_the_worst() -> None:
-    assert [max(codes, key=_SEVERITY.index) for codes in ((0, 5), (5, 1), (1, 4), (3, 5))] == [5, 1, 4, 3]
+    assert [worst(codes) for codes in ((0, 5), (5, 1), (1, 4), (3, 5))] == [5, 1, 4, 3]
 
 
 def test_many_cells_of_which_the_same_is_said_are_one_entry() -> None:

@@ -115,6 +115,18 @@ def test_importing_and_seeding_import_nothing_heavy(code: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["verify", "--help"], ["share", "--help"]])
+def test_the_commands_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    heavy = ["torch", "numpy", "IPython", "nbformat", "nbclient", "repro_magic.proof", "rich.progress"]
+    check = (
+        "import sys\nfrom repro_magic.cli import app\n"
+        f"try:\n    app({arguments})\nfinally:\n    assert not [name for name in {heavy} if name in sys.modules]"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 def test_every_public_name_is_there_and_documented() -> None:
     for name in repro_magic.__all__:
         public = getattr(repro_magic, name)
