@@ -276,7 +276,8 @@ class Ledger:
 
     def told(self) -> list[CellDraws]:
         """All that is known, with what each move means."""
-        found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in self._told]
+        cells = list(self._told)  # at once: the panel asks from another thread while a cell may end
+        found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in cells]
         return [cell for cell in found if cell.moves or cell.draws or cell.libraries][-_DRAWING_CELLS:]
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from repro_magic.determinism.advice import Fixed, fixed
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.determinism.switches import Reading, read_all
 from repro_magic.journal import Cell, CellDraws, Drift, Journal
+from repro_magic.rng.seed_policy import SeedPolicy
 from repro_magic.rng.seeding import (
     HASH_SEED_VARIABLE,
     GeneratorState,
@@ -61,7 +62,7 @@ class ProcessStatus:
         cells: in a notebook, the cells in which flagged ops ran.
         last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
         is_watched: in a notebook, whether its cells are watched; else None.
-        per_cell: in a notebook, the seed from which each cell's own follows; None where they have none.
+        seed_policy: in a notebook, what its last `%repro_seed`, or the panel, asked for; None if nothing did.
         libraries: in a notebook, the cells in which a library's function made a generator without a seed.
     """
 
@@ -75,19 +76,19 @@ class ProcessStatus:
     cells: list[Cell] = field(default_factory=list)
     last_draws: Mapping[str, str] = field(default_factory=dict)
     is_watched: bool | None = None
-    per_cell: int | None = None
+    seed_policy: SeedPolicy | None = None
     libraries: list[CellDraws] = field(default_factory=list)
 
 
 def status(
-    journal: Journal | None = None, *, is_watched: bool | None = None, per_cell: int | None = None
+    journal: Journal | None = None, *, is_watched: bool | None = None, seed_policy: SeedPolicy | None = None
 ) -> ProcessStatus:
     """Look at everything; change and start nothing (no import of torch, no start of CUDA).
 
     Args:
         journal: what is known of a notebook's cells.
         is_watched: whether they are watched.
-        per_cell: the seed from which each cell's own follows.
+        seed_policy: what its last `%repro_seed`, or the panel, asked for.
 
     Example:
         >>> import repro_magic
@@ -111,7 +112,7 @@ def status(
         cells=[] if journal is None else journal.cells,
         last_draws={} if journal is None else dict(journal.last_draws),
         is_watched=is_watched,
-        per_cell=per_cell,
+        seed_policy=seed_policy,
         libraries=[] if journal is None else [cell for cell in journal.ledger() if cell.libraries],
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -43,6 +43,19 @@ class Key:
         return cell_seed(seed, f"{self.kind} {self.value}".encode("utf-8", "surrogatepass"), self.occurrence)
 
 
+@dataclass
+class KnownCells:
+    """The cells that ran: they tell a cell that runs again from a second cell with the same source or name.
+
+    Attributes:
+        by_source: digest of the source -> the cells that have it, in the order in which they ran first.
+        by_name: name -> the cell that had it last: its id and source.
+    """
+
+    by_source: dict[str, list[object]] = field(default_factory=dict)
+    by_name: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
 class CellSeeds:
     """Seeds each cell as it begins.
 
@@ -51,19 +64,25 @@ class CellSeeds:
         key: the running cell's.
     """
 
-    def __init__(self, seed: int, name_in: Callable[[str], str | None], adopt: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        name_in: Callable[[str], str | None],
+        adopt: Callable[[int], object],
+        known: KnownCells | None = None,
+    ) -> None:
         """Take the notebook's seed, and what a cell needs.
 
         Args:
             seed: the notebook's.
             name_in: the name that the line of a deterministic cell gives; None if it gives none.
             adopt: seeds private generators, too.
+            known: the cells that ran before; None: no cell did.
         """
         self.seed = seed
         self.key: Key | None = None
         self._name_in, self._adopt = name_in, adopt
-        self._cells: dict[str, list[object]] = {}
-        self._named: dict[str, tuple[str, str]] = {}
+        self._known = KnownCells() if known is None else known
 
     def begin(self, source: str, cell_id: str | None) -> str | None:
         """A cell begins.
@@ -81,8 +100,8 @@ class CellSeeds:
         """Whether another cell has the name. The same one may be edited, or have another id when it is opened again."""
         if key.kind != "name" or cell_id is None:
             return False
-        owner, was = self._named.get(key.value, (cell_id, source))
-        self._named[key.value] = cell_id, source
+        owner, was = self._known.by_name.get(key.value, (cell_id, source))
+        self._known.by_name[key.value] = cell_id, source
         return owner != cell_id and was != source
 
     def _key(self, source: str, cell_id: str | None) -> Key:
@@ -93,7 +112,7 @@ class CellSeeds:
         from repro_magic.proof.kernel.receipt import digest_of_source  # noqa: PLC0415 - only where cells have seeds
 
         digest = digest_of_source(_plain(source))
-        cells = self._cells.setdefault(digest, [])
+        cells = self._known.by_source.setdefault(digest, [])
         if cell_id is None:  # then a cell that is run again is one more cell
             cells.append(object())
             return Key("source", digest, len(cells) - 1)

@@ -30,11 +30,13 @@ from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.notebook.setting_traits import Live
 from repro_magic.rng.derive import rank
 from repro_magic.rng.generators import checked_seed
-from repro_magic.rng.seeding import DERIVED, RANKS, new_seed, seed_everything, seed_of_this_rank
+from repro_magic.rng.seed_policy import SeedPolicy
+from repro_magic.rng.seeding import DERIVED, RANKS, new_seed
 from repro_magic.runtime.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from repro_magic.journal import CellDraws
+    from repro_magic.notebook.seed_keeper import Seeded
     from repro_magic.process_status import ProcessStatus
     from repro_magic.scope import Report, deterministic
     from repro_magic.views.document import Document
@@ -116,8 +118,8 @@ class Host(Protocol):
     def note(self, report: Report, *, quiet: bool) -> None:
         """A deterministic cell is over."""
 
-    def seeded(self, seed: int, *, per_cell: bool, adopt: bool, strict: bool) -> None:
-        """Everything was seeded, and this holds from here on."""
+    def seed(self, policy: SeedPolicy) -> Seeded:
+        """Seed every generator, and follow this policy from here on."""
 
     def turned(self, setting: settings.Setting) -> None:
         """A setting was set."""
@@ -229,28 +231,27 @@ class ReproMagic(Magics):
         if arguments.seed is None and not arguments.new:
             found = self._host.status()
             told = describe.generators(found.generators, found.last_draws)
-            if found.per_cell is not None:
-                told = describe.from_here_on(found.per_cell, per_cell=True, strict=False) + told
-            show(told)
+            show(describe.from_here_on(found.seed_policy) + told)
             return
-        asked = new_seed() if arguments.new else arguments.seed
+        policy = SeedPolicy(
+            new_seed() if arguments.new else arguments.seed,
+            per_cell=arguments.per_cell,
+            adopt=arguments.adopt,
+            strict=arguments.strict,
+            ranks=arguments.ranks,
+        )
         try:
-            seed = seed_of_this_rank(asked, arguments.ranks)
+            seeded = self._host.seed(policy)
         except ValueError as error:  # the launcher's variable holds no rank
             raise UsageError(str(error)) from None
-        states = seed_everything(seed)
-        adopted = self.adopt(seed) if arguments.adopt else None
-        self._host.seeded(seed, per_cell=arguments.per_cell, adopt=arguments.adopt, strict=arguments.strict)
-        own = rank() if arguments.ranks == DERIVED else None
-        told = describe.seeding(states, seed, new=asked if arguments.new else None, adopted=adopted, rank=own)
-        show(told + describe.from_here_on(seed, per_cell=arguments.per_cell, strict=arguments.strict))
-
-    def adopt(self, seed: int) -> list[str]:
-        """Seed the notebook's own generators; where they are held."""
-        from repro_magic.introspection.cell_names import own_names  # noqa: PLC0415 - as above
-        from repro_magic.rng.user_generators import adopt  # noqa: PLC0415
-
-        return adopt(seed, own_names(self._shell))
+        told = describe.seeding(
+            seeded.generators,
+            seeded.seed,
+            new=policy if arguments.new else None,
+            adopted=seeded.adopted,
+            rank=rank() if policy.ranks == DERIVED else None,
+        )
+        show(told + describe.from_here_on(policy))
 
     def name_in(self, line: str) -> str | None:
         """The name that a deterministic cell's line gives; None if it gives none, or is wrong."""

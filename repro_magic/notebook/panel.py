@@ -23,11 +23,12 @@ from repro_magic.determinism.settings import SETTINGS, THREADS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
 from repro_magic.notebook.deferred_calls import BetweenCells
-from repro_magic.process_status import ProcessStatus, SettingState
+from repro_magic.notebook.seed_keeper import Seeded
+from repro_magic.process_status import SettingState, ProcessStatus
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed
 from repro_magic.views import panel as views
-from repro_magic.views.describe import generators_table, headline
+from repro_magic.views.describe import generators_table, headline, seed_policy
 from repro_magic.views.document import Document, Line, Tone
 from repro_magic.views.style import PANEL_CSS
 
@@ -53,8 +54,8 @@ class Host(Protocol):
     def turn(self, setting: Setting, value: object) -> None:
         """Turn a setting for the whole process."""
 
-    def seed(self, seed: int) -> None:
-        """Seed every generator."""
+    def reseed(self, seed: int) -> Seeded:
+        """Seed every generator with another seed, and keep the rest of the seed policy."""
 
     def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
         """Watch the cells to come, or do not."""
@@ -185,7 +186,9 @@ class Panel:
             ),
             "An integer from 0 to 2**64 - 1. Nothing happens before a button is pressed.",
         )
-        self.seed_button = widgets.Button(description="Seed", tooltip="Seed every generator, as %repro_seed N does.")
+        self.seed_button = widgets.Button(
+            description="Seed", tooltip="Seed every generator. --per-cell and other flags stay."
+        )
         self.new_seed_button = widgets.Button(
             description="New seed", tooltip="Draw a seed from the operating system, and seed every generator with it."
         )
@@ -297,9 +300,13 @@ class Panel:
             self._say_of_seed(f"Seeding with {seed} {_WAITS}")
 
     def _seed_now(self, seed: int) -> None:
-        self._host.seed(seed)
+        try:
+            policy = self._host.reseed(seed).policy
+        except ValueError as error:  # a launcher's variable gives no valid rank any more
+            self._say_of_seed(f"{error}. Nothing was changed.")
+            return
         self._refresh()
-        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write: %repro_seed {seed}")
+        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write: {policy.line}")
 
     def _say_of_seed(self, text: str) -> None:
         self._seed_note.value = _text(Document((Line(text),))) if text else ""
@@ -348,7 +355,8 @@ class Panel:
             try:
                 self._show_header(headline(self._status).line)
                 seeds = generators_table(self._status.generators, self._status.last_draws)
-                self._generators.value = _scrolling(Document((seeds,)).html(), "Seeds")
+                policy = seed_policy(self._status.seed_policy)
+                self._generators.value = _scrolling(Document((*policy, seeds)).html(), "Seeds")
                 self._show_findings()
                 self._show_settings()
                 if here == self._thread:

@@ -27,18 +27,18 @@ from repro_magic.findings import doubt
 from repro_magic.introspection.foreign import Shield
 from repro_magic.introspection.location import drop_own_frames
 from repro_magic.journal import Cell, CellDraws, Journal
-from repro_magic.notebook.cell_seeds import CellSeeds, id_of
+from repro_magic.notebook.cell_seeds import id_of
 from repro_magic.notebook.cell_watch import CellWatch
 from repro_magic.notebook.file_labels import Files
 from repro_magic.notebook.magics import ReproMagic, flags_of, show, shown_by_us
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
+from repro_magic.notebook.seed_keeper import Seeded, SeedKeeper
 from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.rng.entropy import hooks_down, hooks_up
-from repro_magic.rng.seeding import note_load, resume, seed_everything, suspend
+from repro_magic.rng.seeding import note_load, resume, suspend
 from repro_magic.rng.tracking import worth_a_look
 from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
-from repro_magic.unseeded.sources import allow_unseeded, refuse_unseeded
 from repro_magic.watching import release
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from repro_magic.notebook.panel import Panel
     from repro_magic.notebook.replay import Replay
     from repro_magic.process_status import ProcessStatus
+    from repro_magic.rng.seed_policy import SeedPolicy
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
@@ -108,7 +109,6 @@ class Session:
         self._told: set[object] = set()
         self._watch = CellWatch()
         self._loaders = LoaderLog()
-        self._cell_seeds: CellSeeds | None = None
         self._ids: dict[int, str] = {}
         self._journal = Journal(lambda: worth_a_look(shell.user_ns, shell.user_ns_hidden))
         self._panel: Panel | None = None
@@ -123,6 +123,7 @@ class Session:
         self._is_running = self._is_inside_a_cell()
         self._thread = threading.get_ident()
         self._magics = ReproMagic(shell, self)
+        self._seeds = SeedKeeper(shell, self._magics.name_in)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
         self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
         note_load()
@@ -134,7 +135,8 @@ class Session:
         self._append(shell.Completer.custom_matchers, self._flag_matcher())
         hooks_up()  # from here on it is known of each generator whether it was seeded
         self._loaders.up()
-        self._undo += [release, hooks_down, allow_unseeded, self._loaders.down, lambda: self._watch.close()]
+        self._seeds.resume()
+        self._undo += [release, hooks_down, self._seeds.suspend, self._loaders.down, lambda: self._watch.close()]
         self._undo.append(self._journal.close)
         self._keep_our_frames_out_of_tracebacks()
         self._hook("pre_run_cell", self._before_cell)
@@ -241,12 +243,11 @@ class Session:
         self._thread = threading.get_ident()
         self._watch.close()  # left over where a cell ended without an event
         self._rewriter.cell = None
-        if self._cell_seeds is not None:
-            taken = self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
-            if taken is not None:
-                from repro_magic.views import describe  # noqa: PLC0415 - few cells are told so
+        taken = self._seeds.begin(info)
+        if taken is not None:
+            from repro_magic.views import describe  # noqa: PLC0415 - few cells are told so
 
-                show(describe.taken(taken))
+            show(describe.taken(taken))
         self._is_running = True
         self._journal.begin()
         self._receipts.begin(self._magics.receipts)
@@ -340,8 +341,7 @@ class Session:
         """The state of everything, the running cell included."""
         from repro_magic.process_status import status  # noqa: PLC0415 - loading does not need it
 
-        per_cell = None if self._cell_seeds is None else self._cell_seeds.seed
-        found = status(self._journal, is_watched=self._magics.watch, per_cell=per_cell)
+        found = status(self._journal, is_watched=self._magics.watch, seed_policy=self._seeds.policy)
         findings = self._watch.findings if self._is_running else []
         if findings:
             number = self._files.newest()
@@ -384,22 +384,22 @@ class Session:
         setting.write(value)
         self.turned(setting)
 
-    def seed(self, seed: int) -> None:
-        """Seed every generator.
+    def seed(self, policy: SeedPolicy) -> Seeded:
+        """Seed every generator, and follow this policy from here on.
 
         Raises:
-            InvalidSeedError: it is no seed.
+            InvalidSeedError: the policy's seed is not a seed.
+            ValueError: the launcher gives no valid rank.
         """
-        seed_everything(seed)
-        self.seeded(seed)
+        return self._seeds.apply(policy)
 
-    def seeded(self, seed: int, *, per_cell: bool = False, adopt: bool = False, strict: bool = False) -> None:
-        """Everything was seeded, and this holds from here on: what an earlier seeding asked for does no longer."""
-        self._cell_seeds = None
-        if per_cell:
-            adopting = self._magics.adopt if adopt else lambda _seed: None
-            self._cell_seeds = CellSeeds(seed, self._magics.name_in, adopting)
-        (refuse_unseeded if strict else allow_unseeded)()
+    def reseed(self, seed: int) -> Seeded:
+        """Seed every generator with another seed, and keep the rest of the policy.
+
+        Raises:
+            InvalidSeedError: it is not a seed.
+        """
+        return self._seeds.reseed(seed)
 
     def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
         """Watch the cells to come, or do not."""
@@ -435,8 +435,7 @@ class Session:
         self._reports.clear()
         self._told.clear()
         label = functools.partial(self._files.label, here=number)
-        key = None if self._cell_seeds is None else self._cell_seeds.key
-        receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "", key)
+        receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "", self._seeds.key)
         if receipt is not None and number is not None:
             self._of_cells[number] = receipt
         loaders = [

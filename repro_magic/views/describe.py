@@ -13,7 +13,8 @@ from repro_magic.journal import Label
 from repro_magic.process_status import ProcessStatus
 from repro_magic.proof.kernel.receipt import fingerprint
 from repro_magic.rng.origins import By, Origin
-from repro_magic.rng.seeding import GeneratorState, hash_seed, hash_seed_of_this_process
+from repro_magic.rng.seed_policy import SeedPolicy
+from repro_magic.rng.seeding import DERIVED, GeneratorState, hash_seed, hash_seed_of_this_process
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document, Line, Part, Table, Tone
@@ -86,7 +87,8 @@ def _seeds(found: ProcessStatus) -> tuple[bool, str]:
     lost = {origin: [one for one in states if one.known.origin is origin] for origin in _NO_SEED}
     told = [f"{_NO_SEED[origin]}: {_names(without)}" for origin, without in lost.items() if without]
     if found.seed is not None:
-        ours = f"Seeded {found.seed}" if found.per_cell is None else f"Seeded {found.per_cell} for each cell"
+        policy = found.seed_policy
+        ours = f"Seeded {policy.seed} for each cell" if policy and policy.per_cell else f"Seeded {found.seed}"
         told = [f"the notebook seeded {_with_numbers(others)}", *told] if others else told
         return not told, f"{ours}, but {'; '.join(told)}" if told else ours
     if len(lost[Origin.UNSEEDED]) == len(states):
@@ -118,7 +120,7 @@ def seeding(
     states: Sequence[GeneratorState],
     seed: int,
     *,
-    new: int | None = None,
+    new: SeedPolicy | None = None,
     adopted: Sequence[str] | None = None,
     rank: int | None = None,
 ) -> Document:
@@ -127,7 +129,7 @@ def seeding(
     Args:
         states: the global generators'.
         seed: what they were seeded with.
-        new: the seed to write down, if one was drawn just now.
+        new: the policy to write down, if its seed was drawn just now.
         adopted: where generators are held that were seeded along with them; None: it was not asked for.
         rank: this process's, where the seed follows from it.
     """
@@ -136,21 +138,24 @@ def seeding(
         for state in states
     ]
     rows.append(("string hashes", "child processes", str(hash_seed(seed))))
-    pin = [] if new is None else [Line(f"New seed. To get the same numbers again, write: %repro_seed {new}")]
+    pin = [] if new is None else [Line(f"New seed. To get the same numbers again, write: {new.line}")]
     pin += [] if rank is None else [Line(f"This is rank {rank}: its seed follows from the given one and the rank.")]
     hashes = f"String hashes of this process stay as they are: {hash_seed_of_this_process()} since Python started."
     own = [] if adopted is None else [Line(_adopted(adopted))]
     return Document((*pin, Table("", ("generator", "device", "seed"), rows), *own, Line(hashes)))
 
 
-def from_here_on(seed: int, *, per_cell: bool, strict: bool) -> Document:
-    """What a seeding changes for the cells to come."""
+def from_here_on(policy: SeedPolicy | None) -> Document:
+    """What a seed policy changes for the cells to come; empty if that is nothing."""
+    if policy is None:
+        return Document(())
     lines = []
-    if per_cell:
+    if policy.per_cell:
+        origin = f"{policy.seed}, the rank" if policy.ranks == DERIVED else f"{policy.seed}"
         lines.append(
-            Line(f"Each later cell starts from a seed of its own, which follows from {seed} and its name or source.")
+            Line(f"Each later cell starts from a seed of its own, which follows from {origin} and its name or source.")
         )
-    if strict:
+    if policy.strict:
         lines.append(Line("To make a generator without a seed is an error from here on, until the next %repro_seed."))
     return Document(tuple(lines))
 
@@ -199,6 +204,16 @@ def generators(states: Sequence[GeneratorState], last_draws: Mapping[str, str] =
     return Document((generators_table(states, last_draws),))
 
 
+def seed_policy(found: SeedPolicy | None) -> list[Line]:
+    """The line of code that asks for what is in force, if that is more than a seed.
+
+    Example:
+        >>> [line.text for line in seed_policy(SeedPolicy(42, strict=True))]
+        ['Seed policy: %repro_seed 42 --strict']
+    """
+    return [] if found is None or found.is_plain else [Line(f"Seed policy: {found.line}")]
+
+
 def status(found: ProcessStatus) -> Document:
     """What `%repro_status` shows."""
     switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
@@ -207,6 +222,7 @@ def status(found: ProcessStatus) -> Document:
     return Document(
         (
             headline(found).line,
+            *seed_policy(found.seed_policy),
             *in_words.by_cell(found.cells),
             *library_lines(found.libraries),
             generators_table(found.generators, found.last_draws, title="Generators"),

@@ -7,9 +7,10 @@ from html import escape
 from repro_magic.determinism.settings import DETERMINISTIC_ALGORITHMS
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.journal import value_in_words
-from repro_magic.process_status import ProcessStatus, SettingState
+from repro_magic.process_status import SettingState, ProcessStatus
+from repro_magic.rng.seed_policy import SeedPolicy
 from repro_magic.views import findings as in_words
-from repro_magic.views.describe import generators_table, headline
+from repro_magic.views.describe import generators_table, headline, seed_policy
 from repro_magic.views.document import Document, Line, Table, Tone
 
 # What the findings can be narrowed down to.
@@ -28,10 +29,10 @@ def as_code(found: ProcessStatus) -> str:
         '%load_ext repro_magic'
     """
     lines = ["%load_ext repro_magic"]
-    if found.per_cell is not None:
-        lines.append(f"%repro_seed {found.per_cell} --per-cell")
+    if found.seed_policy is not None:
+        lines.append(found.seed_policy.line)
     elif found.seed is not None:
-        lines.append(f"%repro_seed {found.seed}")
+        lines.append(SeedPolicy(found.seed).line)
     for one in found.settings:
         if isinstance(one.value, Unreadable):
             lines.append(f"# {one.setting.switch.name} {one.value}")
@@ -94,6 +95,7 @@ def last_state(found: ProcessStatus) -> Document:
     ]
     parts: list[Line | Table] = [
         headline(found).line,
+        *seed_policy(found.seed_policy),
         generators_table(found.generators, found.last_draws, title="Generators"),
     ]
     if settings:
