@@ -1,10 +1,11 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo lab notebook lint test check test-browser test-floor bench clean
+.PHONY: help demo lab notebook docs lint test check test-browser test-floor bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
 FLOOR := .venv-floor
+LOCK := .venv-lock
 NOTEBOOKS := notebooks/quickstart.ipynb notebooks/randomness.ipynb
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
@@ -26,6 +27,11 @@ $(VENV)/.notebooks: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: $(VENV)/.notebooks
 	@echo "Installing what the tests need into $(VENV)"
 	$(VENV)/bin/python $(INSTALL) --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.notebooks
+	@echo "Installing what the documentation needs into $(VENV)"
+	$(VENV)/bin/python $(INSTALL) --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 $(FLOOR)/.test: pyproject.toml constraints-floor.txt
@@ -56,6 +62,11 @@ notebook: $(VENV)/.notebooks  ## Run the notebooks, store their outputs, and see
 	$(VENV)/bin/jupyter nbconvert --coalesce-streams --inplace $(NOTEBOOKS)
 	$(VENV)/bin/repro-magic verify --recorded $(NOTEBOOKS)
 
+# Warnings are errors. The first pass of a page needs a kernel, so the notebooks' packages are there, too.
+docs: $(VENV)/.docs  ## Build the documentation site into docs/_build/html; the tutorial runs in the build
+	$(VENV)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -83,5 +94,13 @@ bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/proof.py
 	$(VENV)/bin/python benchmarks/verifying.py
 
+# What the tests, linters and the documentation run with, resolved anew. What users install with the package stays free.
+lock: export PIP_CONSTRAINT =
+lock:  ## Renew the pinned versions of the development tools in constraints.txt
+	rm -rf $(LOCK) && $(PYTHON) -m venv $(LOCK)
+	grep '^torch==' constraints.txt > $(LOCK)/torch.txt
+	$(LOCK)/bin/python $(INSTALL) --constraint $(LOCK)/torch.txt --editable '.[browser,docs]'
+	$(LOCK)/bin/python .ci/lock.py
+
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(FLOOR) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FLOOR) $(LOCK) docs/_build docs/jupyter_execute .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The recipes of docs/randomness.md, each run with the library itself: what is resumed ends with the same bits."""
+"""The recipes of docs/howto, each run with the library itself: what is resumed ends with the same bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.kernel  # a process each, and some start more
 
-PAGE = ROOT / "docs" / "randomness.md"
+GUIDES = ROOT / "docs" / "howto"
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # A dataset whose generator no global seed reaches, and a model that draws from the global one.
@@ -53,8 +53,9 @@ def tell(value):
 
 
 def blocks(heading: str) -> list[str]:
-    """The code under a heading of the page."""
-    [section] = re.findall(rf"^### {re.escape(heading)}\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    """The code under a heading of the guides."""
+    guides = "\n".join(path.read_text(encoding="utf-8") for path in sorted(GUIDES.glob("*.md")))
+    [section] = re.findall(rf"^##+ {re.escape(heading)}\n(.*?)(?=^##|\Z)", guides, re.MULTILINE | re.DOTALL)
     return CODE.findall(section)
 
 

@@ -1,0 +1,45 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+import sys
+from pathlib import Path
+
+import repro_magic
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "repro-magic"
+copyright = "the repro-magic maintainers"  # noqa: A001 - Sphinx's name for it
+release = version = repro_magic.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "live_reference"]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+# A link that leads nowhere is an error, also within a page.
+nitpicky = False
+myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+
+# The tutorial runs in the build, and a cell that fails, fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 240
+nb_merge_streams = True
+suppress_warnings = ["mystnb.unknown_mime_type"]  # a receipt is for programs
+
+# Docstrings are the reference. Our result types are made by the package, so how they are constructed is left out.
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
+python_display_short_literal_types = True
+
+html_theme = "furo"
+html_title = f"repro-magic {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = "$ "
