@@ -1,11 +1,15 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import os
 import sys
 from pathlib import Path
 
 import repro_magic
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+# The tutorial calls `repro-magic`, which is installed beside this Python.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "repro-magic"
 copyright = "the repro-magic maintainers"  # noqa: A001 - Sphinx's name for it
@@ -25,10 +29,9 @@ nb_execution_timeout = 240
 nb_merge_streams = True
 suppress_warnings = ["mystnb.unknown_mime_type"]  # a receipt is for programs
 
-# Docstrings are the reference. Our result types are made by the package, so how they are constructed is left out.
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
+maximum_signature_line_length = 80
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True

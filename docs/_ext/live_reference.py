@@ -12,6 +12,7 @@ import json
 import re
 from argparse import Action
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,7 @@ def command_line() -> str:
     return "\n\n".join(_command(name, command) for name, command in _commands().items())
 
 
-def _command(name: str, command: Any) -> str:
+def _command(name: str, command: Any) -> str:  # noqa: ANN401 - Click's, or Typer's own
     context = command.make_context(f"repro-magic {name}", [], resilient_parsing=True)
     usage = command.get_usage(context).removeprefix("Usage: ")
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
@@ -198,7 +199,7 @@ def _is_error(thing: object) -> bool:
 
 def _autodoc(module: str, members: dict[str, Any]) -> str:
     blocks = [
-        f".. autoclass:: {module}.{name}\n   :members:\n   :show-inheritance:"
+        f".. autoclass:: {module}.{name}\n   :members:" + "\n   :show-inheritance:" * _is_error(thing)
         if isinstance(thing, type)
         else f".. autofunction:: {module}.{name}"
         for name, thing in members.items()
@@ -308,7 +309,7 @@ def _rows(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str, 
 
 def _type(part: dict[str, Any]) -> str:
     if "$ref" in part:
-        return part["$ref"].rpartition("/")[2]
+        return str(part["$ref"]).rpartition("/")[2]
     if "oneOf" in part:
         return " or ".join(map(_type, part["oneOf"]))
     if "enum" in part:
@@ -404,6 +405,15 @@ def _quote(app: Sphinx, what: str, name: str, thing: object, options: object, li
     lines[:] = text.split("\n")
 
 
+# The types that users construct; all others they only receive.
+CONSTRUCTED = {"Call", "Entry", "Generator", "Hazard", "Library"}
+
+
+def _signature(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, str] | None:  # noqa: ARG001
+    """How a result is constructed is nobody's business."""
+    return ("", "") if is_dataclass(thing) and name.rpartition(".")[2] not in CONSTRUCTED else None
+
+
 def _outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:  # noqa: ANN401, ARG001
     """A page from live objects is read anew in each build: what it shows may have changed though its file did not."""
     return [name for name in env.found_docs if MARKER.search(Path(env.doc2path(name)).read_text(encoding="utf-8"))]
@@ -413,5 +423,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     """Sphinx's entry."""
     app.connect("source-read", _fill)
     app.connect("env-get-outdated", _outdated)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-docstring", _quote, priority=400)  # before Napoleon, which takes the sections apart
     return {"version": repro_magic.__version__, "parallel_read_safe": True}
