@@ -95,7 +95,6 @@ bench: $(VENV)/.test  ## What the extension costs, as ratios in one run
 	$(VENV)/bin/python benchmarks/verifying.py
 
 # What the tests, linters and the documentation run with, resolved anew. What users install with the package stays free.
-lock: export PIP_CONSTRAINT =
 lock:  ## Renew the pinned versions of the development tools in constraints.txt
 	rm -rf $(LOCK) && $(PYTHON) -m venv $(LOCK)
 	grep '^torch==' constraints.txt > $(LOCK)/torch.txt
