@@ -35,6 +35,7 @@ maximum_signature_line_length = 80
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
+napoleon_custom_sections = ["Source"]
 python_display_short_literal_types = True
 
 html_theme = "furo"

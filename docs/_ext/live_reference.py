@@ -236,7 +236,7 @@ _IN_WORDS = {
 def _on(entry: Entry, device: str) -> str:
     found = [hazard for hazard in entry.hazards if device in hazard.devices]
     words = dict.fromkeys(_IN_WORDS[hazard.switch] for hazard in found if hazard.differs)
-    return ", ".join(words) or ("alert only" if found else "no")
+    return ", ".join(words) or ("alert only" if found else "—")
 
 
 def settings() -> str:
