@@ -13,6 +13,8 @@ import re
 from argparse import Action
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import is_dataclass
+from enum import Enum
+from inspect import isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,7 @@ CODE = re.compile(
     r"|\b(?!e\.g|i\.e)[A-Za-z_]+(?:\.\w+)+(?:\([^()]*\))?(?: = (?:True|False))?"
     r"|\b\w*_\w*(?:\([^()]*\))?"
     r"|\b\w+\(\)"
+    r"|\bPYTHONHASHSEED\b"
     r"|\b[A-Z]\w+(?:Error|Warning)\b)"
 )
 
@@ -199,7 +202,9 @@ def _is_error(thing: object) -> bool:
 
 def _autodoc(module: str, members: dict[str, Any]) -> str:
     blocks = [
-        f".. autoclass:: {module}.{name}\n   :members:" + "\n   :show-inheritance:" * _is_error(thing)
+        f".. autoclass:: {module}.{name}\n   :members:"
+        + "\n   :show-inheritance:" * _is_error(thing)
+        + "\n   :undoc-members:" * issubclass(thing, Enum)
         if isinstance(thing, type)
         else f".. autofunction:: {module}.{name}"
         for name, thing in members.items()
@@ -405,8 +410,13 @@ def _quote(app: Sphinx, what: str, name: str, thing: object, options: object, li
     lines[:] = text.split("\n")
 
 
+def _skip(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> bool | None:  # noqa: ARG001
+    """The default of a field, where it is a function of another name, is no method."""
+    return True if isfunction(thing) and thing.__name__ not in {name, "<lambda>"} else None
+
+
 # The types that users construct; all others they only receive.
-CONSTRUCTED = {"Call", "Entry", "Generator", "Hazard", "Library"}
+CONSTRUCTED = {"Entry", "Generator", "Library"}
 
 
 def _signature(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, str] | None:  # noqa: ARG001
@@ -415,8 +425,9 @@ def _signature(app: Sphinx, what: str, name: str, thing: object, *rest: object) 
 
 
 def _outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:  # noqa: ANN401, ARG001
-    """A page from live objects is read anew in each build: what it shows may have changed though its file did not."""
-    return [name for name in env.found_docs if MARKER.search(Path(env.doc2path(name)).read_text(encoding="utf-8"))]
+    """A page that shows or runs the package is read anew in each build: the package may have changed, not the page."""
+    texts = {name: Path(env.doc2path(name)).read_text(encoding="utf-8") for name in env.found_docs}
+    return [name for name, text in texts.items() if MARKER.search(text) or "{code-cell}" in text]
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -424,5 +435,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("source-read", _fill)
     app.connect("env-get-outdated", _outdated)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _quote, priority=400)  # before Napoleon, which takes the sections apart
     return {"version": repro_magic.__version__, "parallel_read_safe": True}
