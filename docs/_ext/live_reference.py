@@ -24,10 +24,11 @@ import repro_magic
 from repro_magic import cli, exceptions
 from repro_magic.determinism import switches
 from repro_magic.determinism.settings import SETTINGS, Setting
+from repro_magic.findings import Direction
 from repro_magic.notebook.magics import ReproMagic
-from repro_magic.ops import catalogue
-from repro_magic.ops.catalogue import Call, Entry, Hazard, Switch
-from repro_magic.ops.findings import Direction
+from repro_magic.ops.catalogue.entries import CATALOGUE
+from repro_magic.ops.catalogue.lookup import entries_of, plug_ins
+from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
 from repro_magic.proof import verdict
 from repro_magic.proof.environment import Difference
 from repro_magic.views.verdict import as_data
@@ -187,13 +188,13 @@ def errors() -> str:
 
 def plugin_types() -> str:
     """What an author of entries for the catalogue uses."""
-    kinds = {kind.__name__: kind for kind in (Entry, Hazard, Switch, Call) if kind.__name__ not in repro_magic.__all__}
-    return _autodoc(catalogue.__name__, kinds)
+    kinds = [kind for kind in (Entry, Hazard, Switch, Call) if kind.__name__ not in repro_magic.__all__]
+    return "\n\n".join(_autodoc(kind.__module__, {kind.__name__: kind}) for kind in kinds)
 
 
 def plugin_example() -> str:
     """The first plug-in of the catalogue, as it stands in the package."""
-    return code(inspect.getsource(importlib.import_module(catalogue.plug_ins()["torchvision"].module)), "python")
+    return code(inspect.getsource(importlib.import_module(plug_ins()["torchvision"].module)), "python")
 
 
 def _is_error(thing: object) -> bool:
@@ -217,8 +218,8 @@ def _autodoc(module: str, members: dict[str, Any]) -> str:
 
 def ops() -> str:
     """The catalogue, plug-ins included."""
-    added = [entry for module in catalogue.plug_ins() for entry in catalogue.entries_of(module)]
-    rows = sorted((*catalogue.CATALOGUE, *added), key=lambda entry: (entry.direction is Direction.BACKWARD, entry.op))
+    added = [entry for module in plug_ins() for entry in entries_of(module)]
+    rows = sorted((*CATALOGUE, *added), key=lambda entry: (entry.direction is Direction.BACKWARD, entry.op))
     return table(("Op", "Pass", "CPU", "CUDA", "MPS", "Why, and what helps"), map(_op, rows))
 
 
