@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import typer.main
 
 import repro_magic
-from repro_magic import cli, exceptions
+from repro_magic import cli
 from repro_magic.determinism import switches
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.findings import Direction
 from repro_magic.notebook.magics import ReproMagic
 from repro_magic.ops.catalogue.entries import CATALOGUE
 from repro_magic.ops.catalogue.lookup import entries_of, plug_ins
-from repro_magic.ops.catalogue.model import Call, Entry, Hazard, Switch
+from repro_magic.ops.catalogue.model import Effect, Entry
 from repro_magic.proof import verdict
 from repro_magic.proof.environment import Difference
 from repro_magic.views.verdict import as_data
@@ -163,33 +163,33 @@ def _exit_codes(command: Any) -> str:  # noqa: ANN401 - as above
 # Python
 
 
-def python_api() -> str:
-    """Everything in `repro_magic.__all__`, by kind."""
+FOR_PLUGINS = {"Direction", "Effect", "Entry", "Generator", "Hazard", "Library", "OpCall"}
+
+
+def _public(belongs: Callable[[str, object], bool]) -> str:
+    """The public names of one kind."""
     found = {name: getattr(repro_magic, name) for name in repro_magic.__all__ if name != "__version__"}
-    errors = {name: thing for name, thing in found.items() if _is_error(thing)}
-    kinds = {
-        "Functions and scopes": {name: thing for name, thing in found.items() if name.islower()},
-        "Results and types": {
-            name: thing for name, thing in found.items() if not name.islower() and name not in errors
-        },
-    }
-    return "\n\n".join(f"## {kind}\n\n{_autodoc('repro_magic', members)}" for kind, members in kinds.items())
+    return _autodoc("repro_magic", {name: thing for name, thing in found.items() if belongs(name, thing)})
 
 
-def errors() -> str:
-    """Every error and warning class, those of `repro_magic.__all__` under that name."""
-    found = {name: thing for name, thing in vars(exceptions).items() if _is_error(thing)}
-    public = {name for name in found if name in repro_magic.__all__}
-    return "\n\n".join(
-        _autodoc(module, {name: thing for name, thing in found.items() if (name in public) is is_public})
-        for module, is_public in (("repro_magic", True), (exceptions.__name__, False))
-    )
+def functions() -> str:
+    """What users call."""
+    return _public(lambda name, _thing: name.islower())
+
+
+def results() -> str:
+    """What they get."""
+    return _public(lambda name, thing: not name.islower() and name not in FOR_PLUGINS and not _is_error(thing))
 
 
 def plugin_types() -> str:
-    """What an author of entries for the catalogue uses."""
-    kinds = [kind for kind in (Entry, Hazard, Switch, Call) if kind.__name__ not in repro_magic.__all__]
-    return "\n\n".join(_autodoc(kind.__module__, {kind.__name__: kind}) for kind in kinds)
+    """What an author of a plug-in uses."""
+    return _public(lambda name, _thing: name in FOR_PLUGINS)
+
+
+def errors() -> str:
+    """Every error and warning class."""
+    return _public(lambda _name, thing: _is_error(thing))
 
 
 def plugin_example() -> str:
@@ -232,10 +232,10 @@ def _op(entry: Entry) -> tuple[str, ...]:
 
 
 _IN_WORDS = {
-    Switch.HANDLES: "handled",
-    Switch.HANDLES_IF_STRICT: "handled in strict mode",
-    Switch.ALERTS: "alerts",
-    Switch.IGNORES: "not covered",
+    Effect.HANDLES: "handled",
+    Effect.HANDLES_IF_STRICT: "handled in strict mode",
+    Effect.ALERTS: "alerts",
+    Effect.IGNORES: "not covered",
 }
 
 
@@ -385,9 +385,10 @@ LIVE: dict[str, Callable[[], str]] = {
         magics,
         command_line,
         exit_codes,
-        python_api,
-        errors,
+        functions,
+        results,
         plugin_types,
+        errors,
         plugin_example,
         ops,
         settings,
