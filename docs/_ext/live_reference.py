@@ -417,13 +417,9 @@ def _skip(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> bo
     return True if isfunction(thing) and thing.__name__ not in {name, "<lambda>"} else None
 
 
-# The types that users construct; all others they only receive.
-CONSTRUCTED = {"Entry", "Generator", "Library"}
-
-
 def _signature(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, str] | None:  # noqa: ARG001
-    """How a result is constructed is nobody's business."""
-    return ("", "") if is_dataclass(thing) and name.rpartition(".")[2] not in CONSTRUCTED else None
+    """A dataclass lists its fields below; the signature would say them twice, with the defaults' addresses."""
+    return ("", "") if is_dataclass(thing) else None
 
 
 def _outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:  # noqa: ANN401, ARG001
