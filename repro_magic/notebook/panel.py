@@ -24,7 +24,7 @@ from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
 from repro_magic.notebook.deferred_calls import BetweenCells
 from repro_magic.notebook.seed_keeper import Seeded
-from repro_magic.process_status import SettingState, ProcessStatus
+from repro_magic.process_status import ProcessStatus, SettingState
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import new_seed
 from repro_magic.views import panel as views

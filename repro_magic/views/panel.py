@@ -7,7 +7,7 @@ from html import escape
 from repro_magic.determinism.settings import DETERMINISTIC_ALGORITHMS
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.journal import value_in_words
-from repro_magic.process_status import SettingState, ProcessStatus
+from repro_magic.process_status import ProcessStatus, SettingState
 from repro_magic.rng.seed_policy import SeedPolicy
 from repro_magic.views import findings as in_words
 from repro_magic.views.describe import generators_table, headline, seed_policy

@@ -76,7 +76,6 @@ def test_the_map_has_the_order_in_which_imports_run() -> None:
     assert {room.partition(".")[0] for room in LEVEL} - {"", "__main__"} == {row.partition("/")[0] for row in rows}
 
 
-@pytest.mark.xfail(reason="the command line is not a folder yet", strict=True)
 def test_the_map_names_what_is_there() -> None:
     paths = re.findall(r"`([\w./]+(?:/|\.py))`", LAYOUT)
     assert [path for path in paths if not any((top / path).exists() for top in (ROOT / "repro_magic", ROOT))] == []
