@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from repro_magic.notebook.session import panel
     from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
     from repro_magic.process_status import ProcessStatus, status
-    from repro_magic.proof.digest.digest import Digest, Gap, digest
+    from repro_magic.proof.digest.digest import digest
+    from repro_magic.proof.digest.model import Digest, Gap
     from repro_magic.proof.verdict import CellVerdict, NotebookVerdict, Outcome
     from repro_magic.proof.verification import verify
     from repro_magic.rng.checkpoint import rng_state, set_rng_state
@@ -115,14 +116,14 @@ __all__ = [
 
 _HOMES = {
     "CellVerdict": "repro_magic.proof.verdict",
-    "Digest": "repro_magic.proof.digest.digest",
+    "Digest": "repro_magic.proof.digest.model",
     "Direction": "repro_magic.findings",
     "Draw": "repro_magic.findings",
     "Effect": "repro_magic.ops.catalogue.model",
     "Entry": "repro_magic.ops.catalogue.model",
     "Finding": "repro_magic.findings",
     "FindingStatus": "repro_magic.findings",
-    "Gap": "repro_magic.proof.digest.digest",
+    "Gap": "repro_magic.proof.digest.model",
     "Generator": "repro_magic.rng.generators",
     "GeneratorState": "repro_magic.rng.seeding",
     "Hazard": "repro_magic.ops.catalogue.model",

@@ -9,7 +9,7 @@ import torch
 
 import repro_magic
 from repro_magic.findings import FindingStatus
-from repro_magic.proof.digest import digest as digests
+from repro_magic.proof.digest import elements
 
 pytestmark = [
     pytest.mark.cuda,
@@ -108,17 +108,17 @@ DTYPES = (
 def test_a_tensor_has_one_digest_on_any_device(
     dtype: torch.dtype, look: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "_PIECE", piece)
+    monkeypatch.setattr(elements, "PIECE", piece)
     value = (torch.arange(30 * 101).reshape(30, 101) % 7 - 2).to(dtype)
     assert repro_magic.digest(PIECES[look](value.cuda())).hex == repro_magic.digest(PIECES[look](value)).hex
 
 
 @pytest.mark.parametrize("look", PIECES)
 def test_a_digest_takes_no_more_than_two_pieces_of_the_gpus_memory(look: str) -> None:
-    value = PIECES[look](torch.arange(5 * digests._PIECE // 8, device="cuda").to(torch.complex64).reshape(1024, -1))
+    value = PIECES[look](torch.arange(5 * elements.PIECE // 8, device="cuda").to(torch.complex64).reshape(1024, -1))
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     found = repro_magic.digest(value)
-    assert torch.cuda.max_memory_allocated() - before <= 2 * digests._PIECE
+    assert torch.cuda.max_memory_allocated() - before <= 2 * elements.PIECE
     assert found.hex == repro_magic.digest(value.cpu()).hex

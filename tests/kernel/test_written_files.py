@@ -15,7 +15,7 @@ import pytest
 import torch
 from verify_command import notebook, parts, verify
 
-from repro_magic.proof.digest.digest import Digest
+from repro_magic.proof.digest.model import Digest
 from repro_magic.proof.kernel import written_files
 from repro_magic.proof.kernel.probe import described, looked_at
 from repro_magic.proof.kernel.written_files import Files, content

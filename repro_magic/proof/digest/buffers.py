@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from repro_magic.proof.digest.digest import Read
+from repro_magic.proof.digest.elements import Read
 
 # Below so many bytes reading costs less than remembering.
 _LARGE = 1 << 20
@@ -54,7 +54,7 @@ class Scope(Enum):
 
 
 class Buffers:
-    """Reads arrays and tensors for `digest.reading_through`, and remembers the large ones.
+    """Reads arrays and tensors for `elements.reading_through`, and remembers the large ones.
 
     Attributes:
         scope: what is being read.
@@ -86,7 +86,7 @@ class Buffers:
         """Whether all that are known were read after this cell."""
         return all(known.cell == cell for known in self._known.values())
 
-    def read(self, value: Any, head: bytes, read: Read) -> bytes:  # noqa: ANN401 - an array or tensor
+    def read(self, value: Any, head: bytes, read: Read) -> bytes:
         """The digest of a value's bytes: remembered, or read."""
         is_large = value.nbytes >= _LARGE
         place = _place(value) if is_large or self.scope is Scope.REACHED else None
@@ -96,7 +96,7 @@ class Buffers:
             self._reached.add(place.range)
         return self._remembered(value, head, read, place) if is_large and place.owner is not None else read(value, head)
 
-    def _remembered(self, value: Any, head: bytes, read: Read, place: _Place) -> bytes:  # noqa: ANN401
+    def _remembered(self, value: Any, head: bytes, read: Read, place: _Place) -> bytes:
         key = (head, place.range, place.address, place.layout)
         known = self._known.get(key)
         if known is not None and not known.is_owned_by(place.owner):  # other memory at the same address
@@ -117,7 +117,7 @@ class Buffers:
         )
 
 
-def _place(value: Any) -> _Place | None:  # noqa: ANN401 - as above
+def _place(value: Any) -> _Place | None:
     numpy = sys.modules.get("numpy")
     try:
         is_array = numpy is not None and isinstance(value, numpy.ndarray)
@@ -126,7 +126,7 @@ def _place(value: Any) -> _Place | None:  # noqa: ANN401 - as above
         return None
 
 
-def _of_array(value: Any) -> _Place:  # noqa: ANN401 - NumPy's
+def _of_array(value: Any) -> _Place:
     numpy, torch = sys.modules["numpy"], sys.modules.get("torch")
     address = value.__array_interface__["data"][0]
     owner = value
@@ -138,7 +138,7 @@ def _of_array(value: Any) -> _Place:  # noqa: ANN401 - NumPy's
     return _Place(("cpu", *_bounds(owner)), address, value.strides, owner if owner.flags.owndata else None)
 
 
-def _bounds(array: Any) -> tuple[int, int]:  # noqa: ANN401 - NumPy's
+def _bounds(array: Any) -> tuple[int, int]:
     start = end = array.__array_interface__["data"][0]
     if array.size:
         steps = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
@@ -147,7 +147,7 @@ def _bounds(array: Any) -> tuple[int, int]:  # noqa: ANN401 - NumPy's
     return start, end
 
 
-def _of_tensor(value: Any) -> _Place:  # noqa: ANN401 - PyTorch's
+def _of_tensor(value: Any) -> _Place:
     storage, device = value.untyped_storage(), str(value.device)
     start = storage.data_ptr()
     is_shared = value.is_cpu and storage.is_shared()  # with another process, or a file
@@ -155,7 +155,7 @@ def _of_tensor(value: Any) -> _Place:  # noqa: ANN401 - PyTorch's
     return _Place((device, start, start + storage.nbytes()), value.data_ptr(), layout, None if is_shared else storage)
 
 
-def _owned(owner: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - as above
+def _owned(owner: Any) -> Callable[[Any], bool]:
     """Whether an owner is this one; it is held weakly."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(owner, torch.UntypedStorage):  # its Python object may be a new one each time

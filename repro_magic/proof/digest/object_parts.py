@@ -26,7 +26,7 @@ from repro_magic.introspection.foreign import (
 )
 from repro_magic.rng.user_generators import private
 
-Parts = dict[Any, object]
+Fields = dict[Any, object]
 
 # What scikit-learn's estimators hold that is no result: how long it took, and an address.
 _NO_RESULT = re.compile(r"(?:^|_)time_?$|^_stop_words_id$")
@@ -55,7 +55,7 @@ def _has_qualname(kind: type) -> bool:
     return any(is_any(type(one), GetSetDescriptorType, MemberDescriptorType) for one in found)
 
 
-def held_by_code(value: object) -> dict[str, Parts]:
+def held_by_code(value: object) -> dict[str, Fields]:
     """What a function, method or class holds that is no code, by the attribute that holds it.
 
     Of functions and classes, those of the notebook; of a method, the object that it is bound to.
@@ -71,11 +71,11 @@ def held_by_code(value: object) -> dict[str, Parts]:
     return {}
 
 
-def _data(held: Mapping[Any, object]) -> Parts:
+def _data(held: Mapping[Any, object]) -> Fields:
     return {name: one for name, one in held.items() if not is_code(one)}
 
 
-def _of_code(value: Any) -> dict[str, Parts]:
+def _of_code(value: Any) -> dict[str, Fields]:
     if isinstance(value, type):
         return {"__dict__": dict(_of_class(value))} if is_notebooks(value) else {}
     function = unwrapped(value)
@@ -137,7 +137,7 @@ def _is_descriptor(kind: type) -> bool:
 # Objects of libraries
 
 
-def known_parts(kind: type) -> Callable[[Any], Parts | None] | None:
+def known_parts(kind: type) -> Callable[[Any], Fields | None] | None:
     """How the parts are found that say all about an object of a well-known class; None for any other class.
 
     Example:
@@ -152,7 +152,7 @@ def known_parts(kind: type) -> Callable[[Any], Parts | None] | None:
     return _reduced if module_of(kind).startswith("sklearn.") else None
 
 
-def _of_generator(value: object) -> Parts | None:
+def _of_generator(value: object) -> Fields | None:
     found = private("", value)  # a random.SystemRandom has no state
     return None if found is None else {"state": found.generator.get_state()}
 
@@ -167,15 +167,15 @@ def kinds_in(module: str, *names: str) -> Iterator[type]:
             yield found
 
 
-def _attributes(value: Any) -> Parts:
+def _attributes(value: Any) -> Fields:
     return dict(attributes(value))
 
 
-def _named(*names: str) -> Callable[[Any], Parts]:
+def _named(*names: str) -> Callable[[Any], Fields]:
     return lambda one: {name: getattr(one, name) for name in names}
 
 
-def _reduced(value: Any) -> Parts:
+def _reduced(value: Any) -> Fields:
     """What pickle would keep, less what is no result."""
     made, arguments, *rest = value.__reduce_ex__(4)
     return {"made by": made, "of": arguments, "state": [_results(part) for part in rest[:1]]}
@@ -191,25 +191,25 @@ def _results(value: object) -> object:
     }
 
 
-def _artist(value: Any) -> Parts | None:
+def _artist(value: Any) -> Fields | None:
     return None if value.figure is None else {"figure": value.figure}
 
 
-def _of_graph(value: Any) -> Parts:
+def _of_graph(value: Any) -> Fields:
     """A graph's nodes and edges, each in their order, without the views and caches that are made of them."""
     spaces = [namespace_of(kind) for kind in mro_of(type(value))]
     derived = {name for space in spaces for name, one in space.items() if type(one) is functools.cached_property}
     return {name: one for name, one in attributes(value).items() if name not in {*derived, "__networkx_cache__"}}
 
 
-def _of_exception(value: BaseException) -> Parts:
+def _of_exception(value: BaseException) -> Fields:
     return {"args": value.args, **attributes(value)}
 
 
-_STATE: Callable[[Any], Parts] = lambda one: {"state": one.state_dict()}  # noqa: E731 - one of many below
+_STATE: Callable[[Any], Fields] = lambda one: {"state": one.state_dict()}  # noqa: E731 - one of many below
 
 # Module, classes, parts. The first that a value is an instance of is taken.
-_KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Parts | None]], ...] = (
+_KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Fields | None]], ...] = (
     ("numpy.random", ("BitGenerator", "SeedSequence"), lambda one: {"state": one.state}),
     ("torch.optim.lr_scheduler", ("LRScheduler", "ReduceLROnPlateau"), _STATE),
     ("torch.amp", ("GradScaler",), _STATE),

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from repro_magic.proof.digest.digest import beside, digest, kind_of, parameters
+from repro_magic.introspection.foreign import kind_of
+from repro_magic.proof.digest.digest import digest
+from repro_magic.proof.digest.torch_modules import parameters
+from repro_magic.proof.digest.visitors import beside
 from repro_magic.proof.verdict import Distance
 
 # Values with more bytes are not kept, nor more in all: a notebook's folder may hold less.

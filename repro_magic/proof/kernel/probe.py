@@ -13,8 +13,10 @@ from typing import Any
 
 from repro_magic.introspection.cell_names import own_names
 from repro_magic.introspection.foreign import Shield, is_any, kind_of
-from repro_magic.proof.digest.digest import Digest, Gap, digest, parameters
+from repro_magic.proof.digest.digest import digest
+from repro_magic.proof.digest.model import Digest, Gap
 from repro_magic.proof.digest.object_parts import held_by_code, is_code
+from repro_magic.proof.digest.torch_modules import parameters
 from repro_magic.proof.kernel.reading import Reading
 from repro_magic.proof.kernel.written_files import Files, content
 from repro_magic.proof.text.noise import PLACES, normalised

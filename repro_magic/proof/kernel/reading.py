@@ -15,7 +15,7 @@ from typing import Any
 
 from repro_magic.introspection.cell_names import bindings, words
 from repro_magic.proof.digest.buffers import Buffers, Scope
-from repro_magic.proof.digest.digest import reading_through
+from repro_magic.proof.digest.elements import reading_through
 from repro_magic.proof.kernel.hidden import Threads, may_change_anything
 
 Found = dict[str, Any]

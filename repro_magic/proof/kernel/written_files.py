@@ -19,7 +19,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from repro_magic.proof.digest.digest import Digest, Gap
+from repro_magic.proof.digest.model import Digest, Gap
 from repro_magic.proof.text.noise import normalised
 
 # Folders that tools keep for themselves.

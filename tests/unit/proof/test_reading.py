@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from repro_magic.proof.digest import digest
+from repro_magic.proof.digest import numpy_types
 from repro_magic.proof.kernel import reading
 from repro_magic.proof.kernel.probe import looked_at, users_names
 from repro_magic.proof.kernel.reading import Reading
@@ -133,13 +133,13 @@ def test_bytes_that_nobody_wrote_are_read_once_and_in_the_end(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    read = digest._array_bits
+    read = numpy_types._array_bits
 
     def counted(value: Any, head: bytes) -> bytes:
         sizes.append(value.nbytes)
         return read(value, head)
 
-    monkeypatch.setattr(digest, "_array_bits", counted)
+    monkeypatch.setattr(numpy_types, "_array_bits", counted)
     found = Read(shell, MAKE, "held = [x, x[::2]]", *(f"v{number} = {number}" for number in range(20)))
     assert found.is_right
     assert (

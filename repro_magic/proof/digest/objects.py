@@ -1,0 +1,141 @@
+"""How objects and code are digested: objects by their attributes, code by its place and what it holds."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+from repro_magic.introspection.foreign import (
+    NOTEBOOK,
+    attributes,
+    is_any,
+    is_notebooks,
+    kind_of,
+    module_of,
+    mro_of,
+    name_of,
+)
+from repro_magic.proof.digest.object_parts import (
+    Fields,
+    held_by_code,
+    holds_more,
+    is_code,
+    is_handle,
+    known_parts,
+    no_result,
+)
+from repro_magic.proof.digest.parts import Missing, Own, Parts, all_attributes, named, several
+from repro_magic.proof.digest.torch_modules import is_data
+from repro_magic.proof.digest.walk import Visitor, Walk
+from repro_magic.proof.text.noise import PLACES, normalised
+
+# A longer text is no path, and searching it takes long.
+_LONGEST_PATH = 10_000
+
+
+def visitor_of_objects(kind: type) -> Visitor:
+    """The visitor for objects of a class written in Python, the notebook's or a library's."""
+    known = known_parts(kind)
+    if known is not None:
+        return _by_known_parts(known)
+    if is_handle(kind):
+        return lambda walk, value: walk.gap(value, "it is a handle")
+    library_base = next((base for base in mro_of(kind) if not is_notebooks(base)), object)
+    is_unknown, result = holds_more(kind), _results_of(kind)
+
+    def by_attributes(walk: Walk, value: Any) -> bytes | Parts:
+        held = all_attributes(value)
+        if is_unknown and library_base is kind and not held:
+            return walk.gap(value, "this kind of object is not known")
+        if is_unknown:
+            walk.gap(value, f"what its base {name_of(library_base).rpartition('.')[2]} holds is not known")
+        return named(kind_of(value), {name: result(walk, name, part) for name, part in held.items()})
+
+    return by_attributes
+
+
+def _by_known_parts(known: Callable[[Any], Fields | None]) -> Visitor:
+    """The visitor for a well-known class; objects of subclasses in the notebook also have their own attributes."""
+
+    def by_parts(walk: Walk, value: Any) -> bytes | Parts:
+        fields = known(value)
+        if fields is None:
+            return walk.gap(value, "this kind of object is not known")
+        return named(kind_of(value), {**all_attributes(value), **fields} if is_notebooks(type(value)) else fields)
+
+    return by_parts
+
+
+def _results_of(kind: type) -> Callable[[Walk, object, object], object]:
+    """What decides which attributes of a class are results.
+
+    All of them are in the notebook's classes; libraries also keep caches and clocks, and mark them by their names.
+    """
+    if not is_notebooks(kind):
+        return _result_of_library
+    if all(module_of(base) in {NOTEBOOK, "builtins", "abc", "typing"} for base in mro_of(kind)):
+        return lambda _walk, _name, part: part
+    return lambda walk, name, part: _result(walk, name, part) if type(name) is str and name[:1] == "_" else part
+
+
+def _result(walk: Walk, name: object, part: object) -> object:
+    why = no_result(name, part)
+    if why is not None:
+        return Missing(kind_of(part), why)
+    if walk.is_global(part):
+        return several("global generator", kind_of(part))
+    return _without_places(part)
+
+
+def _result_of_library(walk: Walk, name: object, part: object) -> object:
+    result = _result(walk, name, part)
+    if result is not part or type(name) is not str or name[:1] != "_":
+        return result
+    return Own(part) if is_data(part) else Parts("", [("", part)], is_own=True)
+
+
+def _without_places(part: object) -> object:
+    """A text or path without the folder that the notebook happens to run in."""
+    if type(part) is not str and not issubclass(type(part), pathlib.PurePath):
+        return part
+    text = str(part)
+    if len(text) > _LONGEST_PATH:
+        return part
+    return normalised(text.replace(str(pathlib.Path.cwd()), "[folder]"), PLACES)
+
+
+def report(_walk: Walk, value: Any) -> Parts:
+    """A report of this package: its scope and the flagged ops. How often they ran depends on the machine's speed."""
+    findings = sorted(
+        {(finding.op, finding.status.value, finding.device, finding.direction.value) for finding in value.findings}
+    )
+    scope = {name: getattr(value, name, None) for name in ("seed", "strict", "name")}
+    return named(kind_of(value), {**scope, "findings": findings})
+
+
+def code(_walk: Walk, value: Any) -> Parts:
+    """Code, by its name and what it holds. Its text belongs to a cell, or to a library of some version."""
+    fields = {**_place_of(value), **held_by_code(value)}
+    if type(value) is FunctionType and value.__module__ == NOTEBOOK:  # two lambdas have the same name
+        compiled = value.__code__
+        constants = sorted(repr(constant) for constant in compiled.co_consts if _is_constant(constant))
+        fields |= {"line": compiled.co_firstlineno, "names": sorted(compiled.co_names), "constants": constants}
+    return named(kind_of(value), {name: part for name, part in fields.items() if not is_code(part)})
+
+
+def _place_of(value: Any) -> dict[str, object]:
+    kind = type(value)
+    if issubclass(kind, type):
+        return {"name": name_of(value)}
+    if issubclass(kind, ModuleType):
+        return {"name": attributes(value).get("__name__")}
+    name = getattr(value, "__qualname__", None) or value.__name__
+    return {"module": getattr(value, "__module__", None), "name": name}
+
+
+def _is_constant(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_is_constant, value))
+    return is_any(type(value), int, float, complex, bool, str, bytes)
