@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from repro_magic.runtime.public import public
+
 
 class ReproError(Exception):
     """Base of all errors that `repro_magic` raises on purpose."""
@@ -92,10 +97,12 @@ class HookFaultWarning(ReproWarning):
     """Something of ours failed outside the user's code; it was turned off and the user's code went on."""
 
 
+@public
 class NondeterminismWarning(ReproWarning):
     """Flagged ops ran whose results may differ from run to run; the message says which, where, and what helps."""
 
 
+@public
 class NondeterministicOpError(ReproError, RuntimeError):
     """A strict scope stopped an op whose result may differ from run to run, before it ran.
 
@@ -112,3 +119,8 @@ class NondeterministicOpError(ReproError, RuntimeError):
         """Take the whole sentence, and its parts."""
         super().__init__(message)
         self.op, self.line, self.device, self.remedy = op, line, device, remedy
+
+    def __reduce__(self) -> tuple[Callable[..., NondeterministicOpError], tuple[object, ...]]:
+        """Pass the parts to the copy: an error raised in a worker process reaches its parent as a pickle."""
+        copy = partial(type(self), op=self.op, line=self.line, device=self.device, remedy=self.remedy)
+        return copy, self.args

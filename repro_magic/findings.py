@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from repro_magic.introspection.location import Place
+from repro_magic.runtime.public import public
 
 
 class Direction(Enum):
@@ -29,6 +30,7 @@ class FindingStatus(Enum):
 SURE_CALLS = 3
 
 
+@public
 @dataclass(frozen=True)
 class Finding:
     """A flagged op that ran.
@@ -149,6 +151,7 @@ SOURCE = Finding(
 )
 
 
+@public
 @dataclass(frozen=True)
 class Draw:
     """A random op that drew from a generator.

@@ -22,6 +22,7 @@ from repro_magic.rng.seeding import (
     seed_in_force,
 )
 from repro_magic.runtime.import_hooks import is_imported
+from repro_magic.runtime.public import public
 
 _DISTRIBUTIONS = ("repro-magic", "torch", "numpy", "ipython", "ipykernel", "ipywidgets")
 
@@ -47,6 +48,7 @@ class SettingState:
     before_cell: Any = None
 
 
+@public
 @dataclass(frozen=True)
 class ProcessStatus:
     """Generators, switches, what can no longer be changed, versions and devices.

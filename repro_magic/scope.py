@@ -29,6 +29,7 @@ from repro_magic.introspection.location import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
 from repro_magic.runtime.interrupts import Guard, uninterrupted
+from repro_magic.runtime.public import public
 from repro_magic.watching import Watch, is_watching
 
 _P = ParamSpec("_P")
@@ -36,6 +37,7 @@ _R = TypeVar("_R")
 _E = TypeVar("_E")
 
 
+@public
 @dataclass
 class WatchReport:
     """What ran in a watched scope. It fills while the scope runs.
@@ -58,6 +60,7 @@ class WatchReport:
         return self._watch.draws
 
 
+@public
 @dataclass
 class Report(WatchReport):
     """What a deterministic scope did. It fills while the scope runs.
@@ -196,6 +199,7 @@ class _Scope(Generic[_E]):
         return called
 
 
+@public
 class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used like a function, as torch.no_grad is
     """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
 
@@ -257,6 +261,7 @@ class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used li
         return watch(warn=self._should_warn)
 
 
+@public
 class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as torch.no_grad is
     """Run code with PyTorch's deterministic switches on, and put every switch back afterwards.
 

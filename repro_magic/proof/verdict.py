@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repro_magic.proof.environment import Difference
+from repro_magic.runtime.public import public
 
 # The names of what is no variable: a cell's result beside the text that is shown of it, and all that it showed.
 DISPLAYED, SHOWN = "the displayed value", "what it showed"
@@ -145,6 +146,7 @@ class Against(Enum):
     SESSION = "the running session"
 
 
+@public
 @dataclass(frozen=True)
 class NotebookVerdict:
     """One notebook.

@@ -23,11 +23,13 @@ from repro_magic.rng import state_distance
 from repro_magic.rng.entropy import is_global_unseeded, is_unseeded
 from repro_magic.rng.origins import Birth, plain_seed
 from repro_magic.runtime.import_hooks import is_imported
+from repro_magic.runtime.public import public
 
 SEED_LIMIT = 2**64
 ENTRY_POINTS = "repro_magic.seeders"
 
 
+@public
 @dataclass(frozen=True)
 class Generator:
     """One global generator, on one device.
@@ -66,6 +68,7 @@ class Generator:
         return fingerprint(self.to_bytes(self.get_state()))
 
 
+@public
 @dataclass(frozen=True)
 class Library:
     """A library with global generators. This is also what a plug-in's entry point names.

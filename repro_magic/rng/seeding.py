@@ -30,6 +30,7 @@ from repro_magic.rng.generators import (
 )
 from repro_magic.rng.origins import GIVEN, UNKNOWN, By, Look, Origin, Seed, SeedState
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
+from repro_magic.runtime.public import public
 
 HASH_SEED_VARIABLE = "PYTHONHASHSEED"
 HASH_SEED_AT_START = os.environ.get(HASH_SEED_VARIABLE)
@@ -38,6 +39,7 @@ HASH_SEED_AT_START = os.environ.get(HASH_SEED_VARIABLE)
 RANKS = SAME, DERIVED = ("same", "derived")
 
 
+@public
 @dataclass(frozen=True)
 class GeneratorState:
     """One generator at one moment.

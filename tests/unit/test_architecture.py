@@ -17,6 +17,7 @@ ROOT = Path(repro_magic.__file__).parent
 
 # A room may import the rooms on lines above its own, and itself. A folder inside a room is a room of its own.
 FLOORS = [
+    {"runtime.public"},
     {"exceptions"},
     {"runtime"},
     {"introspection"},

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from repro_magic.runtime.public import public
+
 __all__ = ["Digest", "Gap"]
 
 
+@public
 @dataclass(frozen=True)
 class Gap:
     """A part of a value that has no bits to compare.
@@ -22,6 +25,7 @@ class Gap:
     why: str
 
 
+@public
 @dataclass(frozen=True)
 class Digest:
     """The digest of a value.
