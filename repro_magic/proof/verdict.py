@@ -17,8 +17,8 @@ class Outcome(Enum):
     """What comparing runs brought, the best first."""
 
     SAME = "same"
-    NOISE = "only noise"  # outputs differ by addresses, timings and the like; see proof.noise
-    CLOCK = "clock"  # values and outputs differ by what was read from a clock; see proof.clocks
+    NOISE = "only noise"  # outputs differ by addresses, timings and the like; see proof.text.noise
+    CLOCK = "clock"  # values and outputs differ by what was read from a clock; see proof.compare.clocks
     CLOSE = "close"  # numbers differ, all within the tolerance that was given
     NOT_COMPARABLE = "not comparable"  # the same as far as can be compared; see `NotCompared`
     DIFFERS = "differs"

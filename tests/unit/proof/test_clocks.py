@@ -9,7 +9,8 @@ import nbformat
 import pytest
 
 import repro_magic
-from repro_magic.proof.compare.clocks import clocks_of, has_clock, is_only_clocks
+from repro_magic.proof.compare.clock_forms import has_clock, is_only_clocks
+from repro_magic.proof.compare.clocks import clocks_of
 from repro_magic.proof.verdict import Outcome
 
 IMPORTS = (
