@@ -10,6 +10,7 @@ from repro_magic.introspection.location import Place
 from repro_magic.runtime.public import public
 
 
+@public
 class Direction(Enum):
     """Whether the op computes a result or a gradient."""
 
@@ -17,6 +18,7 @@ class Direction(Enum):
     BACKWARD = "backward"
 
 
+@public
 class FindingStatus(Enum):
     """What a finding means for the result."""
 

@@ -88,7 +88,7 @@ def panel() -> None:
         >>> panel()
         Traceback (most recent call last):
             ...
-        repro_magic.exceptions.PanelError: the panel needs a notebook; in a script, print(repro_magic.status())
+        repro_magic.PanelError: the panel needs a notebook; in a script, print(repro_magic.status())
     """
     shell = get_ipython()
     if shell is None:

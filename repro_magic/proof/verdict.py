@@ -13,6 +13,7 @@ from repro_magic.runtime.public import public
 DISPLAYED, SHOWN = "the displayed value", "what it showed"
 
 
+@public
 class Outcome(Enum):
     """What comparing runs brought, the best first."""
 
@@ -105,6 +106,7 @@ class NotCompared:
     remedy: str = ""
 
 
+@public
 @dataclass(frozen=True)
 class CellVerdict:
     """One code cell.

@@ -26,7 +26,7 @@ VALUES: dict[str, Any] = {
     "Gap": lambda: repro_magic.digest(iter([1])).gaps[0],
     "NotebookVerdict": verdict,
     "GeneratorState": lambda: repro_magic.seed_everything(1)[0],
-    "NondeterminismWarning": lambda: repro_magic.NondeterminismWarning("put_ on cuda"),
+    "UnseededGeneratorError": lambda: repro_magic.UnseededGeneratorError("unseeded", op="rng", line=3, remedy="seed"),
     "NondeterministicOpError": lambda: repro_magic.NondeterministicOpError(
         "put_ on cuda", op="put_", line=3, device="cuda", remedy="sort the index"
     ),
@@ -39,9 +39,17 @@ def test_a_public_class_has_the_address_that_users_write(name: str) -> None:
     assert pickle.loads(pickle.dumps(getattr(repro_magic, name))) is getattr(repro_magic, name)
 
 
-@pytest.mark.parametrize("name", VALUES)
+def made(name: str) -> Any:
+    kind = getattr(repro_magic, name)
+    return VALUES[name]() if name in VALUES else kind("what happened, and what to type")
+
+
+ERRORS = {name for name in CLASSES if issubclass(getattr(repro_magic, name), Exception)}
+
+
+@pytest.mark.parametrize("name", sorted({*VALUES, *ERRORS}))
 def test_a_public_value_survives_a_pickle_that_names_no_module_of_ours(name: str) -> None:
-    value = VALUES[name]()
+    value = made(name)
     stored = pickle.dumps(value, protocol=0)
     assert f"crepro_magic\n{name}".encode() in stored
     copied = pickle.loads(stored)

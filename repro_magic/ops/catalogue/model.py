@@ -13,8 +13,10 @@ from enum import Enum
 from typing import Any
 
 from repro_magic.findings import Direction
+from repro_magic.runtime.public import public
 
 
+@public
 class Effect(Enum):
     """What the deterministic switch does to a hazard."""
 
@@ -24,6 +26,7 @@ class Effect(Enum):
     IGNORES = "changes nothing"
 
 
+@public
 @dataclass(frozen=True)
 class OpCall:
     """One call of a watched op, as a condition sees it.
@@ -54,6 +57,7 @@ def always(_call: OpCall) -> bool:
     return True
 
 
+@public
 @dataclass(frozen=True, eq=False)  # one line of the table is that line: hashed often, by identity
 class Hazard:
     """On which devices, when and why the result may differ, and what helps.
@@ -79,6 +83,7 @@ class Hazard:
     until: tuple[int, int] | None = None
 
 
+@public
 @dataclass(frozen=True, eq=False)  # as above
 class Entry:
     """One operation.
