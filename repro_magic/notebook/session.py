@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import _thread
 import functools
-import re
 import sys
 import threading
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -22,15 +18,15 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.dataloading.registry import LoaderLog
 from repro_magic.determinism.settings import Setting, stop_waiting
-from repro_magic.exceptions import HookFaultWarning, NotRunnableError, PanelError
+from repro_magic.exceptions import NotRunnableError, PanelError
 from repro_magic.findings import doubt
-from repro_magic.introspection.foreign import Shield
-from repro_magic.introspection.location import drop_own_frames
 from repro_magic.journal import Cell, CellDraws, Journal
 from repro_magic.notebook.cell_seeds import id_of
 from repro_magic.notebook.cell_watch import CellWatch
+from repro_magic.notebook.completion import flag_matcher
 from repro_magic.notebook.file_labels import Files
-from repro_magic.notebook.magics import ReproMagic, flags_of, show, shown_by_us
+from repro_magic.notebook.installation import Installation, remove
+from repro_magic.notebook.magics import ReproMagic, show, shown_by_us
 from repro_magic.notebook.receipts import Receipts
 from repro_magic.notebook.rewriting import CellRewriter, as_written, mark
 from repro_magic.notebook.seed_keeper import Seeded, SeedKeeper
@@ -38,7 +34,7 @@ from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, suspend
 from repro_magic.rng.tracking import worth_a_look
-from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
+from repro_magic.runtime.interrupts import Guard
 from repro_magic.watching import release
 
 if TYPE_CHECKING:
@@ -53,7 +49,6 @@ if TYPE_CHECKING:
     from repro_magic.views.document import Document
 
 _UNWATCHED = "it was not watched"
-_MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
 
@@ -117,7 +112,6 @@ class Session:
         self._of_cells: dict[int, dict[str, Any]] = {}
         self._failed: dict[int, str] = {}
         self._own: dict[int, frozenset[str]] = {}
-        self._faulty: set[str] = set()
         self._doubts: dict[int, str] = {}
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
@@ -125,22 +119,23 @@ class Session:
         self._magics = ReproMagic(shell, self)
         self._seeds = SeedKeeper(shell, self._magics.name_in)
         self._rewriter = CellRewriter(self._magics.open_cell, lambda: shell.ast_node_interactivity)
-        self._undo: list[Callable[[], object]] = [lambda: _remove(shell.configurables, self._magics)]
+        self._installed = installed = Installation(shell)
+        installed.on_undo(lambda: remove(shell.configurables, self._magics))
         note_load()
         resume()
-        self._undo += [suspend, stop_waiting, self._rewriter.close, self._receipts.close]
-        self._install_magics()
-        self._append(shell.input_transformers_cleanup, mark)
-        self._append(shell.ast_transformers, self._rewriter)
-        self._append(shell.Completer.custom_matchers, self._flag_matcher())
+        installed.on_undo(suspend, stop_waiting, self._rewriter.close, self._receipts.close)
+        installed.add_magics(self._magics)
+        installed.append(shell.input_transformers_cleanup, mark)
+        installed.append(shell.ast_transformers, self._rewriter)
+        installed.append(shell.Completer.custom_matchers, flag_matcher(shell, self._magics))
         hooks_up()  # from here on it is known of each generator whether it was seeded
         self._loaders.up()
         self._seeds.resume()
-        self._undo += [release, hooks_down, self._seeds.suspend, self._loaders.down, lambda: self._watch.close()]
-        self._undo.append(self._journal.close)
-        self._keep_our_frames_out_of_tracebacks()
-        self._hook("pre_run_cell", self._before_cell)
-        self._hook("post_run_cell", self._after_cell)
+        installed.on_undo(release, hooks_down, self._seeds.suspend, self._loaders.down, lambda: self._watch.close())
+        installed.on_undo(self._journal.close)
+        installed.keep_our_frames_out_of_tracebacks()
+        installed.add_hook("pre_run_cell", self._before_cell)
+        installed.add_hook("post_run_cell", self._after_cell)
         # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
         self._journal.begin()
         self._receipts.begin(self._magics.receipts)
@@ -153,88 +148,7 @@ class Session:
             self._panel.detach("the extension was unloaded")
         if self._replay is not None:
             self._replay.stop()
-        while self._undo:
-            self._undo.pop()()
-
-    def _install_magics(self) -> None:
-        manager = self._shell.magics_manager
-        before = [
-            (table, name, table.get(name))
-            for table, ours in ((manager.magics[kind], self._magics.magics[kind]) for kind in self._magics.magics)
-            for name in ours
-        ]
-        own_name = type(self._magics).__name__
-        registered_before = manager.registry.get(own_name)
-        self._shell.register_magics(self._magics)
-
-        def restore() -> None:
-            for table, name, found in [*before, (manager.registry, own_name, registered_before)]:
-                if found is None:
-                    table.pop(name, None)
-                else:
-                    table[name] = found
-
-        self._undo.append(restore)
-
-    def _append(self, items: list[Any], item: object) -> None:
-        items.append(item)
-        self._undo.append(lambda: _remove(items, item))
-
-    def _keep_our_frames_out_of_tracebacks(self) -> None:
-        """An error of a watched op passes through our kernel; the user's line is what should stand last."""
-        shown_by: Any = self._shell.InteractiveTB
-        original = shown_by.structured_traceback
-
-        def structured_traceback(kind: Any, error: Any, traceback: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - as IPython's
-            if isinstance(traceback, TracebackType):
-                drop_own_frames(traceback)
-            return original(kind, error, traceback, *more, **named)
-
-        shown_by.structured_traceback = structured_traceback
-
-        def restore() -> None:
-            if shown_by.__dict__.get("structured_traceback") is structured_traceback:
-                del shown_by.structured_traceback
-
-        self._undo.append(restore)
-
-    def _hook(self, event: str, function: Callable[[Any], object]) -> None:
-        """Register an event's hook that tells of its first fault, and lets nothing but Ctrl-C reach the user's cell."""
-
-        @functools.wraps(function)
-        @uninterrupted
-        def guarded(argument: Any = None) -> None:  # noqa: ANN401 - each event has its own
-            guard = Guard()  # Ctrl-C waits until our few milliseconds are over
-            guard.up()
-            try:
-                function(argument)
-            except BaseException as error:  # noqa: BLE001 - IPython would let a SystemExit end the kernel
-                if not is_users(error):
-                    self._tell_fault(event, error)
-            finally:
-                # IPython would take an interrupt here for a fault of ours, print it, and go on. Before a cell it is
-                # meant for the cell; after it, the cell that it was meant for is over.
-                if guard.step_back() and event == "pre_run_cell":
-                    _thread.start_new_thread(_interrupt_soon, ())
-
-        def off() -> None:
-            if guarded in self._shell.events.callbacks[event]:
-                self._shell.events.unregister(event, guarded)
-
-        self._shell.events.register(event, guarded)
-        self._undo.append(off)
-
-    def _tell_fault(self, event: str, error: BaseException) -> None:
-        """Warn of a hook's first fault; the hook stays on, for the next cell may have nothing that troubles it."""
-        if event in self._faulty:
-            return
-        self._faulty.add(event)
-        with Shield():  # warnings may be errors here, and the error's own repr() may fail
-            warnings.warn(
-                f"repro_magic: its {event} hook failed ({error!r}); your cell is not affected",
-                HookFaultWarning,
-                stacklevel=3,
-            )
+        self._installed.undo()
 
     @unprofiled()
     def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
@@ -525,30 +439,6 @@ class Session:
             # Only the cell that has just run is meant, so its own lines need no name.
             show(describe.reports(reports, functools.partial(self._files.label, here=self._files.newest())))
 
-    def _flag_matches(self, text: str) -> list[str]:
-        """Flags that go on with `text`, where a magic of ours stands before the cursor."""
-        found = _MAGIC_BEFORE_CURSOR.match(self._shell.Completer.text_until_cursor)
-        if found is None or not text.startswith("-"):
-            return []
-        return [flag for flag in flags_of(self._magics, found[1]) if flag.startswith(text)]
-
-    def _flag_matcher(self) -> object:
-        """The same for IPython's completer, and nothing beside it: Jedi would offer `--set` and `--sum`."""
-        try:
-            from IPython.core.completer import (  # noqa: PLC0415 - IPython 8.6 brought these
-                SimpleCompletion,
-                context_matcher,
-            )
-        except ImportError:
-            return self._flag_matches
-
-        @context_matcher(identifier="repro_magic.flags")
-        def matcher(context: Any) -> dict[str, Any]:  # noqa: ANN401 - IPython's CompletionContext
-            flags = self._flag_matches(context.token)
-            return {"completions": [SimpleCompletion(flag, type="param") for flag in flags], "suppress": bool(flags)}
-
-        return matcher
-
 
 def _error_in_words(result: ExecutionResult) -> str:
     """A cell's error as front ends write it; empty if it cannot be told."""
@@ -559,15 +449,3 @@ def _error_in_words(result: ExecutionResult) -> str:
         return "" if error is None else f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - a __str__ of the user's
         return ""
-
-
-def _interrupt_soon() -> None:
-    time.sleep(0.02)
-    _thread.interrupt_main()
-
-
-def _remove(items: list[Any], item: object) -> None:
-    for position, found in enumerate(items):
-        if found is item or found == item:
-            del items[position]
-            return

@@ -204,7 +204,7 @@ def test_no_cell_feels_us(shell: InteractiveShell, recipe: Recipe) -> None:
     before = receipts(shell)
     assert run(shell, "%%deterministic --seed 1 --quiet\nheld, hostile\nchecked = 1") == ("ended", type(None))
     assert receipts(shell) == before + 1
-    assert ours._faulty == set()
+    assert ours._installed._faulty == set()
 
 
 PRELUDES = {
@@ -234,7 +234,7 @@ def test_one_value_costs_its_own_entry_and_the_watch_goes_on(shell: InteractiveS
     assert {"x", "y", "number"} - set(values) <= {"x"}, "code has no entry of its own"
     assert not values["number"]["gaps"]
     assert run(shell, "import random; r = random.Random(); r.random()") == ("ended", type(None))
-    assert ours._faulty == set()
+    assert ours._installed._faulty == set()
     assert any(move.generator == "private r" for cell in ours.ledger() for move in cell.moves), "the watch went on"
 
 

@@ -1,0 +1,137 @@
+"""What the extension puts into a shell, and how each part of it is taken out again."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import time
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics
+
+from repro_magic.exceptions import HookFaultWarning
+from repro_magic.introspection.foreign import Shield
+from repro_magic.introspection.location import drop_own_frames
+from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
+
+
+class Installation:
+    """Everything that a session installed into its shell.
+
+    Args:
+        shell: the shell.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """Nothing is installed yet."""
+        self._shell = shell
+        self._undo: list[Callable[[], object]] = []
+        self._faulty: set[str] = set()
+
+    def on_undo(self, *actions: Callable[[], object]) -> None:
+        """Call these when everything is undone, the last one first."""
+        self._undo += actions
+
+    def undo(self) -> None:
+        """Take everything out, the last part first."""
+        while self._undo:
+            self._undo.pop()()
+
+    def add_magics(self, magics: Magics) -> None:
+        """Register magics; undone, those of the same names that were there before are back."""
+        manager = self._shell.magics_manager
+        before = [
+            (table, name, table.get(name))
+            for table, ours in ((manager.magics[kind], magics.magics[kind]) for kind in magics.magics)
+            for name in ours
+        ]
+        own_name = type(magics).__name__
+        registered_before = manager.registry.get(own_name)
+        self._shell.register_magics(magics)
+
+        def restore() -> None:
+            for table, name, found in [*before, (manager.registry, own_name, registered_before)]:
+                if found is None:
+                    table.pop(name, None)
+                else:
+                    table[name] = found
+
+        self.on_undo(restore)
+
+    def append(self, items: list[Any], item: object) -> None:
+        """Add an item to one of the shell's lists."""
+        items.append(item)
+        self.on_undo(lambda: remove(items, item))
+
+    def keep_our_frames_out_of_tracebacks(self) -> None:
+        """An error of a watched op passes through our kernel; the user's line is what should stand last."""
+        shown_by: Any = self._shell.InteractiveTB
+        original = shown_by.structured_traceback
+
+        def structured_traceback(kind: Any, error: Any, traceback: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - as IPython's
+            if isinstance(traceback, TracebackType):
+                drop_own_frames(traceback)
+            return original(kind, error, traceback, *more, **named)
+
+        shown_by.structured_traceback = structured_traceback
+
+        def restore() -> None:
+            if shown_by.__dict__.get("structured_traceback") is structured_traceback:
+                del shown_by.structured_traceback
+
+        self.on_undo(restore)
+
+    def add_hook(self, event: str, function: Callable[[Any], object]) -> None:
+        """Register an event's hook that tells of its first fault, and lets nothing but Ctrl-C reach the user's cell."""
+
+        @functools.wraps(function)
+        @uninterrupted
+        def guarded(argument: Any = None) -> None:  # noqa: ANN401 - each event has its own
+            guard = Guard()  # Ctrl-C waits until our few milliseconds are over
+            guard.up()
+            try:
+                function(argument)
+            except BaseException as error:  # noqa: BLE001 - IPython would let a SystemExit end the kernel
+                if not is_users(error):
+                    self._tell_fault(event, error)
+            finally:
+                # IPython would take an interrupt here for a fault of ours, print it, and go on. Before a cell it is
+                # meant for the cell; after it, the cell that it was meant for is over.
+                if guard.step_back() and event == "pre_run_cell":
+                    _thread.start_new_thread(_interrupt_soon, ())
+
+        def off() -> None:
+            if guarded in self._shell.events.callbacks[event]:
+                self._shell.events.unregister(event, guarded)
+
+        self._shell.events.register(event, guarded)
+        self.on_undo(off)
+
+    def _tell_fault(self, event: str, error: BaseException) -> None:
+        """Warn of a hook's first fault; the hook stays on, for the next cell may have nothing that troubles it."""
+        if event in self._faulty:
+            return
+        self._faulty.add(event)
+        with Shield():  # warnings may be errors here, and the error's own repr() may fail
+            warnings.warn(
+                f"repro_magic: its {event} hook failed ({error!r}); your cell is not affected",
+                HookFaultWarning,
+                stacklevel=3,
+            )
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.02)
+    _thread.interrupt_main()
+
+
+def remove(items: list[Any], item: object) -> None:
+    """Take an item out of a list, if it is still there."""
+    for position, found in enumerate(items):
+        if found is item or found == item:
+            del items[position]
+            return
