@@ -540,3 +540,20 @@ def test_who_takes_a_seed_from_the_system_is_unseeded_whatever_was_before(
     found = {(name, key): seeded for name, key, _, seeded in told(journal) if key == generator}
     assert found == {("In[1]", generator): False, ("In[2]", generator): False, ("In[3]", generator): True}
     entropy.hooks_down()
+
+
+def test_a_cell_may_end_while_another_thread_reads_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As happens to the panel, which follows a running cell from a thread of its own."""
+    book = Journal()
+    for number in (1, 2):
+        book.begin()
+        random.random()
+        book.end(f"In[{number}]")
+
+    def ends_meanwhile(cell: CellDraws, _move: Move) -> bool:
+        monkeypatch.undo()
+        book._ledger._note(cell)
+        return True
+
+    monkeypatch.setattr("repro_magic.journal._counts", ends_meanwhile)
+    assert [cell.name for cell in book.ledger()] == ["In[1]", "In[2]"]

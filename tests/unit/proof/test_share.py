@@ -502,3 +502,12 @@ def test_the_plan_names_no_place_of_this_machine(tmp_path: Path) -> None:
     for private in (str(tmp_path), str(Path.home()) + os.sep, os.sep + "work" + os.sep):
         assert private not in everything(plan)
     assert shutil.which("git") is None or "OWNER" in plan.badge
+
+
+def test_what_ran_is_what_is_shared(tmp_path: Path) -> None:
+    """The notebook is read once: its user may save another version while it runs."""
+    path = notebook_in(tmp_path)
+    file = load(path)
+    expected = share.plan(file, HERE, "{}\n")
+    path.unlink()
+    assert share.plan(file, HERE, "{}\n") == expected
