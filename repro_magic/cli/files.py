@@ -9,7 +9,7 @@ from pathlib import Path
 from repro_magic.cli.exit_codes import NOT_RUN, WRONG_USAGE
 from repro_magic.cli.terminal import refused, say
 from repro_magic.exceptions import NotWritableError
-from repro_magic.proof.record.recorded import sidecar_of
+from repro_magic.proof.record.sidecar import sidecar_of
 from repro_magic.proof.share import writing
 from repro_magic.proof.share.writing import PAGE, SIDECAR, VERDICTS, Kind
 from repro_magic.proof.verdict import NotebookVerdict

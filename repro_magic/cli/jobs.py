@@ -13,7 +13,7 @@ from repro_magic.cli.exit_codes import NOT_RUN
 from repro_magic.cli.progress import Bars, terminal_progress
 from repro_magic.cli.terminal import ended_as_interrupted, refused, say
 from repro_magic.exceptions import NotRunnableError
-from repro_magic.proof.record import recorded
+from repro_magic.proof.record.notebook_record import recorded_in
 from repro_magic.proof.run import runner
 from repro_magic.proof.run.consent import shell_lines
 from repro_magic.proof.verification import Job, JobResult, verify_all
@@ -31,7 +31,7 @@ def _opened(job: Job) -> Job | JobResult:
     try:
         file = job.read()
         if job.options.is_recorded:
-            recorded.of(job.path, file.notebook())
+            recorded_in(job.path, file.notebook())
     except NotRunnableError as error:
         return job.failed(str(error), is_run=False)
     return replace(job, notebook=file)

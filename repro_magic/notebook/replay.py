@@ -22,7 +22,8 @@ from repro_magic.exceptions import NotRunnableError
 from repro_magic.notebook.cell_seeds import ASKS_FOR_REPLAY
 from repro_magic.proof.compare.outputs import shown
 from repro_magic.proof.compare.runs import fixed_hashes
-from repro_magic.proof.record import recorded
+from repro_magic.proof.record.comparison import compare_with_record
+from repro_magic.proof.record.session_record import SessionCell, recorded_in_session
 from repro_magic.proof.run import runner
 from repro_magic.proof.run.options import DEFAULTS, RunOptions
 from repro_magic.proof.run.workspace import Workspace, workspace_folder
@@ -180,10 +181,10 @@ class Replay:
         if runner.is_stopping():
             raise runner.StoppedError
         ran = [
-            recorded.SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
+            SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
             for one in cells
         ]
-        found = recorded.compare(_NAME, recorded.of_session(ran, self._held, fresh), fresh)
+        found = compare_with_record(_NAME, recorded_in_session(ran, self._held, fresh), fresh)
         numbered = [dataclasses.replace(cell, number=cells[cell.number - 1].number) for cell in found.cells]
         return with_missing_files(dataclasses.replace(found, cells=numbered), place.contents)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.compare.runs import compare, fixed_hashes
 from repro_magic.proof.kernel.numeric_distance import Tolerance
-from repro_magic.proof.record import recorded as record
+from repro_magic.proof.record.comparison import compare_with_record
+from repro_magic.proof.record.notebook_record import recorded_in
+from repro_magic.proof.record.sidecar import sidecar_text
 from repro_magic.proof.run import runner, workspace
 from repro_magic.proof.run.notebook_file import NotebookFile, code_cells, load
 from repro_magic.proof.run.options import DEFAULTS, RunOptions, RunRole
@@ -173,7 +175,7 @@ def _against_each_other(job: Job, file: NotebookFile, place: Workspace, progress
     with workspace_folder() as reference:
         runs = list(_runs(job.options, file, place, reference, progress))
     verdict = _noted(compare(str(job.path), runs, job.options.tolerance), _of_runs(runs))
-    return JobResult(job, verdict, record.sidecar(runs[0]) if job.options.wants_sidecar else "")
+    return JobResult(job, verdict, sidecar_text(runs[0]) if job.options.wants_sidecar else "")
 
 
 def _runs(
@@ -189,10 +191,10 @@ def _runs(
 
 
 def _against_the_record(job: Job, file: NotebookFile, place: Workspace, progress: Progress) -> JobResult:
-    recorded = record.of(job.path, file.notebook())
+    recorded = recorded_in(job.path, file.notebook())
     role = RunRole(reports_environment=recorded.is_sidecar)
     fresh = runner.run(file, job.options, role, on_cell=partial(progress.ran, 1), workspace=place)
-    verdict = _noted(record.compare(str(job.path), recorded, fresh, job.options.tolerance), _of_runs([fresh]))
+    verdict = _noted(compare_with_record(str(job.path), recorded, fresh, job.options.tolerance), _of_runs([fresh]))
     return JobResult(job, verdict)
 
 

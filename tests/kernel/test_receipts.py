@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro_magic.proof.kernel.receipt import MIME, Facts, StoppedError, fingerprint, receipt
-from repro_magic.proof.record.recorded import checked
+from repro_magic.proof.record.validation import checked
 
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 LOAD = """%load_ext repro_magic

@@ -18,7 +18,11 @@ from typer.testing import CliRunner
 from repro_magic.cli import app
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.kernel.receipt import MIME, Facts, digest_of_source, receipt
-from repro_magic.proof.record import recorded as record
+from repro_magic.proof.record.comparison import _aligned, compare_with_record
+from repro_magic.proof.record.model import Record, RecordedCell
+from repro_magic.proof.record.notebook_record import recorded_in
+from repro_magic.proof.record.sidecar import sidecar_of
+from repro_magic.proof.record.validation import checked
 from repro_magic.proof.run.runner import CellRun, Run
 from repro_magic.proof.verdict import Outcome
 from repro_magic.views.verdict import summary
@@ -211,15 +215,15 @@ def test_a_forged_receipt_is_refused_before_anything_runs(tmp_path: Path, name: 
 def test_a_receipt_of_a_newer_release_is_not_overlooked(tmp_path: Path) -> None:
     path = with_receipt(tmp_path / "n.ipynb", {}, MIME.replace("v1", "v2"))
     with pytest.raises(NotRunnableError, match="a receipt of v2: update repro_magic"):
-        record.of(path)
+        recorded_in(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "repro-magic.sidecar.v1"}', '{"schema": 1}'])
 def test_a_broken_sidecar_is_refused(tmp_path: Path, text: str) -> None:
     path = saved(tmp_path / "n.ipynb", "x = 1", is_run=False)
-    record.sidecar_of(path).write_text(text)
+    sidecar_of(path).write_text(text)
     with pytest.raises(NotRunnableError, match=r"repro\.json"):
-        record.of(path)
+        recorded_in(path)
 
 
 def test_flags_that_contradict_each_other(tmp_path: Path) -> None:
@@ -229,13 +233,13 @@ def test_flags_that_contradict_each_other(tmp_path: Path) -> None:
 
 
 def test_cells_are_found_by_their_text_and_order() -> None:
-    def cell(source: str) -> record.RecordedCell:
-        return record.RecordedCell(source, {})
+    def cell(source: str) -> RecordedCell:
+        return RecordedCell(source, {})
 
     old = [cell("a"), cell("b"), cell("b"), cell("c")]
-    assert record._aligned(old, ["a", "new", "b", "b"]) == [old[0], None, old[1], old[2]]
-    assert record._aligned(old, ["c"]) == [old[3]]
-    assert record._aligned(old, ["x"]) == [None]
+    assert _aligned(old, ["a", "new", "b", "b"]) == [old[0], None, old[1], old[2]]
+    assert _aligned(old, ["c"]) == [old[3]]
+    assert _aligned(old, ["x"]) == [None]
 
 
 def run_of(*cells: dict[str, str], gone: str = "") -> Run:
@@ -252,13 +256,10 @@ def run_of(*cells: dict[str, str], gone: str = "") -> Run:
     )
 
 
-def whole(run: Run) -> record.Record:
+def whole(run: Run) -> Record:
     """What a sidecar says of a run."""
-    return record.Record(
-        [
-            record.RecordedCell(digest_of_source(cell.source), cell.changed, digests={}, gone=cell.gone)
-            for cell in run.cells
-        ],
+    return Record(
+        [RecordedCell(digest_of_source(cell.source), cell.changed, digests={}, gone=cell.gone) for cell in run.cells],
         is_sidecar=True,
     )
 
@@ -267,11 +268,11 @@ def cell_run(source: str, **values: object) -> CellRun:
     return CellRun(source, [], receipt(Facts(source, values))["values"])
 
 
-def of_receipts(*cells: tuple[str, dict[str, object] | None]) -> record.Record:
+def of_receipts(*cells: tuple[str, dict[str, object] | None]) -> Record:
     """What a notebook says whose cells have receipts with these values, or none."""
-    return record.Record(
+    return Record(
         [
-            record.RecordedCell(
+            RecordedCell(
                 digest_of_source(source), None if values is None else receipt(Facts(source, values))["values"], texts={}
             )
             for source, values in cells
@@ -284,7 +285,7 @@ SOURCES = [cell.source for cell in FRESH.cells]
 
 
 def not_compared(*values: dict[str, object] | None) -> list[tuple[int, str, str]]:
-    found = record.compare("n", of_receipts(*zip(SOURCES, values, strict=True)), FRESH)
+    found = compare_with_record("n", of_receipts(*zip(SOURCES, values, strict=True)), FRESH)
     assert found.reproduces
     return [(one.cell, one.name, one.kind) for one in found.not_compared]
 
@@ -297,20 +298,22 @@ def test_cells_of_which_no_values_are_recorded_are_not_compared() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"x": 1}], ids=["emptied", "trimmed"])
 def test_a_receipt_lacks_no_name_that_stands_in_its_cell(values: dict[str, object]) -> None:
-    found = record.compare("n", of_receipts((SOURCES[0], {"x": 1}), (SOURCES[1], values), (SOURCES[2], None)), FRESH)
+    found = compare_with_record(
+        "n", of_receipts((SOURCES[0], {"x": 1}), (SOURCES[1], values), (SOURCES[2], None)), FRESH
+    )
     assert [(part.name, part.outcome) for part in found.cells[1].values if part.name == "y"] == [("y", Outcome.DIFFERS)]
 
 
 def test_what_a_cell_changes_by_other_means_may_lack_and_is_not_compared() -> None:
     fresh = Run([cell_run("push()", held=[1])])
-    found = record.compare("n", of_receipts(("push()", {})), fresh)
+    found = compare_with_record("n", of_receipts(("push()", {})), fresh)
     assert [(one.name, one.kind) for one in found.not_compared] == [("held", "not recorded")]
 
 
 def test_a_private_name_is_left_out_and_not_missing() -> None:
     source = "pin = 1  # repro: private pin"
-    for recorded_as in (of_receipts((source, {})), record.Record(of_receipts((source, {})).cells, is_sidecar=True)):
-        found = record.compare("n", recorded_as, Run([cell_run(source, pin=1)]))
+    for recorded_as in (of_receipts((source, {})), Record(of_receipts((source, {})).cells, is_sidecar=True)):
+        found = compare_with_record("n", recorded_as, Run([cell_run(source, pin=1)]))
         assert [(one.name, one.kind, one.is_declared) for one in found.not_compared] == [("pin", "private", True)]
         assert replace(found, is_strict=True).reproduces
         assert summary(found).text == (
@@ -319,12 +322,12 @@ def test_a_private_name_is_left_out_and_not_missing() -> None:
 
 
 def test_a_sidecar_that_lacks_a_cell_or_a_displayed_value_is_no_tick() -> None:
-    short = record.Record(whole(FRESH).cells[:2], is_sidecar=True)
-    assert record.compare("n", short, FRESH).outcome is Outcome.DIFFERS
+    short = Record(whole(FRESH).cells[:2], is_sidecar=True)
+    assert compare_with_record("n", short, FRESH).outcome is Outcome.DIFFERS
     shown = {"output_type": "execute_result", "data": {"text/plain": "1"}}
     fresh = Run([CellRun("x", [shown], displayed=receipt(Facts("", {"x": 1}))["values"]["x"])])
-    lacking = record.Record([record.RecordedCell(digest_of_source("x"), {}, texts={"result (text/plain)": "1"})])
-    found = record.compare("n", lacking, fresh)
+    lacking = Record([RecordedCell(digest_of_source("x"), {}, texts={"result (text/plain)": "1"})])
+    found = compare_with_record("n", lacking, fresh)
     assert [(part.name, part.outcome) for part in found.cells[0].values] == [("the displayed value", Outcome.DIFFERS)]
 
 
@@ -338,7 +341,7 @@ json_values = st.recursive(
 @given(st.sampled_from([*GOOD, "more"]), json_values)
 def test_whatever_a_receipt_holds_it_is_read_or_refused_in_a_sentence(key: str, value: object) -> None:
     with suppress(NotRunnableError):
-        assert record.checked({**GOOD, key: value}, "receipt.v1", "it", 1 << 20)["schema"]
+        assert checked({**GOOD, key: value}, "receipt.v1", "it", 1 << 20)["schema"]
 
 
 def test_what_is_nested_too_deeply_to_be_a_receipt_is_refused() -> None:
@@ -346,7 +349,7 @@ def test_what_is_nested_too_deeply_to_be_a_receipt_is_refused() -> None:
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(NotRunnableError, match="is not valid"):
-        record.checked({**GOOD, "more": deep}, "receipt.v1", "it", 1 << 20)
+        checked({**GOOD, "more": deep}, "receipt.v1", "it", 1 << 20)
     del deep
 
 
@@ -381,6 +384,6 @@ def test_an_output_of_another_form_is_no_traceback(tmp_path: Path, output: dict[
     ids=["changed", "new", "missing", "deleted", "not deleted"],
 )
 def test_what_only_one_side_did_differs(recorded_run: Run, fresh: Run) -> None:
-    assert record.compare("n", whole(recorded_run), recorded_run).reproduces
-    found = record.compare("n", whole(recorded_run), fresh)
+    assert compare_with_record("n", whole(recorded_run), recorded_run).reproduces
+    found = compare_with_record("n", whole(recorded_run), fresh)
     assert [cell.outcome for cell in found.cells][-1] is Outcome.DIFFERS

@@ -14,7 +14,8 @@ from IPython.core.history import HistoryManager
 
 from repro_magic.notebook.replay import Ran, Replay, cells_of, each_once, texts_of
 from repro_magic.proof.kernel.receipt import Facts, receipt
-from repro_magic.proof.record import recorded
+from repro_magic.proof.record.comparison import compare_with_record
+from repro_magic.proof.record.session_record import SessionCell, recorded_in_session
 from repro_magic.proof.run.runner import CellRun, Run
 from repro_magic.proof.verdict import NotebookVerdict, Outcome
 from repro_magic.views.verdict import summary
@@ -171,13 +172,13 @@ def cell_run(source: str, *gone: str, **values: object) -> CellRun:
 def session(*cells: CellRun, held: dict[str, object], receipts: tuple[int, ...] = ()) -> NotebookVerdict:
     """A session of these cells that replays to the same, where some cells have receipts."""
     ran = [
-        recorded.SessionCell(
-            number, cell.source, {"values": cell.changed, "generators": {}} if number in receipts else None
-        )
+        SessionCell(number, cell.source, {"values": cell.changed, "generators": {}} if number in receipts else None)
         for number, cell in enumerate(cells, start=1)
     ]
     fresh = Run([*cells])
-    return recorded.compare("this session", recorded.of_session(ran, receipt(Facts("", held))["values"], fresh), fresh)
+    return compare_with_record(
+        "this session", recorded_in_session(ran, receipt(Facts("", held))["values"], fresh), fresh
+    )
 
 
 def test_what_no_later_look_could_see_is_not_compared() -> None:
@@ -194,7 +195,7 @@ def test_what_no_later_look_could_see_is_not_compared() -> None:
 def test_a_file_that_a_replay_writes_is_not_missing_in_the_session() -> None:
     written: dict[str, Any] = {"hex": "1" * 64, "kind": "file", "dtype": None, "shape": None, "gaps": []}
     fresh = Run([CellRun("save()", [], {"file noise.npy": written})])
-    found = recorded.compare("s", recorded.of_session([recorded.SessionCell(1, "save()")], {}, fresh), fresh)
+    found = compare_with_record("s", recorded_in_session([SessionCell(1, "save()")], {}, fresh), fresh)
     assert [(one.name, one.kind) for one in found.not_compared] == [("file noise.npy", "file")]
 
 
@@ -203,8 +204,8 @@ def test_a_displayed_value_that_changed_since_is_not_compared() -> None:
         digests = receipt(Facts("", {"now": in_session, "then": [1]}))["values"]
         shown = {"output_type": "execute_result", "data": {"text/plain": "[1]"}}
         fresh = Run([CellRun("f()", [shown], displayed=digests["then"])])
-        cell = recorded.SessionCell(1, "f()", texts={"result (text/plain)": "[1]"}, displayed=digests["now"])
-        found = recorded.compare("this session", recorded.of_session([cell], {}, fresh), fresh)
+        cell = SessionCell(1, "f()", texts={"result (text/plain)": "[1]"}, displayed=digests["now"])
+        found = compare_with_record("this session", recorded_in_session([cell], {}, fresh), fresh)
         return [one.kind for one in found.not_compared]
 
     assert displayed([1]) == []

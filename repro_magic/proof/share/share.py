@@ -24,7 +24,7 @@ from urllib.request import url2pathname
 
 from repro_magic.exceptions import ShareError
 from repro_magic.proof.environment import Environment
-from repro_magic.proof.record.recorded import sidecar_of
+from repro_magic.proof.record.sidecar import sidecar_of
 from repro_magic.proof.run.notebook_file import NotebookFile, code_cells
 from repro_magic.proof.variables import is_harmless
 
