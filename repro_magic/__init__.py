@@ -1,11 +1,11 @@
-"""Reproducible PyTorch notebooks, and the proof of it.
+"""Make PyTorch notebooks reproducible, and verify it.
 
 In a notebook::
 
     %load_ext repro_magic
     %repro_seed 42
 
-and at the top of a cell, `%%deterministic --seed 42`. In a script, the same by function::
+and `%%deterministic --seed 42` as the first line of a cell. In a script::
 
     import repro_magic
 
@@ -178,14 +178,14 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext repro_magic`: the magics, and what deterministic cells need."""
+    """`%load_ext repro_magic`: install the magics and hooks."""
     from repro_magic.notebook.session import load  # noqa: PLC0415 - IPython is there only now
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """`%unload_ext repro_magic`: everything as it was before loading."""
+    """`%unload_ext repro_magic`: remove everything that loading installed."""
     from repro_magic.notebook.session import unload  # noqa: PLC0415 - IPython is there only now
 
     unload(shell)

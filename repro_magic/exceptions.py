@@ -1,4 +1,4 @@
-"""Every error and warning class of the package."""
+"""All errors and warnings that repro_magic raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from repro_magic.runtime.public import public
 
 @public
 class ReproError(Exception):
-    """Base of all errors that `repro_magic` raises on purpose."""
+    """Base class of all errors that `repro_magic` raises."""
 
 
 @public
@@ -27,77 +27,77 @@ class InvalidSeedError(ReproError, ValueError):
 
     @classmethod
     def of(cls, value: object) -> InvalidSeedError:
-        """The error for a value that is no seed."""
+        """Return the error for an invalid seed."""
         return cls(f"a seed is an integer from 0 to 2**64 - 1, not {value!r}")
 
 
 @public
 class InvalidStateError(ReproError, ValueError):
-    """A state of the generators cannot be kept or put back; nothing was changed."""
+    """A generator state cannot be saved or restored; nothing was changed."""
 
 
 @public
 class InvalidSettingError(ReproError, ValueError):
-    """A setting does not take this value; the message names those that it takes."""
+    """Invalid value for a setting; the message lists the valid values."""
 
 
 @public
 class InvalidThreadsError(InvalidSettingError):
-    """The number of threads is not a positive integer that a C int holds."""
+    """The number of threads is not an integer from 1 to 2**31 - 1."""
 
     @classmethod
     def of(cls, value: object) -> InvalidThreadsError:
-        """The error for a value that is no number of threads."""
+        """Return the error for an invalid number of threads."""
         return cls(f"a number of threads is an integer from 1 to 2**31 - 1, not {value!r}")
 
 
 @public
 class PanelError(ReproError, RuntimeError):
-    """There is no notebook to show the panel in."""
+    """The panel needs a notebook, and this is a script or a terminal."""
 
 
 @public
 class InvalidEnvironmentError(ReproError, ValueError):
-    """There is no recorded environment, or one that this release cannot read."""
+    """The recorded environment is missing, or this release cannot read it."""
 
 
 @public
 class NotRunnableError(ReproError, RuntimeError):
-    """A notebook cannot be run: there is none, or no kernel for it; the message says what to do."""
+    """A notebook cannot be run; the message says why and what to do."""
 
 
 @public
 class NotWritableError(ReproError, RuntimeError):
-    """A file cannot be written, or something else is there; the message says which, and nothing was changed."""
+    """A file cannot be written or already exists; the message names it, and nothing was changed."""
 
 
 @public
 class ShareError(ReproError, RuntimeError):
-    """What others need to run a notebook cannot be written; the message says why, and nothing was changed."""
+    """A notebook cannot be shared; the message says why, and nothing was changed."""
 
 
 @public
 class NotRestorableError(ReproError, RuntimeError):
-    """A switch could not be put back; the message names it, the others were put back."""
+    """A switch could not be restored; the message names it, and all others were restored."""
 
 
 @public
 class UnwrappedCellError(ReproError, RuntimeError):
-    """The body of a `%%deterministic` cell could not be put under its switches, so it was not run."""
+    """`%%deterministic` could not wrap its cell, so the cell did not run."""
 
 
 @public
 class UnseededGeneratorError(ReproError, RuntimeError):
-    """`%repro_seed N --strict` is in force, and the cell made a generator that would differ in every run.
+    """A cell created an unseeded generator while `%repro_seed N --strict` was active.
 
     Attributes:
-        op: what made it, e.g. `"numpy.random.default_rng"`.
-        line: the line that did.
+        op: the call, e.g. `"numpy.random.default_rng"`.
+        line: its line.
         remedy: what to do.
     """
 
     def __init__(self, message: str, *, op: str, line: int | None, remedy: str) -> None:
-        """Take the whole sentence, and its parts."""
+        """Take the message and its parts."""
         super().__init__(message)
         self.op, self.line, self.remedy = op, line, remedy
 
@@ -108,34 +108,34 @@ class UnseededGeneratorError(ReproError, RuntimeError):
 
 @public
 class ReproWarning(UserWarning):
-    """Base of all warnings of the package."""
+    """Base class of all warnings of `repro_magic`."""
 
 
 @public
 class HookFaultWarning(ReproWarning):
-    """Something of ours failed outside the user's code; it was turned off and the user's code went on."""
+    """A hook of `repro_magic` failed; it was turned off, and your code went on."""
 
 
 @public
 class NondeterminismWarning(ReproWarning):
-    """Flagged ops ran whose results may differ from run to run; the message says which, where, and what helps."""
+    """Results may differ between runs; the message names each op, its line, the reason and the remedy."""
 
 
 @public
 class NondeterministicOpError(ReproError, RuntimeError):
-    """A strict scope stopped an op whose result may differ from run to run, before it ran.
+    """A strict scope blocked an op whose result may differ between runs, before it ran.
 
-    A `RuntimeError`, as PyTorch's own alerts are.
+    A `RuntimeError`, like PyTorch's own alerts.
 
     Attributes:
         op: the op, e.g. `"put_"`.
-        line: the line that called it; None if no line of the user's did.
+        line: the line of your code that called it; None if your code did not call it.
         device: the type of device, e.g. `"cpu"`.
         remedy: what to do.
     """
 
     def __init__(self, message: str, *, op: str, line: int | None, device: str, remedy: str) -> None:
-        """Take the whole sentence, and its parts."""
+        """Take the message and its parts."""
         super().__init__(message)
         self.op, self.line, self.device, self.remedy = op, line, device, remedy
 

@@ -1,4 +1,4 @@
-"""What was found of a flagged op: at one place, on one device, in one direction, with one status."""
+"""Findings: a flagged op or unseeded source at a line, on a device, in a direction, with a status."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Direction(Enum):
 class FindingStatus(Enum):
     """What a finding means for the result."""
 
-    ACTIVE = "active"  # here, with these arguments and switches, it may differ from run to run
-    HANDLED = "handled"  # it would, but the deterministic switch is on and PyTorch takes a deterministic path
-    LATENT = "latent"  # it is deterministic here, and may differ on CUDA or with more elements
+    ACTIVE = "active"  # with these arguments and switches, the result may differ between runs
+    HANDLED = "handled"  # it would differ, but the deterministic switch is on and PyTorch uses a deterministic kernel
+    LATENT = "latent"  # deterministic here; may differ on CUDA or with more elements
 
 
 # Hot ops are counted until they are known, which takes a while or not, as fast as the machine is. So many calls are
@@ -38,27 +38,27 @@ class Finding:
     """A flagged op that ran.
 
     Attributes:
-        op: the op, e.g. `"index_put_"`.
+        op: the op's name, e.g. `"index_put_"`.
         public: what users write, e.g. `"torch.Tensor.index_put_"`.
         status: active, handled or latent.
         device: the type of device it ran on, e.g. `"cpu"`.
         direction: forward, or backward if a backward pass called it.
-        place: the line of the user's code that called it; None if none did.
-        called_from: the cell's or script's own line, where `place` is in a function that it called.
-        made_by: for a backward op the line of the forward pass that it belongs to, where that is known.
-        count: calls; 0 for an op inside a compiled graph, whose calls cannot be seen.
-        at_least: whether there may have been more.
-        hot: whether it is one of the ops that are called so often that they are counted only until they are known.
+        place: the line of your code that called it; None if your code did not.
+        called_from: the line of the cell or script, if `place` is in a function that it called.
+        made_by: for a backward op, the line of its forward pass, if known.
+        count: number of calls; 0 for an op in a compiled graph, where calls cannot be counted.
+        at_least: whether there may have been more calls.
+        hot: whether the op is called so often that only its first calls are counted.
         why: why the result may differ.
-        remedy: what to do, in one sentence.
-        elsewhere: for a latent one where it may differ: a type of device, or `"cpu"` for more elements.
-        alerts: whether PyTorch itself warns of it, or raises, under `torch.use_deterministic_algorithms`.
-        graph: whether it is part of a compiled graph that ran.
-        traced: whether it was called on tensors without values, while a graph was made or a model tried out.
-        accepted: whether a comment `# repro: accept OP` stands on its line.
-        link: where the facts come from.
+        remedy: how to fix it, in one sentence.
+        elsewhere: for a latent finding, where the result may differ: a device type, or `"cpu"` for more elements.
+        alerts: whether PyTorch itself warns or raises under `torch.use_deterministic_algorithms`.
+        graph: whether it ran in a compiled graph.
+        traced: whether it was called on tensors without values, such as while tracing a graph.
+        accepted: whether its line has a comment `# repro: accept OP`.
+        link: the documentation of the op or source.
         worker: whether it ran in a worker process of a `DataLoader`.
-        is_source: whether it is no op of PyTorch but a source of numbers that no seed fixes.
+        is_source: whether it is an unseeded source, not an op.
     """
 
     op: str
@@ -85,37 +85,37 @@ class Finding:
 
     @property
     def line(self) -> int | None:
-        """The line that called it, in its own cell or file."""
+        """The line that called it, in its cell or file."""
         return None if self.place is None else self.place.line
 
     @property
     def places(self) -> list[Place]:
-        """Every place that it names."""
+        """All lines that it names."""
         return [place for place in (self.place, self.called_from, self.made_by) if place is not None]
 
     @property
     def outermost(self) -> Place | None:
-        """The cell's or script's own line."""
+        """The line of the cell or script."""
         return self.called_from or self.place
 
     @property
     def warns(self) -> bool:
-        """Whether the user should be told: it may differ, and is not accepted on its line."""
+        """Whether it is reported: the result may differ, and its line does not accept it."""
         return self.may_differ and not self.accepted
 
     @property
     def may_differ(self) -> bool:
-        """Whether it is active, and really ran."""
+        """Whether it is active and ran on real values."""
         return self.status is FindingStatus.ACTIVE and (self.graph or not self.traced)
 
     @property
     def where(self) -> tuple[str, str, str, Place | None, Place | None]:
-        """Op, device, direction and places: what a user would call the same finding."""
+        """Op, device, direction and lines: equal for what a user calls the same finding."""
         return self.op, self.device, self.direction.value, self.place, self.called_from
 
 
 def doubt(findings: Iterable[Finding]) -> str:
-    """The first of what may give something else in another run, accepted or not; empty if nothing may.
+    """The first finding that may differ between runs, accepted or not; empty if there is none.
 
     Example:
         >>> doubt([])
@@ -161,9 +161,9 @@ class Draw:
     Attributes:
         op: the overload, e.g. `"bernoulli_.float"`.
         device: the type of device.
-        place: the line of the user's code that called it; None if none did.
+        place: the line of your code that called it; None if your code did not.
         count: calls.
-        at_least: whether there may have been more: hot ops are counted until they are known.
+        at_least: whether there may have been more calls: hot ops are not counted to the end.
         worker: whether it drew in a worker process of a `DataLoader`.
     """
 

@@ -1,6 +1,6 @@
-"""What each cell did: the flagged ops that ran, the generators that moved, the settings that changed.
+"""Record what each cell did: flagged ops, generators that moved, settings that changed.
 
-It knows nothing of IPython: somebody tells it when a cell begins and when it ends.
+Independent of IPython: the caller says when a cell begins and ends.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class CellDraws:
 
 @dataclass(frozen=True)
 class Drift:
-    """A setting that code changed, and not its user through this package.
+    """A setting that code changed behind repro_magic's back.
 
     Attributes:
         setting: which.
@@ -99,14 +99,14 @@ class Drift:
 
 
 def value_in_words(value: object) -> str:
-    """A setting's value for people.
+    """A setting's value, as text.
 
     Example:
         >>> value_in_words(True), value_in_words("warn"), value_in_words(4), value_in_words(None)
-        ('on', 'warn', '4', 'not there')
+        ('on', 'warn', '4', 'not available')
     """
     if value is None:
-        return "not there"
+        return "not available"
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
@@ -150,7 +150,7 @@ class Journal:
         return list(self._cells)
 
     def expect(self, setting: Setting) -> None:
-        """Take a setting as it is: it was set on the user's behalf."""
+        """Take a setting as it is: the user set it."""
         if setting.switch.present():
             value = setting.read()
             self.first.setdefault(setting, value)

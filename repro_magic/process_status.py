@@ -1,4 +1,4 @@
-"""What is known of this process's reproducibility at one moment, as one object."""
+"""The reproducibility of this process at one moment, as one object."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class SettingState:
 
     Attributes:
         setting: which.
-        value: its value; None where it is not there yet, `Unreadable` where PyTorch does not tell.
-        blocked: why it can no longer be changed in this process; None where it can.
+        value: its value; None if it is not available yet, `Unreadable` if PyTorch's getter fails.
+        blocked: why this process can no longer change it; None if it can.
         drift: how code changed it; None if it did not.
         is_usual: whether a fresh process has the same value.
-        before_cell: its value before the running cell, if that has changed it; else None.
+        before_cell: its value before the running cell, if the cell changed it; else None.
     """
 
     setting: Setting
@@ -51,21 +51,21 @@ class SettingState:
 @public
 @dataclass(frozen=True)
 class ProcessStatus:
-    """Generators, switches, what can no longer be changed, versions and devices.
+    """The state of generators, switches, versions and devices.
 
     Attributes:
-        seed: the seed given last through `repro_magic`, None if none was.
+        seed: the last seed set through `repro_magic`; None if there is none.
         generators: one row for each generator.
-        switches: each switch that is present, with its value or why it cannot be read.
-        fixed: what can no longer be changed in this process.
+        switches: each available switch, with its value or the reason why it cannot be read.
+        fixed: what this process can no longer change.
         versions: distribution -> version, Python first.
-        devices: where PyTorch can compute, in words; says so where torch is not imported.
-        settings: what a user can turn for the whole process, with its value.
+        devices: PyTorch's devices, as text; says so if torch is not imported.
+        settings: the settings of the process, with their values.
         cells: in a notebook, the cells in which flagged ops ran.
         last_draws: in a notebook, generator (library and device) -> the cell that drew from it last.
         is_watched: in a notebook, whether its cells are watched; else None.
-        seed_policy: in a notebook, what its last `%repro_seed`, or the panel, asked for; None if nothing did.
-        libraries: in a notebook, the cells in which a library's function made a generator without a seed.
+        seed_policy: in a notebook, the policy set by the last `%repro_seed` or the panel; None if there is none.
+        libraries: in a notebook, the cells in which a library function created an unseeded generator.
     """
 
     seed: int | None
@@ -85,23 +85,24 @@ class ProcessStatus:
 def status(
     journal: Journal | None = None, *, is_watched: bool | None = None, seed_policy: SeedPolicy | None = None
 ) -> ProcessStatus:
-    """Look at everything; change and start nothing (no import of torch, no start of CUDA).
+    """Return the state of this process; change and start nothing (no torch import, no CUDA start).
 
     Args:
-        journal: what is known of a notebook's cells.
+        journal: the record of a notebook's cells.
         is_watched: whether they are watched.
-        seed_policy: what its last `%repro_seed`, or the panel, asked for.
+        seed_policy: the policy set by the last `%repro_seed` or the panel.
 
     Example:
         >>> import repro_magic
         >>> sorted(repro_magic.status().versions)[0]
         'Python'
     """
+    value = hash_seed_of_this_process()
     hashes = Fixed(
         name=HASH_SEED_VARIABLE,
-        value=hash_seed_of_this_process(),
-        why="the order of sets of strings was settled when Python started",
-        remedy=f"start Python with {HASH_SEED_VARIABLE} set; child processes follow the seed given here",
+        value=value,
+        why="set order varies between kernels" if value == "random" else "Python reads it only when it starts",
+        remedy=f"set {HASH_SEED_VARIABLE} before starting the kernel",
     )
     return ProcessStatus(
         seed=seed_in_force(),

@@ -1,4 +1,4 @@
-"""`deterministic()` and `watch()`: seed, switches and watching, put together for `with`, decorators and cells alike."""
+"""`deterministic()` and `watch()`: seeding, switches and watching for `with` blocks, decorators and cells."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _E = TypeVar("_E")
 @public
 @dataclass
 class WatchReport:
-    """What ran in a watched scope. It fills while the scope runs.
+    """What ran in a watched scope, updated while it runs.
 
     Attributes:
-        findings: the flagged ops that ran and the unseeded sources that were used, active ones first.
+        findings: the flagged ops and unseeded sources that ran, active findings first.
         draws: the random ops that drew.
     """
 
@@ -51,7 +51,7 @@ class WatchReport:
 
     @property
     def findings(self) -> list[Finding]:
-        """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
+        """The flagged ops and unseeded sources that ran so far, active findings first."""
         return self._watch.findings
 
     @property
@@ -63,20 +63,20 @@ class WatchReport:
 @public
 @dataclass
 class Report(WatchReport):
-    """What a deterministic scope did. It fills while the scope runs.
+    """What a deterministic scope did, updated while it runs.
 
     Attributes:
-        findings: the flagged ops that ran and the unseeded sources that were used, active ones first.
+        findings: the flagged ops and unseeded sources that ran, active findings first.
         draws: the random ops that drew.
-        seed: the seed given at the start, None when the generators were left alone.
+        seed: the seed set on entry; None if the scope did not seed.
         strict: whether an op without a deterministic path raises.
-        name: the name given by the user.
-        threads: threads of one CPU op while the scope ran; None as long as torch is not imported.
-        changes: each switch that was set, its value before and during. Without torch only the variable is.
-        overridden: switches that the code inside turned away from what the scope had set; they were put back too.
-        advice: what could not be had in this process any more.
-        rng_restored: whether the generators were put back at the end.
-        rng_not_restored: generators that did not exist, or could not be read, at the start.
+        name: the name that you gave the scope.
+        threads: threads per CPU op while the scope ran; None while torch is not imported.
+        changes: each switch that was set, with its value before and during.
+        overridden: switches that the code inside changed; they were restored, too.
+        advice: what this process can no longer change.
+        rng_restored: whether the generators were restored on exit.
+        rng_not_restored: generators that could not be restored because they could not be read on entry.
     """
 
     seed: int | None = None
@@ -91,7 +91,7 @@ class Report(WatchReport):
 
     @property
     def stopped(self) -> NondeterministicOpError | None:
-        """The error by which a strict scope stopped an op, also if the code inside caught it; None if none."""
+        """The error that blocked an op in a strict scope, even if the code caught it; None if no op was blocked."""
         return self._watch.refused
 
 
@@ -111,20 +111,20 @@ _MOST = 20
 
 
 def _warn(report: WatchReport, level: int) -> None:
-    """One `NondeterminismWarning` for all that may differ; nothing if nothing does, or if a watch around tells it."""
+    """Emit one `NondeterminismWarning` for all findings; an enclosing watch reports them instead."""
     told = [finding for finding in report.findings if finding.warns]
     if not told or is_watching():
         return
     lines = [_in_a_line(finding) for finding in told[:_MOST]]
     if len(told) > _MOST:
         lines.append(f"… and {len(told) - _MOST} more in report.findings")
-    text = "results may differ from run to run\n  " + "\n  ".join(lines)
+    text = "results may differ between runs:\n  " + "\n  ".join(lines)
     warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
 
 
 def _in_a_line(finding: Finding) -> str:
     direction = " in the backward pass" if finding.direction is Direction.BACKWARD else ""
-    where = "no line of yours" if finding.place is None else f"{finding.place.file} line {finding.line}"
+    where = "not called from your code" if finding.place is None else f"{finding.place.file} line {finding.line}"
     calls = "in a compiled graph" if finding.graph else f"{finding.count} call{'s' * (finding.count != 1)}"
     calls += " in DataLoader workers" * finding.worker
     remedy = _in_a_script(finding.remedy)
@@ -134,22 +134,22 @@ def _in_a_line(finding: Finding) -> str:
 _FOR_SCRIPTS = {
     "un the cell under %%deterministic": "un it under repro_magic.deterministic()",
     "%%deterministic": "repro_magic.deterministic()",
-    "; %repro_seed N --adopt seeds those that the notebook holds": "",
-    "; %repro_seed --new draws one and shows it": "",
-    ": %repro_seed --new draws one and shows it": "",
+    "; %repro_seed N --adopt seeds generators reachable from notebook variables": "",
+    "; %repro_seed --new draws a seed and shows it": "",
+    ": %repro_seed --new draws a seed and shows it": "",
     "%repro_seed N": "repro_magic.seed_everything(N)",
 }
 
 
 def _in_a_script(remedy: str) -> str:
-    """A remedy for people without cells and magics."""
+    """The remedy for scripts, which have neither cells nor magics."""
     for magic, function in _FOR_SCRIPTS.items():
         remedy = remedy.replace(magic, function)
     return remedy
 
 
 class _Scope(Generic[_E]):
-    """What both scopes have in common: entries that nest on each thread, and calls of a function that may overlap."""
+    """Common base of both scopes: entries nest per thread, and calls of a decorated function may overlap."""
 
     def __init__(self) -> None:
         self._entries: dict[int, list[_E]] = {}
@@ -158,11 +158,11 @@ class _Scope(Generic[_E]):
         self._entries.setdefault(threading.get_ident(), []).append(entry)
 
     def _pop(self) -> _E:
-        """The last entry of this thread; where it has none, of another: whoever hands a scope on wants it closed."""
+        """The last entry of this thread, or of another thread: a scope may be closed on a different thread."""
         here = self._entries.get(threading.get_ident())
         entries = here or next(filter(None, list(self._entries.values())), None)
         if not entries:
-            raise RuntimeError(f"{type(self).__name__}() was left more often than it was entered")
+            raise RuntimeError(f"{type(self).__name__}() was exited more often than it was entered")
         return entries.pop()
 
     @abc.abstractmethod
@@ -174,13 +174,13 @@ class _Scope(Generic[_E]):
         name = type(self).__name__
         if isinstance(function, type | staticmethod | classmethod) or not callable(function):
             raise TypeError(
-                f"{name}() decorates functions, not {function!r}; decorate its methods, "
+                f"{name}() decorates functions, not {function!r}; decorate each method instead, "
                 "below @staticmethod or @classmethod"
             )
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"{name}() cannot decorate the generator function {function.__qualname__!r}: its body "
-                f"runs after the call has returned. Use `with {name}():` around the loop that consumes it."
+                f"{name}() cannot decorate the generator function {function.__qualname__!r}: its body runs "
+                f"after the call returns. Write `with {name}():` around the loop that consumes it."
             )
         if inspect.iscoroutinefunction(function):
 
@@ -201,17 +201,17 @@ class _Scope(Generic[_E]):
 
 @public
 class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used like a function, as torch.no_grad is
-    """See which flagged ops run, on this thread and on those it starts; nothing else is changed.
+    """Report the flagged ops that run on this thread and on threads it starts; change nothing.
 
     Args:
-        warn: emit one `NondeterminismWarning` at the end if results may differ.
+        warn: emit a `NondeterminismWarning` on exit if results may differ.
 
     Returns:
-        The context manager; its `with` target is a `WatchReport`. It is a decorator as well, of functions and of
-        coroutine functions.
+        A context manager whose `with` target is a `WatchReport`; also a decorator for functions and coroutine
+        functions.
 
     Raises:
-        TypeError: used as a decorator of a class, or of a generator function, whose body would run after the call.
+        TypeError: it decorates a class, or a generator function, whose body would run after the call returns.
 
     Example:
         >>> import torch
@@ -222,7 +222,7 @@ class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used li
     """
 
     def __init__(self, *, warn: bool = True) -> None:
-        """Nothing is watched before the scope is entered."""
+        """Nothing is watched before you enter the scope."""
         super().__init__()
         self._should_warn = warn
 
@@ -246,7 +246,7 @@ class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used li
 
     @uninterrupted
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End; the exception goes on, and then there is no warning beside it."""
+        """Stop watching; an exception propagates, without a warning."""
         report, watching, guard = self._pop()
         try:
             watching.close()
@@ -263,36 +263,36 @@ class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used li
 
 @public
 class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as torch.no_grad is
-    """Run code with PyTorch's deterministic switches on, and put every switch back afterwards.
+    """Run code with PyTorch's deterministic switches on, and restore every switch afterwards.
 
-    On entry: `torch.use_deterministic_algorithms` (it warns where an op has no deterministic path; it raises if
-    `strict`, or if you had it raise before), `cudnn.deterministic=True`, `cudnn.benchmark=False`,
-    `fill_uninitialized_memory`, `mkldnn.deterministic`, Inductor's `deterministic`, and `CUBLAS_WORKSPACE_CONFIG`. If
-    torch (or Inductor) is imported only inside, they are turned then. On exit, be it by an error, Ctrl-C or SystemExit,
-    each is what it was, a user's own value included.
+    On entry, sets `torch.use_deterministic_algorithms` (which warns where an op has no deterministic kernel, and raises
+    if `strict` or if it raised before), `cudnn.deterministic=True`, `cudnn.benchmark=False`,
+    `fill_uninitialized_memory`, `mkldnn.deterministic`, Inductor's `deterministic` and `CUBLAS_WORKSPACE_CONFIG`. If
+    torch (or Inductor) is imported inside the scope, the switches are set then. On exit, also after an error, Ctrl-C or
+    SystemExit, each switch has its previous value.
 
-    Flagged ops are watched: `report.findings` tells which ran, and if strict, one that may differ raises
-    `NondeterministicOpError` before it runs. Fused attention takes its deterministic path although the mode is to warn.
+    The scope watches flagged ops: `report.findings` lists those that ran. With `strict`, an op whose result may differ
+    raises `NondeterministicOpError` before it runs. Fused attention uses its deterministic kernel even in warn mode.
 
-    The switches belong to the process: code on other threads runs under them too, while the scope is open.
+    The switches are global to the process: while the scope is open, code on other threads runs under them, too.
 
     Args:
-        seed: seed all generators on entry, as `seed_everything` does; None leaves them alone. 0 <= seed < 2**64.
-        strict: an op without a deterministic path raises instead of warning.
-        threads: threads of one CPU op inside, from 1; None leaves the number alone.
-        name: a name of the user's, kept in the report.
-        restore_rng: put all generators back on exit, too.
-        warn: emit one `NondeterminismWarning` at the end if results may differ all the same.
+        seed: seed all generators on entry, as `seed_everything` does; None: do not seed. 0 <= seed < 2**64.
+        strict: raise, not warn, where an op has no deterministic kernel.
+        threads: threads per CPU op inside, from 1; None: do not change it.
+        name: a name of your choice, kept in the report.
+        restore_rng: restore all generators on exit, too.
+        warn: emit a `NondeterminismWarning` on exit if results may still differ.
 
     Returns:
-        The context manager; its `with` target is a `Report`. It is a decorator as well, of functions and of coroutine
-        functions, and one object may be entered several times, also nested.
+        A context manager whose `with` target is a `Report`; also a decorator for functions and coroutine functions. You
+        can enter it several times, also nested.
 
     Raises:
-        InvalidSeedError: `seed` is no such integer.
-        InvalidThreadsError: `threads` is no such integer.
-        NondeterministicOpError: `strict`, and an op may differ; also where other code wrapped that error.
-        TypeError: used as a decorator of a class, or of a generator function, whose body would run after the call.
+        InvalidSeedError: `seed` is not in range.
+        InvalidThreadsError: `threads` is not in range.
+        NondeterministicOpError: `strict`, and the result of an op may differ; also if other code wrapped the error.
+        TypeError: it decorates a class, or a generator function, whose body would run after the call returns.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -316,9 +316,9 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
         restore_rng: bool = False,
         warn: bool = True,
     ) -> None:
-        """Check the arguments; nothing is changed before the scope is entered."""
+        """Check the arguments; nothing changes before you enter the scope."""
         if callable(seed) and not hasattr(seed, "__index__"):
-            raise TypeError("as a decorator it takes parentheses: @deterministic() or @deterministic(seed=42)")
+            raise TypeError("write @deterministic() or @deterministic(seed=42): the decorator needs parentheses")
         super().__init__()
         self._seed = None if seed is None else checked_seed(seed)
         self._threads = None if threads is None else checked_threads(threads)
@@ -329,7 +329,7 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
 
     @uninterrupted
     def __enter__(self) -> Report:
-        """Turn the switches, then seed."""
+        """Set the switches, then seed."""
         guard = Guard()
         guard.up()
         try:
@@ -365,7 +365,7 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Put the switches back, and the generators if that was asked for; the exception goes on."""
+        """Restore the switches, and the generators with `restore_rng`; an exception propagates."""
         entry = self._pop()
         torch = sys.modules.get("torch")
         entry.report.threads = None if torch is None else torch.get_num_threads()

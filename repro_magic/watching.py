@@ -1,4 +1,4 @@
-"""All that watches some code: its flagged ops, the unseeded sources it uses, and what its loaders' workers report."""
+"""Watch code: its flagged ops, its unseeded sources, and what its loaders' workers report."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TRACER, _WORKERS = "repro_magic.ops.tracing.tracer", "repro_magic.dataloading.w
 
 
 class Watch:
-    """Watches the code that runs between `open` and `close`, on this thread and those that it starts.
+    """Watches code between `open` and `close`, on this thread and on threads it starts.
 
     Args:
-        strict: an op that may differ raises before it runs.
-        attention: fused attention takes its deterministic path.
+        strict: an op whose result may differ raises before it runs.
+        attention: fused attention uses its deterministic kernel.
 
     Attributes:
         was_opened: whether anything was watched at all.
@@ -51,7 +51,7 @@ class Watch:
 
     @property
     def findings(self) -> list[Finding]:
-        """The flagged ops that ran so far and the unseeded sources that were used, active ones first."""
+        """The flagged ops and unseeded sources that ran so far, active findings first."""
         ops = [] if self._collector is None else self._collector.findings()
         order = list(FindingStatus)
         return sorted([*ops, *self._sources.findings()], key=lambda finding: order.index(finding.status))
@@ -63,16 +63,16 @@ class Watch:
 
     @property
     def libraries(self) -> list[LibraryDraw]:
-        """The libraries' functions that made a generator without a seed so far."""
+        """The library functions that created an unseeded generator so far."""
         return self._sources.libraries()
 
     @property
     def refused(self) -> NondeterministicOpError | None:
-        """The error by which an op was stopped; None if none was."""
+        """The error that blocked an op; None if no op was blocked."""
         return None if self._collector is None else self._collector.refused
 
     def open(self) -> None:
-        """Begin; flagged ops are watched as soon as torch is imported."""
+        """Start watching; flagged ops are watched once torch is imported."""
         self.was_opened = True
         self._sources.open()
         self._undo.callback(self._sources.close)
@@ -88,14 +88,14 @@ class Watch:
             return
         self._collector = Collector(strict=self._strict, attention=self._attention)
         tracer = Tracer(self._collector)
-        # Workers are told of what is still recorded: first the tracer ends, then they are left.
+        # Workers get what is still recorded, so the tracer closes before they are left.
         self._undo.callback(lambda: self._leave_workers())
         self._undo.callback(tracer.close)
         tracer.open()
         self._leave_workers = workers.follow(self._collector)
 
     def close(self) -> None:
-        """End; a second time does nothing."""
+        """Stop watching; a second call does nothing."""
         if self._waiting is not None:
             self._waiting.cancel()
         self._undo.close()
@@ -108,7 +108,7 @@ def is_watching() -> bool:
 
 
 def release() -> None:
-    """Take everything out again that watching needs, unless somebody still watches."""
+    """Remove all hooks, unless another watch still needs them."""
     for module in (sys.modules.get(_TRACER), sys.modules.get(_WORKERS)):
         if module is not None:
             module.release()

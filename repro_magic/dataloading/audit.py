@@ -1,7 +1,7 @@
-"""What in a `DataLoader`'s options lets numbers come twice, or lets its order or its numbers depend on something else.
+"""Find `DataLoader` options that duplicate random numbers, or make order or numbers depend on something else.
 
-Looked at are the options and the code, never the data: no worker is started, and no item is asked for. What is said of
-PyTorch was read in torch/utils/data/dataloader.py, _utils/worker.py and sampler.py (2.9 to 2.13).
+Only options and code are read, never data: no worker starts and no item is loaded. The facts about PyTorch come from
+torch/utils/data/dataloader.py, _utils/worker.py and sampler.py (2.9 to 2.13).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _OPTIONS = "**repro_magic.loader_options(seed)"
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to know of a loader.
+    """A remark about a loader.
 
     Attributes:
         what: in a few words.
         why: the reason, in one or two sentences.
         remedy: what to do.
-        is_fault: whether numbers come twice, or the order differs from run to run, whatever the seed.
+        is_fault: whether numbers are duplicated, or the order differs between runs, whatever the seed.
     """
 
     what: str
@@ -50,12 +50,12 @@ class Remark:
 
 
 def audit(loader: Any) -> list[Remark]:  # noqa: ANN401 - a DataLoader; torch may not be imported here
-    """What is to be known of a loader, faults first.
+    """All remarks about a loader, faults first.
 
     Example:
         >>> from torch.utils.data import DataLoader
         >>> [(one.what, one.is_fault) for one in audit(DataLoader(range(9), shuffle=True))]
-        [('no generator of its own', False), ('num_workers=0', False)]
+        [('no generator=', False), ('num_workers=0', False)]
     """
     found = [remark for check in _CHECKS for remark in check(loader)]
     return sorted(found, key=lambda remark: not remark.is_fault)
@@ -76,22 +76,21 @@ def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
         return
     if loader.worker_init_fn is not None and not is_ours:
         yield Remark(
-            f"a worker_init_fn of your own, beside {_names(copied.values())}",
-            "Each worker gets a copy of these generators; whether the function gives them seeds of their own cannot be "
-            "told.",
-            f"Let it call repro_magic.worker_init_fn(worker_id), or pass {_OPTIONS}.",
+            f"custom worker_init_fn with {_names(copied.values())}",
+            "Each worker gets a copy of them. repro_magic cannot see whether the function reseeds them.",
+            f"Call repro_magic.worker_init_fn(worker_id) in it, or pass {_OPTIONS}.",
         )
     elif any(_takes_care(loader, found) for found in copied.values()):
         yield Remark(
             f"{_names(copied.values())} in every worker",
-            "Each worker gets a copy, in the same state. The code looks as if it gave it another seed there.",
+            "Each worker gets a copy in the same state. The code seems to reseed it in the worker.",
             f"If it does not, pass {_OPTIONS}.",
         )
     elif not drawn:
         yield Remark(
             f"{_names(copied.values())} in every worker",
-            "Each worker gets a copy, in the same state. No code was found that draws from it there.",
-            f"Pass {_OPTIONS} if it is drawn from after all.",
+            "Each worker gets a copy in the same state. No code in the worker seems to draw from it.",
+            f"If some code does, pass {_OPTIONS}.",
         )
     else:
         yield _copies(loader, drawn, is_held=all(id(found.value) in in_dataset for found in drawn))
@@ -99,9 +98,9 @@ def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
 
 def _copies(loader: Any, drawn: list[Private], *, is_held: bool) -> Remark:  # noqa: ANN401 - a DataLoader
     names, count = _names(drawn), loader.num_workers
-    reasons = ["Each worker gets a copy, in the same state"]
+    reasons = ["Each worker gets a copy in the same state"]
     if not loader.persistent_workers:
-        reasons.append("and gets it anew in each epoch, which begins with the same numbers again")
+        reasons.append("and gets it again in each epoch, so every epoch draws the same numbers")
     return Remark(
         f"{count} workers draw the same numbers from {names}"
         if count > 1
@@ -109,7 +108,7 @@ def _copies(loader: Any, drawn: list[Private], *, is_held: bool) -> Remark:  # n
         f"{', '.join(reasons)}.",
         f"Pass worker_init_fn=repro_magic.worker_init_fn, or {_OPTIONS}."
         if is_held
-        else f"Let the dataset hold it in an attribute, and pass {_OPTIONS}.",
+        else f"Store it in an attribute of the dataset, and pass {_OPTIONS}.",
         is_fault=count > 1 or not loader.persistent_workers,  # one alone repeats itself in each epoch
     )
 
@@ -240,8 +239,8 @@ def _order_of_workers(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Data
     if loader.num_workers > 1 and not getattr(loader, "in_order", True):
         yield Remark(
             f"in_order=False with {loader.num_workers} workers",
-            "Batches come in the order in which workers finish them, which differs from run to run.",
-            "Leave in_order=True.",
+            "Batches arrive in the order in which workers finish, which differs between runs.",
+            "Pass in_order=True.",
             is_fault=True,
         )
 
@@ -265,13 +264,10 @@ def _generator(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     samplers = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
     draws = any(_is_pytorchs(one) and getattr(one, "generator", one) is None for one in samplers)
     yield Remark(
-        "no generator of its own",
-        f"{'Its order is' if draws else 'A number is'} drawn from PyTorch's global generator in each epoch: "
-        + (
-            "it is the same only if all that drew before is."
-            if draws
-            else "what is drawn afterwards depends on the number of epochs."
-        ),
+        "no generator=",
+        "Each epoch draws its order from PyTorch's global generator, so it depends on everything drawn before."
+        if draws
+        else "Each epoch draws from PyTorch's global generator, so later draws depend on the number of epochs.",
         f"Pass {_OPTIONS}.",
     )
 
@@ -280,11 +276,10 @@ def _number_of_workers(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
     count = loader.num_workers
     yield Remark(
         f"num_workers={count}",
-        "What the dataset draws comes from this process's generators; with workers it would come from theirs."
+        "The dataset draws from this process's generators; with workers it would draw from theirs."
         if count == 0
-        else "What the dataset draws comes from the workers' generators, and which worker gets which batch depends on "
-        "their number.",
-        "Keep the number: another one gives other numbers, if the dataset draws any.",
+        else "The dataset draws from the workers' generators, and num_workers decides which worker gets which batch.",
+        "Keep num_workers: if the dataset draws random numbers, a different value changes them.",
     )
 
 
@@ -292,9 +287,9 @@ def _persistent(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     if loader.persistent_workers:
         yield Remark(
             "persistent_workers=True",
-            "Workers are seeded once, and their generators go on from epoch to epoch: a run that is resumed at a later "
-            "epoch draws other numbers than one that went through.",
-            "Leave it off where a run is to be resumed, or count on it from the first epoch.",
+            "Workers are seeded once, and their generators carry over between epochs: a resumed run draws different "
+            "numbers than an uninterrupted run.",
+            "Pass persistent_workers=False if you resume runs.",
         )
 
 

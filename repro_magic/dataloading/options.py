@@ -1,4 +1,4 @@
-"""What a `DataLoader` needs so that its order and its workers' numbers are the same in every run."""
+"""Options that make a `DataLoader` reproducible."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from repro_magic.rng.user_generators import held_by
 
 
 def loader_options(seed: int) -> dict[str, Any]:
-    """The arguments of `torch.utils.data.DataLoader` that fix its order and what its workers draw.
+    """Return the `DataLoader` arguments that fix its order and its workers' random numbers.
 
-    `generator` is a generator of the loader's own: without one it draws from the global one, which then depends on all
-    that ran before. `worker_init_fn` gives generators that the dataset holds seeds of their own in each worker.
+    `generator` seeds the loader alone; without it, the order comes from the global generator and depends on everything
+    drawn before. `worker_init_fn` reseeds the dataset's generators in each worker.
 
     Args:
         seed: 0 <= seed < 2**64.
 
     Returns:
-        `{"generator": torch.Generator, "worker_init_fn": repro_magic.worker_init_fn}`, new for each call: loaders that
-        share a generator disturb each other.
+        `{"generator": torch.Generator, "worker_init_fn": repro_magic.worker_init_fn}`, new for each call,
+        because loaders that share a generator disturb each other.
 
     Raises:
-        InvalidSeedError: it is no seed.
+        InvalidSeedError: `seed` is not in range.
 
     Example:
         >>> import torch
@@ -37,14 +37,14 @@ def loader_options(seed: int) -> dict[str, Any]:
 
 
 def worker_init_fn(worker_id: int) -> None:  # noqa: ARG001 - the loader gives it; the seed holds it already
-    """Give each generator that the dataset holds a seed of its own in each worker: a `DataLoader`'s `worker_init_fn`.
+    """Reseed the dataset's generators in each worker; pass it as `worker_init_fn` to a `DataLoader`.
 
-    PyTorch seeds the global generators of each worker (Python, NumPy, PyTorch). A generator that the dataset holds is
-    copied into every worker instead, and all of them draw the same numbers: half of the augmentations are duplicates.
-    Here each gets a seed from the worker's own (`torch.utils.data.get_worker_info().seed`), which is new in each epoch.
-    Found are generators in the dataset's attributes and in lists, tuples and dictionaries there.
+    PyTorch seeds the global generators of each worker (Python, NumPy, PyTorch). A generator in the dataset is copied
+    into every worker instead, so all workers draw the same numbers and augmentations repeat. This function reseeds each
+    copy from the worker's seed (`torch.utils.data.get_worker_info().seed`), which changes with each epoch. It finds
+    generators in the dataset's attributes, and in lists, tuples and dictionaries there.
 
-    Outside a worker nothing is done.
+    Outside a worker it does nothing.
 
     Example:
         >>> worker_init_fn(0)

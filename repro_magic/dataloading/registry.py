@@ -105,7 +105,7 @@ class LoaderLog:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
             self._is_off = True
             warnings.warn(
-                f"repro_magic looks at DataLoaders no longer ({error!r}); your code is not affected",
+                f"repro_magic stopped checking DataLoaders ({error!r}); your code is not affected",
                 HookFaultWarning,
                 stacklevel=3,
             )

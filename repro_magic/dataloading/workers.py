@@ -180,8 +180,7 @@ class _Workers:
                 self._renew(channel, module)
                 if fault is not None:
                     warnings.warn(
-                        f"repro_magic: watching a DataLoader's worker failed and stopped ({fault}); "
-                        "your code is not affected",
+                        f"repro_magic stopped watching a DataLoader worker ({fault}); your code is not affected",
                         HookFaultWarning,
                         stacklevel=2,
                     )

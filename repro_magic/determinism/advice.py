@@ -1,4 +1,4 @@
-"""What this process can no longer change, and why, by version of PyTorch."""
+"""What this process can no longer change, and why."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CUBLAS_UNCHECKED_SINCE = (2, 10)
 
 @dataclass(frozen=True)
 class Fixed:
-    """Something that was decided earlier in this process.
+    """Something that this process can no longer change.
 
     Attributes:
         name: what it is.
         value: what it is fixed to.
         why: why it can no longer be changed.
-        remedy: what to do to have it otherwise.
+        remedy: how to change it.
     """
 
     name: str
@@ -52,7 +52,7 @@ def cublas_workspace_is_read() -> str | None:
     """Why the cuBLAS workspace can no longer be changed in this process; None where it can."""
     if not is_imported("torch") or not cuda_has_started(sys.modules["torch"]):
         return None
-    return "CUDA has started, and cuBLAS reads the variable once, before its first call: restart the kernel for it"
+    return "cuBLAS has already read it: restart the kernel to change it"
 
 
 def cublas_workspace() -> Fixed | None:
@@ -62,15 +62,15 @@ def cublas_workspace() -> Fixed | None:
         return None
     checked = torch_version(sys.modules["torch"]) < CUBLAS_UNCHECKED_SINCE
     consequence = (
-        "this PyTorch refuses matrix products in deterministic mode without it"
+        "without it, this PyTorch refuses matrix products in deterministic mode"
         if checked
-        else "this PyTorch no longer checks it, but cuBLAS may differ between streams without it"
+        else "without it, cuBLAS results may differ between streams, and this PyTorch does not check"
     )
     return Fixed(
         name=CUBLAS_VARIABLE,
         value="not set" if value is None else value,
-        why=f"CUDA has started, and the variable is read once, before the first cuBLAS call; {consequence}",
-        remedy=f"restart the kernel with {CUBLAS_VARIABLE}={CUBLAS_DETERMINISTIC[0]} set before the first CUDA call",
+        why=f"CUDA has started, and cuBLAS reads the variable before its first call only; {consequence}",
+        remedy=f"restart the kernel and set {CUBLAS_VARIABLE}={CUBLAS_DETERMINISTIC[0]} before the first CUDA call",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a user turns for the whole process, by `%config ReproMagic.NAME = VALUE` or in the panel.
+"""Settings of the process, changed by `%config ReproMagic.NAME = VALUE` or in the panel.
 
 A setting is one or two switches under a short name, with values that people write. It has no value of its own: it reads
 the process, so that other code which turned a switch is seen, and setting it anew always sets it.
@@ -81,7 +81,7 @@ class Setting:
         allowed: tuple[object, ...] = self.choices or (True, False)
         if type(value) in {str, bool} and value in allowed:
             return value
-        raise InvalidSettingError(f"{self.name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+        raise InvalidSettingError(f"{self.name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
     def write(self, value: object) -> None:
         """Turn it, now or right after the import of the module that it belongs to.
@@ -93,7 +93,7 @@ class Setting:
         value = self.checked(value)
         why = self.blocked()
         if why is not None:
-            raise InvalidSettingError(f"{self.name} stays as it is: {why}")
+            raise InvalidSettingError(f"{self.name} cannot be changed: {why}")
         for switch, turned in {self.switch: self.to_switch(value), **self.and_turn(value)}.items():
             _turn(switch, turned)
         if self.switch.present():
@@ -139,8 +139,8 @@ DETERMINISTIC_ALGORITHMS = Setting(
     name="deterministic_algorithms",
     label="Deterministic algorithms",
     switch=switches.ALGORITHMS,
-    says="Where an op has a deterministic path PyTorch takes it, which makes some ops slower. Where it has none, warn "
-    "lets it run and strict raises an error. The same as torch.use_deterministic_algorithms().",
+    says="PyTorch uses deterministic kernels, which makes some ops slower. Where an op has none, warn lets it run and "
+    "strict raises an error. Sets torch.use_deterministic_algorithms().",
     default="off",
     choices=tuple(_MODES),
     to_switch=_MODES.__getitem__,
@@ -153,14 +153,14 @@ CUDNN_BENCHMARK = _toggle(
     "cuDNN benchmark",
     switches.CUDNN_BENCHMARK,
     default=False,
-    says=f"{switches.CUDNN_BENCHMARK.says} Off costs speed where sizes stay the same.",
+    says=f"{switches.CUDNN_BENCHMARK.says} Turning it off costs speed if input sizes stay the same.",
 )
 FILL_UNINITIALIZED_MEMORY = _toggle(
     "fill_uninitialized_memory", "Fill uninitialized memory", switches.FILL_MEMORY, default=True
 )
 MATMUL_TF32 = _toggle("matmul_tf32", "TF32 in matrix products", switches.MATMUL_TF32, default=False)
 CUDNN_TF32 = _toggle("cudnn_tf32", "TF32 in cuDNN", switches.CUDNN_TF32, default=True)
-_OFF = "Off, attention takes another kernel, which can be slower and take more memory."
+_OFF = "When off, attention uses another kernel, which can be slower and need more memory."
 FLASH_ATTENTION = _toggle(
     "flash_attention",
     "Flash attention",
@@ -187,7 +187,7 @@ CUBLAS_WORKSPACE = Setting(
     name="cublas_workspace",
     label="cuBLAS workspace fixed",
     switch=switches.CUBLAS_WORKSPACE,
-    says=f"{switches.CUBLAS_WORKSPACE.says} Costs some 24 MiB of GPU memory. The same as {switches.CUBLAS_VARIABLE}.",
+    says=f"{switches.CUBLAS_WORKSPACE.says} Costs about 24 MiB of GPU memory. Sets {switches.CUBLAS_VARIABLE}.",
     default=False,
     to_switch=lambda value: _workspace() if value else None,
     from_switch=lambda value: value in switches.CUBLAS_DETERMINISTIC,
@@ -197,7 +197,7 @@ THREADS = Setting(
     name="threads",
     label="CPU threads",
     switch=switches.THREADS,
-    says=f"{switches.THREADS.says} Fewer cost speed.",
+    says=f"{switches.THREADS.says} Fewer threads are slower.",
     default=None,
     is_count=True,
 )

@@ -139,7 +139,7 @@ ALGORITHMS = Switch(
         _reach("is_deterministic_algorithms_warn_only_enabled")(),
     ),
     write=lambda value: _reach("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
-    says="PyTorch takes its deterministic algorithms; where it has none it warns, or raises. Some ops get slower.",
+    says="PyTorch uses deterministic kernels, and warns or raises where an op has none. Some ops get slower.",
     in_words=lambda value: {_WARN: "warn", _STRICT: "strict"}.get(value, "off"),
 )
 # By PyTorch's C functions: the attributes of torch.backends may be frozen (torch.backends.disable_global_flags).
@@ -147,32 +147,32 @@ CUDNN_DETERMINISTIC = _functions(
     "torch.backends.cudnn.deterministic",
     read="_C._get_cudnn_deterministic",
     write="_C._set_cudnn_deterministic",
-    says="cuDNN takes deterministic convolution algorithms only. Can be slower.",
+    says="cuDNN uses deterministic convolution algorithms only. Can be slower.",
 )
 CUDNN_BENCHMARK = _functions(
     "torch.backends.cudnn.benchmark",
     read="_C._get_cudnn_benchmark",
     write="_C._set_cudnn_benchmark",
-    says="cuDNN times its algorithms and takes the fastest, which may be another one in the next run.",
+    says="cuDNN times its algorithms and uses the fastest, which may differ between runs.",
 )
 FILL_MEMORY = _functions(
     "torch.utils.deterministic.fill_uninitialized_memory",
     read="_C._get_deterministic_fill_uninitialized_memory",
     write="_C._set_deterministic_fill_uninitialized_memory",
-    says="With deterministic algorithms on, torch.empty() and its like are filled. Costs a pass over that memory.",
+    says="With deterministic algorithms on, torch.empty() and similar functions fill their memory, which takes time.",
 )
 MKLDNN_DETERMINISTIC = _functions(
     "torch.backends.mkldnn.deterministic",
     read="_C._get_mkldnn_deterministic",
     write="_C._set_mkldnn_deterministic",
-    says="oneDNN takes deterministic algorithms on the CPU.",
+    says="oneDNN uses deterministic algorithms on the CPU.",
 )
 INDUCTOR_DETERMINISTIC = Switch(
     name="torch._inductor.config.deterministic",
     module="torch._inductor.config",
     read=lambda: sys.modules["torch._inductor.config"].deterministic,
     write=lambda value: setattr(sys.modules["torch._inductor.config"], "deterministic", value),
-    says="torch.compile chooses its kernels without timing them on the device.",
+    says="torch.compile chooses kernels without timing them on the device.",
     exists=lambda: hasattr(sys.modules["torch._inductor.config"], "deterministic"),
 )
 CUBLAS_WORKSPACE = Switch(
@@ -180,14 +180,14 @@ CUBLAS_WORKSPACE = Switch(
     module=None,
     read=lambda: os.environ.get(CUBLAS_VARIABLE),
     write=_set_variable,
-    says="cuBLAS uses fixed workspaces. Read once, before the first cuBLAS call of the process.",
+    says="cuBLAS uses fixed workspaces. Read only once, before the first cuBLAS call.",
     in_words=lambda value: "not set" if value is None else str(value),
 )
 THREADS = _functions(
     "torch.set_num_threads",
     read="get_num_threads",
     write="set_num_threads",
-    says="Threads of one CPU op. A reduction can give other bits with another number.",
+    says="Threads per CPU op. The bits of a reduction can depend on their number.",
 )
 
 
@@ -200,19 +200,19 @@ def _tf32(older: str, *newer: str) -> Callable[[], bool]:
         except RuntimeError:
             found = {_reach(path) == "tf32" for path in newer}
             if len(found) > 1:
-                raise RuntimeError("fp32_precision is set one way for convolutions, another for RNNs") from None
+                raise RuntimeError("fp32_precision differs between convolutions and RNNs") from None
             return True in found
 
     return read
 
 
-# By PyTorch's C functions, as above.
+# By PyTorch's C functions: the attributes of torch.backends may be frozen.
 CUDNN_TF32 = replace(
     _functions(
         "torch.backends.cudnn.allow_tf32",
         read="_C._get_cudnn_allow_tf32",
         write="_C._set_cudnn_allow_tf32",
-        says="cuDNN may round its inputs to TF32: faster, 10 bits of mantissa.",
+        says="cuDNN may round its inputs to TF32 (10 mantissa bits), which is faster.",
     ),
     read=_tf32("_C._get_cudnn_allow_tf32", "backends.cudnn.conv.fp32_precision", "backends.cudnn.rnn.fp32_precision"),
 )
@@ -221,7 +221,7 @@ MATMUL_TF32 = replace(
         "torch.backends.cuda.matmul.allow_tf32",
         read="_C._get_cublas_allow_tf32",
         write="_C._set_cublas_allow_tf32",
-        says="cuBLAS may round its inputs to TF32: faster, 10 bits of mantissa.",
+        says="cuBLAS may round its inputs to TF32 (10 mantissa bits), which is faster.",
     ),
     read=_tf32("_C._get_cublas_allow_tf32", "backends.cuda.matmul.fp32_precision"),
 )
@@ -229,42 +229,42 @@ CUDNN_ATTENTION = _functions(
     "torch.backends.cuda.enable_cudnn_sdp",
     read="_C._get_cudnn_sdp_enabled",
     write="_C._set_sdp_use_cudnn",
-    says="Attention may use cuDNN's kernel, whose backward has no deterministic path.",
+    says="Attention may use cuDNN's kernel, whose backward pass has no deterministic kernel.",
 )
 FLASH_ATTENTION = _functions(
     "torch.backends.cuda.enable_flash_sdp",
     read="_C._get_flash_sdp_enabled",
     write="_C._set_sdp_use_flash",
-    says="Attention may use the flash kernel; its backward is nondeterministic unless the switch is on.",
+    says="Attention may use the flash kernel, nondeterministic in the backward pass without deterministic algorithms.",
 )
 EFFICIENT_ATTENTION = _functions(
     "torch.backends.cuda.enable_mem_efficient_sdp",
     read="_C._get_mem_efficient_sdp_enabled",
     write="_C._set_sdp_use_mem_efficient",
-    says="Attention may use the memory-efficient kernel; its backward is nondeterministic unless the switch is on.",
+    says="Attention may use the memory-efficient kernel; its backward pass needs deterministic algorithms on.",
 )
 MATH_ATTENTION = _functions(
     "torch.backends.cuda.enable_math_sdp",
     read="_C._get_math_sdp_enabled",
     write="_C._set_sdp_use_math",
-    says="Attention may be computed step by step: always deterministic, slower, and takes more memory.",
+    says="Attention may use the math kernel: always deterministic, slower, needs more memory.",
 )
 
 # What can be shown besides; nothing here turns these.
 _SHOWN_ONLY: tuple[Switch, ...] = (
-    _attribute("backends.cudnn.enabled", says="cuDNN is used at all."),
-    _attribute("backends.cudnn.benchmark_limit", says="How many algorithms cuDNN times in benchmark mode."),
+    _attribute("backends.cudnn.enabled", says="PyTorch uses cuDNN."),
+    _attribute("backends.cudnn.benchmark_limit", says="Number of algorithms that cuDNN times in benchmark mode."),
     _functions(
         "torch.set_float32_matmul_precision",
         read="get_float32_matmul_precision",
         write="set_float32_matmul_precision",
-        says="How precise float32 matrix products are.",
+        says="Precision of float32 matrix products.",
     ),
     _functions(
         "torch.set_num_interop_threads",
         read="get_num_interop_threads",
         write="set_num_interop_threads",
-        says="Threads between CPU ops. PyTorch accepts a change once at most, before the first parallel work.",
+        says="Threads for running CPU ops in parallel. Can be set once, before the first parallel work.",
     ),
     Switch(
         name="torch._inductor.config.fallback_random",
@@ -418,7 +418,7 @@ class Applied:
             failures = self._put_all_back(later)
         if failures:
             told = "; ".join(f"{name}: {error}" for name, error in failures.items())
-            raise NotRestorableError(f"could not put back {told}")
+            raise NotRestorableError(f"could not restore {told}")
 
     def _put_all_back(self, later: Applied | None) -> dict[str, Exception]:
         failures: dict[str, Exception] = {}

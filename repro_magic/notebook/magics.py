@@ -1,4 +1,4 @@
-"""The magics: each parses its line and calls."""
+"""The magics: each parses its line and calls a function."""
 
 from __future__ import annotations
 
@@ -55,13 +55,17 @@ def show(document: Document, data: Mapping[str, object] | None = None) -> None:
     display({**bundle, **(data or {})}, raw=True)
 
 
-def _seed(text: str) -> int:
+def _seed(text: str, *, before: str = "%repro_seed") -> int:
     try:
         return checked_seed(int(text))
     except InvalidSeedError as error:
         raise ArgumentTypeError(str(error)) from error
     except ValueError as error:
-        raise ArgumentTypeError(str(InvalidSeedError.of(text))) from error
+        variable = f"; for a variable, write `{before} ${text}`" if text.isidentifier() else ""
+        raise ArgumentTypeError(f"{InvalidSeedError.of(text)}{variable}") from error
+
+
+_seed_flag = functools.partial(_seed, before="--seed")
 
 
 def _attribute(flag: str) -> str:
@@ -80,7 +84,7 @@ def _threads(text: str) -> int:
 
 def _seconds(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"seconds are an integer from 1, not {text!r}")
+        raise ArgumentTypeError(f"expected a positive number of seconds, not {text!r}")
     return int(text)
 
 
@@ -90,15 +94,22 @@ def _unquoted(text: str) -> str:
 
 
 def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators are untyped
-    """The arguments in `line`.
+    """Parse `line`.
 
     Raises:
-        UsageError: they are wrong; with the usage line, so that the next try can be right.
+        UsageError: the arguments are wrong; the message ends with the usage line.
     """
     try:
         return parse_argstring(magic, line)
     except (UsageError, ValueError) as error:  # ValueError: a quotation that is not closed
-        raise UsageError(f"{error}\n{usage(magic)}") from None
+        raise UsageError(f"{error}{_correction(magic, str(error))}\n{usage(magic)}") from None
+
+
+def _correction(magic: Any, fault: str) -> str:  # noqa: ANN401 - IPython's decorators are untyped
+    """What to write instead, for a seed without its flag."""
+    argument = fault.removeprefix("unrecognized arguments: ")
+    takes_flag = "[--seed N]" in usage(magic)
+    return f": write `%%{MAGIC} --seed {argument}`" if takes_flag and argument.isdecimal() else ""
 
 
 def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
@@ -141,13 +152,13 @@ class Host(Protocol):
 class ReproMagic(Magics):
     """`%repro_seed`, `%repro_status`, `%repro_ledger`, `%repro_panel`, `%%deterministic`, and what `%config` turns."""
 
-    watch = Bool(default_value=True, help="Watch every cell for ops that can give another result in another run.").tag(
+    watch = Bool(default_value=True, help="Watch every cell for nondeterministic ops and unseeded generators.").tag(
         config=True
     )
     receipts = Enum(
         MODES,
         default_value=DETERMINISTIC,
-        help="Which cells end in a receipt, the digests of what they reach: the deterministic ones, all, or none.",
+        help="Which cells get a receipt (digests of the values they reach): deterministic cells, all, or none.",
     ).tag(config=True)
     deterministic_algorithms = Live(settings.DETERMINISTIC_ALGORITHMS)
     cudnn_deterministic = Live(settings.CUDNN_DETERMINISTIC)
@@ -175,36 +186,41 @@ class ReproMagic(Magics):
         self._host.turned(setting)
 
     @magic_arguments()
-    @argument("seed", nargs="?", type=_seed, help="The seed: an integer from 0 to 2**64 - 1.")
-    @argument("--new", action="store_true", help="Draw a new seed from the operating system, use it and show it.")
-    @argument("--adopt", action="store_true", help="Seed the generators of your own that the notebook holds, too.")
-    @argument("--per-cell", action="store_true", help="Start each later cell from a seed of its own.")
-    @argument("--strict", action="store_true", help="An unseeded generator is an error, until the next %%repro_seed.")
-    @argument("--ranks", choices=RANKS, default=RANKS[0], help="In a distributed run: one seed, or one for each rank.")
+    @argument("seed", nargs="?", type=_seed, help="The seed, an integer from 0 to 2**64 - 1.")
+    @argument("--new", action="store_true", help="Draw a new seed, use it and show it.")
+    @argument("--adopt", action="store_true", help="Also seed generators reachable from notebook variables.")
+    @argument("--per-cell", action="store_true", help="Start each later cell from its own seed.")
+    @argument("--strict", action="store_true", help="Raise where a cell creates an unseeded generator.")
+    @argument(
+        "--ranks",
+        choices=RANKS,
+        default=RANKS[0],
+        help="In a distributed run: the same seed for all ranks, or a derived seed per rank.",
+    )
     @kwds(usage="%(prog)s [SEED | --new] [--adopt] [--per-cell] [--strict] [--ranks {same,derived}]")
     @line_magic
     def repro_seed(self, line: str) -> None:
-        """Seed every generator, or show what they are seeded with.
+        """Seed every generator, or show the seeds.
 
-        Seeds Python, NumPy's global generator, PyTorch on every device, and other libraries that have a plug-in; those
-        not imported yet are seeded when they are. PYTHONHASHSEED is set for child processes. NumPy takes a seed of
-        more than 32 bits as two 32-bit words and a 1.
+        Seeds Python, NumPy's global generator, PyTorch on every device, and other libraries with a plug-in, each now or
+        right after its import. Sets PYTHONHASHSEED for child processes. NumPy gets a seed of more than 32 bits as two
+        32-bit words and a 1.
 
-        Generators you made yourself, such as numpy.random.default_rng(), are not reached: give them a seed of their
-        own, or add --adopt. It gives each that a name of the notebook holds, also in attributes, lists and
-        dictionaries, a seed that follows from SEED and from where it is held.
+        Does not reach generators that you create, such as numpy.random.default_rng(): pass each a seed, or add --adopt.
+        It seeds all generators reachable from notebook variables, also in attributes, lists and dictionaries. Each gets
+        its own seed, derived from SEED and its location.
 
-        With --per-cell each later cell starts from a seed that follows from SEED and the cell: run again, alone, out of
-        order or all in order, it draws the same numbers. A cell is known by its name (%%deterministic --name NAME, or a
-        comment "# repro: name NAME"), else by its source: then an edit gives it other numbers. Where the front end
-        sends no cell ids (a terminal, nbconvert), a nameless cell that is run again counts as one more cell. --adopt
-        seeds your own generators at the start of each cell, too.
+        With --per-cell, each later cell starts from its own seed, derived from SEED and the cell: run again, alone or
+        out of order, it draws the same numbers. A cell is identified by its name (%%deterministic --name NAME, or the
+        comment "# repro: name NAME"), or else by its source: then an edit changes its numbers. Where the front end
+        sends no cell ids (a terminal, nbconvert), an unnamed cell that runs again counts as a new cell. With --adopt,
+        your own generators are seeded at the start of each cell, too.
 
-        With --strict it is an error to make a generator without a seed, or to seed one from the clock, in the
-        notebook's own code; a comment "# repro: accept default_rng" lets a line through.
+        With --strict, creating an unseeded generator in the notebook's own code raises, and so does seeding from the
+        clock, until the next %repro_seed. The comment "# repro: accept default_rng" on a line allows it.
 
-        With --ranks derived each process of a distributed run gets a seed of its own, as data and dropout need it; with
-        --ranks same, the usual, all get the same, as the initialisation of a model needs it.
+        With --ranks derived, each process of a distributed run gets its own seed, as data and dropout need; with
+        --ranks same (the default), all get the same seed, as model initialization needs.
 
         Examples:
         --------
@@ -212,12 +228,12 @@ class ReproMagic(Magics):
 
           %repro_seed 42       seed everything with 42
           %repro_seed $SEED    the same with a variable
-          %repro_seed --new    draw a seed and show it, to be written down
+          %repro_seed --new    draw a new seed and show it
           %repro_seed 42 --adopt
-                               seed the notebook's own generators, too
+                               also seed generators reachable from notebook variables
           %repro_seed 42 --per-cell
-                               give each later cell a seed of its own
-          %repro_seed          show each generator: its seed, and whether it was drawn from since
+                               start each later cell from its own seed
+          %repro_seed          show each generator's seed and whether it was drawn from since
         """
         arguments = parse(self.repro_seed, line)
         if arguments.new and arguments.seed is not None:
@@ -265,10 +281,10 @@ class ReproMagic(Magics):
     @kwds(usage="%(prog)s")
     @line_magic
     def repro_env(self, line: str) -> None:
-        """Show and record what results depend on besides the notebook: versions, machine, variables, switches.
+        """Show and record the environment: versions, machine, environment variables, switches.
 
-        The record is part of this cell's output, once for the notebook: whoever gets other results can see what else
-        differs, by `repro-magic env --diff THEIRS YOURS`. No host name, path or user is in it.
+        The record is saved in this cell's output. If someone gets different results, `repro-magic env --diff THEIRS
+        YOURS` shows what else differs. It holds no host name, path or user name.
 
         Examples:
         --------
@@ -284,27 +300,27 @@ class ReproMagic(Magics):
         display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
 
     @magic_arguments()
-    @argument("--wait", action="store_true", help="Wait for the verdict; otherwise you can go on meanwhile.")
-    @argument("--stop", action="store_true", help="Stop the replay that runs.")
-    @argument("--timeout", type=_seconds, metavar="S", help="Seconds that one cell may take.")
-    @argument("--allow-shell", action="store_true", help="Run lines such as !pip once more, too.")
-    @argument("--root", metavar="DIR", help="The folder that is copied; otherwise the project's.")
-    @argument("--include", action="append", metavar="GLOB", help="Paths below it, copied whatever their size.")
+    @argument("--wait", action="store_true", help="Wait for the verdict; without it, you can go on working.")
+    @argument("--stop", action="store_true", help="Stop the running replay.")
+    @argument("--timeout", type=_seconds, metavar="S", help="Time limit per cell, in seconds.")
+    @argument("--allow-shell", action="store_true", help="Also run lines such as !pip again.")
+    @argument("--root", metavar="DIR", help="The folder to copy; default: the project's.")
+    @argument("--include", action="append", metavar="GLOB", help="Paths below it to copy, whatever their size.")
     @kwds(usage="%(prog)s [--wait] [--timeout S] [--allow-shell] [--root DIR] [--include GLOB] | --stop")
     @line_magic
     def repro_verify(self, line: str) -> None:
-        """Replay the cells that ran in this session, in that order, in a fresh kernel, and compare.
+        """Replay this session's cells in a fresh kernel, in the order they ran, and compare the results.
 
-        It runs beside this session, in a copy of the project, and shows which cell would not reproduce: its
-        receipt differs, or what it showed, or a name that it changed last holds something else in the end. If a cell
-        ran more than once, each cell is then run once, too, as the saved notebook would. The session is not touched.
+        The replay runs beside this session, in a copy of the project, and shows which cell does not reproduce: its
+        receipt, its output, or the final value of a variable that it was the last to change differs. If a cell ran
+        more than once, each cell then also runs once, from top to bottom. Your session is not touched.
 
         Examples:
         --------
         ::
 
-          %repro_verify            goes on in the background
-          %repro_verify --wait     ends with the verdict
+          %repro_verify            replay in the background
+          %repro_verify --wait     wait for the verdict
         """
         arguments = parse(self.repro_verify, line)
         try:
@@ -316,17 +332,17 @@ class ReproMagic(Magics):
     @kwds(usage="%(prog)s")
     @line_magic
     def repro_panel(self, line: str) -> None:
-        """Show a panel of seeds, settings and flagged ops, that follows the kernel; what it shows can be changed in it.
+        """Show a live panel of seeds, settings and flagged ops, with controls to change them.
 
-        Its field "As code" has the lines that give its settings: put them into the notebook, and it keeps what the
-        mouse did. A change that is made while a cell runs takes effect after the cell. Where no kernel runs, the state
-        shown last stays readable below it.
+        Its field "As code" holds the lines that reproduce its settings: copy them into the notebook to keep what you
+        clicked. A change made while a cell runs takes effect after the cell. Without a kernel, the last state stays
+        readable below the panel.
 
         Examples:
         --------
         ::
 
-          %repro_panel         a second time: a second view of the same panel
+          %repro_panel         again: a second view of the same panel
         """
         parse(self.repro_panel, line)
         try:
@@ -338,11 +354,10 @@ class ReproMagic(Magics):
     @kwds(usage="%(prog)s")
     @line_magic
     def repro_status(self, line: str) -> None:
-        """Show flagged ops by cell, generators, switches, what is fixed in this process, versions and devices.
+        """Show flagged ops by cell, generators, switches, what this process can no longer change, versions and devices.
 
-        Of the flagged ops that ran it says which are active (can give another result here in another run), handled
-        (PyTorch's deterministic path is taken) or latent (would differ on CUDA, or with more elements). Nothing is
-        changed or started by looking.
+        A flagged op is active (its result may differ between runs), handled (PyTorch uses a deterministic kernel) or
+        latent (it may differ on CUDA, or with more elements). Changes and starts nothing.
 
         Examples:
         --------
@@ -359,14 +374,14 @@ class ReproMagic(Magics):
     @kwds(usage="%(prog)s")
     @line_magic
     def repro_ledger(self, line: str) -> None:
-        """Show which random generators each cell moved: how far, from a seed or not, and by which ops at which line.
+        """Show which random generators each cell moved: how far, from which seed, and by which ops on which lines.
 
-        Generators are the global ones, and your own that a name of the notebook holds, also in attributes, lists and
-        dictionaries. "Words" are words of 32 bits; of a GPU it is what its offset rose by. The picture has the cells
-        side by side, the newest one last; the table has the newest one first. The running cell is told of when it is
-        over. With %config ReproMagic.watch = False no ops are told.
+        Lists global generators and your own that are reachable from notebook variables, also in attributes, lists and
+        dictionaries. "Words" are 32-bit words; for a GPU, the increase of its offset. The grid shows the newest cell
+        last, the table the newest cell first. The running cell is listed once it ends. With
+        %config ReproMagic.watch = False, no ops are listed.
 
-        Below it stands what is to be known of the notebook's DataLoaders.
+        The last table lists remarks about the notebook's DataLoaders.
 
         Examples:
         --------
@@ -380,29 +395,29 @@ class ReproMagic(Magics):
         show(ledger.ledger(self._host.ledger()) + self._host.loaders())
 
     @magic_arguments()
-    @argument("--seed", type=_seed, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
-    @argument("--strict", action="store_true", help="An op that can differ from run to run raises before it runs.")
-    @argument("--threads", type=_threads, metavar="N", help="Threads of one CPU op inside the cell.")
-    @argument("--name", type=_unquoted, metavar="NAME", help="A name for the cell, shown in its line.")
-    @argument("--restore-rng", action="store_true", help="Put all generators back after the cell.")
-    @argument("--quiet", action="store_true", help="Do not show the line under the cell.")
+    @argument("--seed", type=_seed_flag, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
+    @argument("--strict", action="store_true", help="Raise before an op runs whose result may differ between runs.")
+    @argument("--threads", type=_threads, metavar="N", help="Threads per CPU op inside the cell.")
+    @argument("--name", type=_unquoted, metavar="NAME", help="A name for the cell, shown in the line below it.")
+    @argument("--restore-rng", action="store_true", help="Restore all generators after the cell.")
+    @argument("--quiet", action="store_true", help="Hide the line below the cell.")
     @kwds(usage="%%%(prog)s [--seed N] [--strict] [--threads N] [--name NAME] [--restore-rng] [--quiet]")
     @cell_magic
     def deterministic(self, line: str, cell: str) -> object:
-        """Run the cell with PyTorch's deterministic switches on, and put every switch back afterwards.
+        """Run the cell with PyTorch's deterministic switches on, and restore every switch afterwards.
 
-        The cell stays an ordinary cell: Out, await, errors and line numbers work as ever. It must be the cell's first
-        line; %%time, %%timeit and %%capture may stand above it, other cell magics below it.
+        The cell stays an ordinary cell: Out, await, errors and line numbers work as usual. %%deterministic must be its
+        first line; %%time, %%timeit and %%capture may stand above it, other cell magics below it.
 
-        Its line names the flagged ops that ran: handled, latent, or in red those that can differ all the same. With
-        --strict such an op raises NondeterministicOpError before it runs.
+        The line below the cell names the flagged ops that ran: handled, latent, or, in red, still nondeterministic.
+        With --strict such an op raises NondeterministicOpError before it runs.
 
-        Inside: torch.use_deterministic_algorithms, cudnn.deterministic on, cudnn.benchmark off, uninitialized memory
-        filled, oneDNN's and Inductor's deterministic modes on, cuDNN's attention off, CUBLAS_WORKSPACE_CONFIG set.
-        Afterwards, also after an error or an interrupt, each is what it was.
+        Turns on torch.use_deterministic_algorithms, cudnn.deterministic, filling of uninitialized memory, and the
+        deterministic modes of oneDNN and Inductor; turns off cudnn.benchmark and cuDNN's attention; sets
+        CUBLAS_WORKSPACE_CONFIG. Each gets its previous value back, also after an error or an interrupt.
 
-        While an awaiting cell waits, background tasks run under its switches; a generator made here and consumed in
-        another cell runs without them. In code: with repro_magic.deterministic(seed=42): ...
+        While a cell awaits, background tasks run under its switches. A generator function called here but consumed in
+        another cell runs without them. In a script: with repro_magic.deterministic(seed=42): ...
 
         Examples:
         --------
@@ -414,9 +429,8 @@ class ReproMagic(Magics):
         """
         if not cell.strip():
             raise UnwrappedCellError(
-                f"%%{MAGIC} could not be put around this cell, so nothing of it was run. If another magic stands above "
-                f"it (such as %%prun), make %%{MAGIC} the first line; if the extension was just unloaded or another "
-                f"AST transformer failed, run %reload_ext repro_magic."
+                f"%%{MAGIC} could not wrap this cell, so the cell did not run. If another magic stands above it (such "
+                f"as %%prun), make %%{MAGIC} the first line; otherwise run %reload_ext repro_magic."
             )
         # Not written as a cell but called by other code: shell.run_cell_magic("deterministic", line, cell).
         tree = self._rewritten("".join(mark([f"%%{MAGIC} {line}\n", *cell.splitlines(keepends=True)])))

@@ -61,7 +61,7 @@ class Host(Protocol):
         """Watch the cells to come, or do not."""
 
     def clear(self) -> None:
-        """Forget the findings so far."""
+        """Clear the list of findings."""
 
 
 def _tooltip(widget: Any, text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
@@ -161,7 +161,7 @@ class Panel:
                 self._generators,
                 widgets.HBox([self.seed, self.seed_button, self.new_seed_button], layout=_full(flex_flow="row wrap")),
                 self._seed_note,
-                _heading("Settings of this process"),
+                _heading("Process settings"),
                 self._settings_box,
                 _heading("Flagged ops"),
                 widgets.HBox([self.narrow, self.clear_button], layout=_full(flex_flow="row wrap")),
@@ -184,13 +184,13 @@ class Panel:
                 style={"description_width": "initial"},
                 layout=widgets.Layout(width="18em"),
             ),
-            "An integer from 0 to 2**64 - 1. Nothing happens before a button is pressed.",
+            "An integer from 0 to 2**64 - 1. Click Seed to apply it.",
         )
         self.seed_button = widgets.Button(
             description="Seed", tooltip="Seed every generator. --per-cell and other flags stay."
         )
         self.new_seed_button = widgets.Button(
-            description="New seed", tooltip="Draw a seed from the operating system, and seed every generator with it."
+            description="New seed", tooltip="Draw a new seed and seed every generator with it."
         )
         self._seed_note = widgets.HTML(layout=_full(min_height="1.4em"))
         self.seed_button.on_click(self._guarded(self._seed_pressed))
@@ -203,7 +203,7 @@ class Panel:
             self._hear(control, functools.partial(self._host.turn, setting))
             self.controls[setting.name] = control
         self.controls["watch"] = watch = _Control(
-            "Watch cells", "Tell under each cell which of its ops can differ from run to run. Costs next to nothing."
+            "Watch cells", "Report nondeterministic ops and unseeded generators under each cell. Costs almost nothing."
         )
         self._hear(watch, self._host.set_watched)
         self._fixed = widgets.HTML(layout=_full())
@@ -214,7 +214,7 @@ class Panel:
                 style={"description_width": "initial"},
                 layout=widgets.Layout(width="16em"),
             ),
-            "What the order of sets of strings comes from. It was settled when Python started.",
+            "Decides string hashes, and with them set order. Python reads it only when it starts.",
         )
         boxes = [control.box for control in self.controls.values()]
         fixed = widgets.HBox([self._hashes, self._fixed], layout=_full(flex_flow="row wrap"))
@@ -232,15 +232,15 @@ class Panel:
             style={"description_width": "initial"},
             layout=widgets.Layout(width="14em"),
         )
-        _tooltip(self.narrow, "Which status the table is narrowed down to.")
-        self.clear_button = widgets.Button(description="Clear", tooltip="Forget the findings so far.")
+        _tooltip(self.narrow, "Show only findings with this status.")
+        self.clear_button = widgets.Button(description="Clear", tooltip="Clear the list of findings.")
         self.narrow.observe(self._guarded(lambda _change: self._show_findings()), names="value")
         self.clear_button.on_click(self._guarded(self._clear_pressed))
 
     # What the user does
 
     def _guarded(self, function: Callable[[Any], object]) -> Callable[[Any], None]:
-        """A handler whose fault is told in the panel: it may run in the middle of somebody's cell."""
+        """Wrap a handler to show its faults in the panel, because it may run in the middle of a cell."""
 
         def handler(argument: Any) -> None:  # noqa: ANN401 - ipywidgets has its own for each event
             if self._is_detached or self._shown_by == threading.get_ident():
@@ -306,7 +306,7 @@ class Panel:
             self._say_of_seed(f"{error}. Nothing was changed.")
             return
         self._refresh()
-        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write: {policy.line}")
+        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write {policy.line}")
 
     def _say_of_seed(self, text: str) -> None:
         self._seed_note.value = _text(Document((Line(text),))) if text else ""
@@ -321,7 +321,7 @@ class Panel:
         """Show it here, too."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         # Not display(self.box): its text would be the first 110 characters of our style.
-        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "repro_magic's panel"}, raw=True)
+        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "repro_magic panel"}, raw=True)
         self._shown += 1
         name = f"{self.box.model_id}-copy-{self._shown}"
         self._copies.append(name)
@@ -366,7 +366,7 @@ class Panel:
                 self._shown_by = None
 
     def _show_header(self, line: Line) -> None:
-        lost = "Detached: the kernel was restarted or stopped. Run %repro_panel again."
+        lost = "Kernel restarted: run %load_ext repro_magic, then %repro_panel"
         self._header.value = (
             f"<style>{PANEL_CSS}</style>"
             f'<div role="status" class="repro-magic-headline">{Document((line,)).html()}</div>'
@@ -375,7 +375,7 @@ class Panel:
 
     def _show_findings(self) -> None:
         table = views.findings_table(self._status, self.narrow.value)
-        none = "No flagged op ran." if self.narrow.value == "all" else f"None of status {self.narrow.value}."
+        none = "No flagged op ran." if self.narrow.value == "all" else f"No findings with status {self.narrow.value}."
         shown = Document((table if table.rows else Line(none),))
         self._findings.value = _scrolling(shown.html(), "Flagged ops")
 
@@ -440,7 +440,7 @@ class Panel:
                 self._say_of_seed("")
                 self._refresh()
             self._is_detached = True
-            told = f"Detached: {why}. Load it and run %repro_panel again."
+            told = f"{why}: run %load_ext repro_magic, then %repro_panel"
             self._show_header(Line(f"○ {told}", tone=Tone.CAUTION))
             for control in self.controls.values():
                 control.control.disabled = True
@@ -449,12 +449,12 @@ class Panel:
 
     def _show_fault(self, error: Exception) -> None:
         try:
-            self.detach(f"it failed ({error!r})")
+            self.detach(f"The panel failed ({error!r})")
         except Exception:  # noqa: BLE001 - its widgets are what failed
             self._is_detached = True
         if not isinstance(error, ReproError):
             warnings.warn(
-                f"repro_magic: the panel failed and is detached ({error!r}); your code is not affected",
+                f"repro_magic closed its panel after an error ({error!r}); your code is not affected",
                 HookFaultWarning,
                 stacklevel=2,
             )

@@ -141,7 +141,7 @@ class Replay:
         except NotRunnableError as error:
             shown = Document((Line(f"⚠ The cells could not be replayed: {error}", tone=Tone.ALARM),))
         except Exception as error:  # noqa: BLE001 - on a thread nobody else would tell it
-            shown = Document((Line(f"⚠ repro_magic: the replay failed ({error!r})", tone=Tone.ALARM),))
+            shown = Document((Line(f"⚠ repro_magic failed to replay the session ({error!r})", tone=Tone.ALARM),))
         try:
             if self._handle is not None:
                 self._handle.update(shown.bundle(), raw=True)
@@ -156,7 +156,7 @@ class Replay:
             found = self._compared(self._cells, self._options)
             once = each_once(self._cells)
             if found.reproduces and len(once) < len(self._cells):
-                # It is to take no longer than the session's own order did, or not much.
+                # It may take about as long as the session's own order did.
                 limit = max(_LEAST, int(2 * (time.monotonic() - began)))
                 from_the_top = self._from_the_top(once, min(self._options.timeout or limit, limit))
                 found = _with_order(found, self._cells, from_the_top)
@@ -242,14 +242,14 @@ def _with_order(found: NotebookVerdict, cells: Sequence[Ran], from_the_top: Note
     again = [cell for cell in each_once(cells) if cell.id is not None and runs[cell.id] > 1]
     ran = ", ".join(f"In[{cell.number}] ran {_times(runs[cell.id])}" for cell in again)
     if from_the_top.reproduces:
-        note = f"{ran}. Run once each, from top to bottom, the cells gave the same in a second fresh kernel."
+        note = f"{ran}. Run once each from top to bottom in a second fresh kernel, the cells gave the same results."
         return dataclasses.replace(found, notes=[*found.notes, note])
     number, part = next(
         ((cell.number, part) for cell in from_the_top.cells for part in cell.parts if part.outcome in _BAD),
         (0, Part("", Outcome.FAILED, from_the_top.error)),
     )
     if number == 0 or _TOO_LONG in part.why:
-        note = f"{ran}. What the notebook gives from top to bottom is not known: {part.why}."
+        note = f"{ran}. What a run from top to bottom gives is unknown: {part.why}."
         return dataclasses.replace(found, notes=[*found.notes, note])
     is_error = part.outcome is Outcome.FAILED
     differs = f"In[{number}] fails ({part.why})" if is_error else f"{part.name} differs in In[{number}]"

@@ -146,8 +146,8 @@ def enter(rewriter: int, line: str) -> AbstractContextManager[object]:
     lines[:] = as_written(lines)  # tracebacks show what the user wrote; the list is linecache's own
     if rewriter not in _rewriters:
         raise UnwrappedCellError(
-            f"%%{MAGIC} was unloaded or reloaded since this cell was read, so nothing of it was run. "
-            "Run %reload_ext repro_magic, then the cell."
+            f"%%{MAGIC} was unloaded or reloaded after this cell was parsed, so the cell did not run. "
+            "Run %reload_ext repro_magic, then run the cell again."
         )
     return _rewriters[rewriter].open(line)
 

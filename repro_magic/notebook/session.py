@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
-_UNWATCHED = "it was not watched"
+_UNWATCHED = "the cell was not watched"
 
 _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
 
@@ -72,12 +72,12 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def panel() -> None:
-    """Show a panel of seeds, settings and flagged ops that follows the kernel, as `%repro_panel` does.
+    """Show a live panel of seeds, settings and flagged ops, as `%repro_panel` does.
 
-    The extension is loaded if it is not yet.
+    Loads the extension if needed.
 
     Raises:
-        PanelError: this is no notebook.
+        PanelError: this is not a notebook.
 
     Example:
         >>> panel()
@@ -145,7 +145,7 @@ class Session:
         """Undo what `__init__` did, last thing first."""
         self._is_open = False
         if self._panel is not None:
-            self._panel.detach("the extension was unloaded")
+            self._panel.detach("Extension unloaded")
         if self._replay is not None:
             self._replay.stop()
         self._installed.undo()
@@ -398,7 +398,7 @@ class Session:
             self._replay.stop()
             return
         if running:
-            raise NotRunnableError("a replay is still running; %repro_verify --stop ends it")
+            raise NotRunnableError("a replay is still running; to stop it, run %repro_verify --stop")
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager
         present = len(history.input_hist_raw) - 1  # the execution count may be the next cell's already
@@ -417,13 +417,13 @@ class Session:
             for cell in cells_of(history.input_hist_raw, self._of_cells, {*self._failed}, present)
         ]
         if not cells:
-            raise NotRunnableError("no cell has run yet that could be replayed")
+            raise NotRunnableError("no cell has run yet, so there is nothing to replay")
         scope = Scope(Path(arguments.root).expanduser() if arguments.root else None, tuple(arguments.include or ()))
         replay = Replay(cells, probe.held(), RunOptions(timeout=arguments.timeout, scope=scope))
         lines = shell_lines(replay.notebook())
         if lines and not arguments.allow_shell:
             told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
-            raise NotRunnableError(f"these lines run programs; --allow-shell runs them once more: {told}")
+            raise NotRunnableError(f"these lines run programs; to run them again, add --allow-shell: {told}")
         self._replay = replay
         replay.start()
         if arguments.wait:

@@ -1,4 +1,4 @@
-"""Traits that are the process's settings: `%config ReproMagic.cudnn_benchmark = False`."""
+"""Traits that read and write process settings: `%config ReproMagic.cudnn_benchmark = False`."""
 
 from __future__ import annotations
 

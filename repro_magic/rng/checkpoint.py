@@ -1,7 +1,7 @@
-"""Every generator's state as one object that goes into a checkpoint, and back: what is resumed draws the same numbers.
+"""Save and restore generator states with a checkpoint: a resumed run draws the same numbers.
 
-The object holds texts, lists and dictionaries only. So `torch.save` and `torch.load(weights_only=True)` take
-it, JSON does, and reading it back runs no code.
+A state holds strings, lists and dictionaries only. `torch.load(weights_only=True)` and JSON read it back, and no code
+runs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _ALWAYS = "python cpu"
 
 
 def rng_state(**own: object) -> State:
-    """The state of every global generator, and of generators of your own.
+    """Return the state of every global generator, and of generators that you pass.
 
-    Global are Python's, NumPy's, PyTorch's on each device that was started, and the plug-ins' whose state can be read.
-    Nothing is drawn or started by looking.
+    Global generators are Python's, NumPy's, PyTorch's on each started device, and those of plug-ins. Draws nothing and
+    starts nothing.
 
     Args:
-        own: generators of your own, by a name of your choice: `numpy.random.Generator`, `numpy.random.RandomState`,
-            `random.Random`, `torch.Generator`.
+        own: your own generators, each under a name of your choice: `numpy.random.Generator`,
+            `numpy.random.RandomState`, `random.Random` or `torch.Generator`.
 
     Returns:
         A dictionary for `torch.save`, JSON or pickle.
 
     Raises:
-        InvalidStateError: one of `own` is no generator of these kinds.
+        InvalidStateError: `own` holds something else.
 
     Example:
         >>> import random
@@ -52,20 +52,20 @@ def rng_state(**own: object) -> State:
 
 
 def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: object) -> list[str]:
-    """Put generators back to what `rng_state` returned; all of them, or none.
+    """Restore the generators from what `rng_state` returned: all of them, or none on an error.
 
     Args:
         state: what `rng_state` returned.
-        strict: whether it is an error that a generator of `state` is not here, as a GPU's on a machine without one, or
-            that one of `own` is not in `state`.
-        own: generators of your own, by the names under which they were given to `rng_state`.
+        strict: raise if a generator in `state` is missing here, such as a GPU's on a machine without a GPU, or if a
+            generator in `own` is missing in `state`.
+        own: your own generators, under the names that you passed to `rng_state`.
 
     Returns:
-        The generators of `state` that are not here and were left out; with `strict` none.
+        The generators in `state` that are missing here and were skipped; empty with `strict`.
 
     Raises:
-        InvalidStateError: it is no such object, of a newer release, damaged, or, with `strict`, a generator is missing.
-            Nothing was changed then.
+        InvalidStateError: `state` is damaged or from another release, or, with `strict`, a generator is missing.
+            Nothing was changed.
     """
     recorded = _checked(state)
     mine = _private(own)
@@ -74,14 +74,14 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
     untold = [key for key in mine if key not in recorded]
     if strict and (untold or _ALWAYS not in recorded):
         raise InvalidStateError(
-            f"the state holds none of {', '.join(untold) or _ALWAYS}; hand it to rng_state() under the same name, "
-            "or go on without with strict=False"
+            f"the state does not hold {', '.join(untold) or _ALWAYS}: pass it to rng_state() under the same name, "
+            "or skip it with set_rng_state(state, strict=False)"
         )
     missing = [key for key in recorded if key not in here]
     if missing and strict:
         raise InvalidStateError(
-            f"no generator {', '.join(missing)} here; import its library, start its device, or hand it over by name, "
-            "or leave such out with strict=False"
+            f"there is no generator {', '.join(missing)} here: import its library, start its device, or pass it by "
+            "name; or skip it with set_rng_state(state, strict=False)"
         )
     before = {key: here[key].get_state() for key in recorded if key in here}
     read = {key: _read(recorded[key], key) for key in before}
@@ -91,18 +91,18 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
     except Exception as error:
         for key, value in before.items():
             here[key].set_state(value)
-        raise InvalidStateError(f"the state does not fit its generator: {error}") from error
+        raise InvalidStateError(f"the state does not match its generator: {error}") from error
     return missing
 
 
 def _checked(state: object) -> Mapping[str, Any]:
     schema = state.get("schema") if isinstance(state, Mapping) else None
     if schema != SCHEMA:
-        told = f"is {schema!r}" if isinstance(schema, str) else "has no schema"
-        raise InvalidStateError(f"it {told}, not {SCHEMA!r}: give what rng_state() returned")
+        told = f"has schema {schema!r}" if isinstance(schema, str) else "has no schema"
+        raise InvalidStateError(f"the state {told}, expected {SCHEMA!r}: pass what rng_state() returned")
     recorded = state["generators"] if isinstance(state, Mapping) and "generators" in state else None
     if not isinstance(recorded, Mapping):
-        raise InvalidStateError("it names no generators")
+        raise InvalidStateError("the state has no generators: pass what rng_state() returned")
     return recorded
 
 
@@ -111,7 +111,7 @@ def _private(held: Mapping[str, object]) -> dict[str, Generator]:
     for name, one in found.items():
         if one is None:
             kind = type(held[name]).__name__
-            raise InvalidStateError(f"{name} is of type {kind}, no generator whose state can be kept")
+            raise InvalidStateError(f"cannot save the state of {name}: {kind} is not a supported generator")
     return {one.generator.key: one.generator for one in found.values() if one is not None}
 
 
@@ -134,7 +134,7 @@ def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has it
         return {"array": [array.dtype.str, list(value.shape), base64.b64encode(array.tobytes()).decode()]}
     if torch is not None and isinstance(value, torch.Tensor) and value.dtype is torch.uint8:
         return {"tensor": base64.b64encode(value.cpu().numpy().tobytes()).decode()}
-    raise InvalidStateError(f"the state of {key} holds a {type(value).__name__}, which cannot be written down")
+    raise InvalidStateError(f"the state of {key} holds a {type(value).__name__}, which cannot be saved")
 
 
 def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - as above
@@ -173,16 +173,16 @@ def _check_numbers(state: Any) -> None:  # noqa: ANN401 - each library has its o
         parts = {**state, **inner}
         for name, most in _LIMITS.items():
             if name in parts and not 0 <= parts[name] <= most:
-                raise ValueError(f"{name} is {parts[name]}, not 0 to {most}")
+                raise ValueError(f"{name} is {parts[name]}, expected 0 to {most}")
         for name, length in _LENGTHS.get(state["bit_generator"], {}).items():
             if parts[name].shape != (length,):
-                raise ValueError(f"{name} is of another length")
+                raise ValueError(f"{name} has the wrong length")
         if "has_gauss" in state and not isinstance(state["gauss"], float):
-            raise TypeError("gauss is no number")
+            raise TypeError("gauss is not a number")
     elif isinstance(state, tuple) and len(state) == _PYTHONS:  # random.getstate()
         *_, gauss = state
         if gauss is not None and not isinstance(gauss, float):
-            raise TypeError("gauss is no number")
+            raise TypeError("gauss is not a number")
 
 
 _PYTHONS = 3

@@ -1,4 +1,4 @@
-"""Seeds of their own for tasks, from one seed."""
+"""Derive seeds for tasks, ranks and cells from one seed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from repro_magic.rng.generators import checked_seed
 
 
 def task_seed(seed: int, task_index: int) -> int:
-    """The seed of one task among many, from the seed of all.
+    """Return a seed for a task, derived from a common seed and the task's index.
 
-    It follows the task, not the worker that happens to run it: under joblib, ipyparallel or Dask, where work goes to
-    whoever is free, every task draws the same numbers in every run. Seeds such as `seed + task_index` would make task 1
-    of one study draw what task 0 of the next one does; these come from NumPy's `SeedSequence`, which is made for this
+    It depends on the task, not on the worker: under joblib, ipyparallel or Dask, where any free worker runs a task,
+    every task draws the same numbers in every run. With `seed + task_index`, task 1 under seed 42 would draw the same
+    numbers as task 0 under seed 43; NumPy's `SeedSequence` avoids that
     (https://numpy.org/doc/stable/reference/random/parallel.html).
 
     Args:
-        seed: of all tasks, 0 <= seed < 2**64.
-        task_index: which task, from 0.
+        seed: common to all tasks, 0 <= seed < 2**64.
+        task_index: the task's index, from 0.
 
     Returns:
         A seed from 0 to 2**64 - 1.
 
     Raises:
-        InvalidSeedError: `seed` is none, or `task_index` is no integer from 0.
+        InvalidSeedError: `seed` or `task_index` is out of range.
 
     Example:
         >>> task_seed(42, 0), task_seed(42, 1)
@@ -58,7 +58,7 @@ def rank() -> int | None:
         if told.isdecimal():
             return int(told)
         if told:
-            raise ValueError(f"{variable} is {told!r}, no rank: an integer from 0")
+            raise ValueError(f"invalid rank {variable}={told!r}; expected a non-negative integer")
     return None
 
 
@@ -90,4 +90,4 @@ def _checked_index(index: object) -> int:
     try:
         return checked_seed(index)
     except InvalidSeedError:
-        raise InvalidSeedError(f"a task's index is an integer from 0, not {index!r}") from None
+        raise InvalidSeedError(f"task_index must be a non-negative integer, not {index!r}") from None

@@ -92,7 +92,7 @@ def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN
         except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
             unlisten(listener)
             warnings.warn(
-                f"repro_magic sees unseeded generators no longer ({error!r}); your code is not affected",
+                f"repro_magic stopped detecting unseeded generators ({error!r}); your code is not affected",
                 HookFaultWarning,
                 stacklevel=3,
             )

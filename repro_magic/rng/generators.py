@@ -32,19 +32,19 @@ ENTRY_POINTS = "repro_magic.seeders"
 @public
 @dataclass(frozen=True)
 class Generator:
-    """One global generator, on one device.
+    """A global generator on a device.
 
     Attributes:
         library: name of the library that owns it, e.g. `"torch"`.
         device: where it draws, e.g. `"cuda:0"`.
-        get_state: returns the whole state. The object must not change when the generator does.
-        set_state: puts such a state back.
+        get_state: returns the whole state, as an object that does not change when the generator does.
+        set_state: restores such a state.
         to_bytes: the state as bytes, for the fingerprint.
-        seed_in_force: the seed that the library itself reports, where it does.
-        is_unseeded: whether it was last seeded from the operating system; None: no hook saw how it was seeded.
-        is_untouched: whether nobody gave its library a seed since it was imported; None: cannot tell.
-        birth: the seed sequence that it was made with; None if it has none, or was seeded since.
-        distance: how far it moved between two states, as `to_bytes` gives them.
+        seed_in_force: the seed that the library itself reports, if it does.
+        is_unseeded: whether it was last seeded from the operating system; None if unknown.
+        is_untouched: whether its library was never seeded since its import; None if unknown.
+        birth: the seed sequence that created it; None if it has none or was seeded since.
+        distance: measures how far it moved between two states, given as `to_bytes` returns them.
     """
 
     library: str
@@ -71,14 +71,14 @@ class Generator:
 @public
 @dataclass(frozen=True)
 class Library:
-    """A library with global generators. This is also what a plug-in's entry point names.
+    """A library with global generators; plug-ins provide such an object as their entry point.
 
     Attributes:
-        name: how it is called in tables.
+        name: its name in tables.
         module: its generators exist once this module is imported.
-        seed: seeds all of them, on every device, those not started yet included; 0 <= seed < 2**64.
-        generators: those whose state can be read without starting a device. May be left out: then the library is
-            seeded, but its state is neither shown nor put back.
+        seed: seeds all generators on every device, including devices that have not started; 0 <= seed < 2**64.
+        generators: returns those whose state can be read without starting a device. Optional: without it, the library
+            is seeded, but its state is neither shown nor restored.
 
     Example:
         A plug-in for a library `mylib`, in the `pyproject.toml` of any package::
@@ -90,7 +90,7 @@ class Library:
 
             LIBRARY = Library(name="mylib", module="mylib", seed=lambda seed: mylib.set_seed(seed))
 
-        The entry point's name is the module to wait for: the plug-in is not loaded before somebody imports that.
+        The entry point's name is the module to wait for: the plug-in loads when that module is imported.
     """
 
     name: str
@@ -108,7 +108,7 @@ def checked_seed(seed: object) -> int:
     """`seed` as an int.
 
     Raises:
-        InvalidSeedError: it is no integer (a bool is none either), negative, or 2**64 and above.
+        InvalidSeedError: it is not an integer from 0 to 2**64 - 1 (a bool is not an integer).
 
     Example:
         >>> checked_seed(42)
@@ -313,11 +313,14 @@ def library_of(module: str) -> Library | None:
     try:
         library = entry.load()
     except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
-        warnings.warn(f"repro_magic cannot load the seeder {entry.value!r}: {error!r}", HookFaultWarning, stacklevel=2)
+        warnings.warn(
+            f"repro_magic cannot load the seeder plug-in {entry.value!r}: {error!r}", HookFaultWarning, stacklevel=2
+        )
         return None
     if not isinstance(library, Library):
         warnings.warn(
-            f"repro_magic ignores the seeder {entry.value!r}: it is a {type(library).__name__}, not a Library",
+            f"repro_magic ignores the seeder plug-in {entry.value!r}: expected a Library, found a "
+            f"{type(library).__name__}",
             HookFaultWarning,
             stacklevel=2,
         )

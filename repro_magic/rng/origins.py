@@ -34,16 +34,16 @@ _SHA512 = 64
 
 
 class Origin(Enum):
-    """Where a state comes from. The value is the wording."""
+    """Where a state comes from; the value is the text shown."""
 
     SEEDED = "seeded"
-    WAITING = "seeded when it is imported"
+    WAITING = "will be seeded on import"
     UNSEEDED = "unseeded"
-    UNKNOWN = "cannot be told"
+    UNKNOWN = "unknown"
 
 
 class By(Enum):
-    """Who seeded a generator. The value is the wording."""
+    """Who seeded a generator; the value is the text shown."""
 
     US = "repro_magic"
     NOTEBOOK = "the notebook"
@@ -51,15 +51,15 @@ class By(Enum):
 
 @dataclass(frozen=True)
 class SeedState:
-    """What is known of the seed of a generator.
+    """What is known about a generator's seed.
 
     Attributes:
         origin: see `Origin`.
-        seed: the number (or text, or array) that it was seeded with; None where that is not known.
-        by: who gave it; None if nobody did, or nobody can tell.
-        drawn: whether the generator was drawn from since; None: cannot be told.
-        is_certain: whether the state shows that it comes from the seed. Else no other seed was given since, but drawing
-            this many numbers cannot be told from a state that was put back.
+        seed: the number, string or array that seeded it; None if unknown.
+        by: who seeded it; None if nobody did, or it is unknown.
+        drawn: whether the generator was drawn from since; None if unknown.
+        is_certain: whether the state is proven to come from the seed. Otherwise no later seed was set, but the
+            state may have been restored.
     """
 
     origin: Origin
@@ -70,20 +70,20 @@ class SeedState:
 
     @property
     def is_seeded(self) -> bool | None:
-        """Whether it comes from a seed; None: cannot be told."""
+        """Whether it comes from a seed; None if unknown."""
         return None if self.origin is Origin.UNKNOWN else self.origin is not Origin.UNSEEDED
 
     @property
     def number(self) -> str:
-        """The seed in words, or why there is none.
+        """The seed as text, or why there is none.
 
         Example:
             >>> SeedState(Origin.SEEDED, 42).number, SeedState(Origin.SEEDED).number, UNKNOWN.number
-            ('42', 'not known', 'cannot be told')
+            ('42', 'unknown', 'unknown')
         """
         if self.seed is not None:
             return seed_in_words(self.seed)
-        return "not known" if self.is_seeded else self.origin.value
+        return str(Origin.UNKNOWN.value) if self.is_seeded else self.origin.value
 
     @property
     def in_words(self) -> str:
@@ -98,21 +98,21 @@ class SeedState:
         if self.origin is not Origin.SEEDED:
             return str(self.origin.value)
         text = _OURS[self.drawn] if self.by is By.US else f"seeded by {By.NOTEBOOK.value}{_THEIRS[self.drawn]}"
-        return text if self.is_certain else f"{text}, or put back"
+        return text if self.is_certain else f"{text}, or restored"
 
 
 _OURS: dict[bool | None, str] = {
-    False: "untouched since seeding",
+    False: "not drawn from since seeding",
     True: "drawn from since seeding",
-    None: "seeded; its state cannot be read",
+    None: "seeded; state not readable",
 }
-_THEIRS: dict[bool | None, str] = {False: ", untouched since", True: ", drawn from since", None: ""}
+_THEIRS: dict[bool | None, str] = {False: ", not drawn from since", True: ", drawn from since", None: ""}
 
 UNKNOWN, _UNSEEDED = SeedState(Origin.UNKNOWN), SeedState(Origin.UNSEEDED)
 
 
 def seed_in_words(seed: Seed) -> str:
-    """A seed as somebody would write it; a long one is cut.
+    """A seed as you would write it, shortened if long.
 
     Example:
         >>> seed_in_words(42), seed_in_words("abc"), seed_in_words((1, 2))

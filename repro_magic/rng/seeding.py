@@ -42,13 +42,13 @@ RANKS = SAME, DERIVED = ("same", "derived")
 @public
 @dataclass(frozen=True)
 class GeneratorState:
-    """One generator at one moment.
+    """The state of a generator at one moment.
 
     Attributes:
         library: name of the library that owns it.
-        device: where it draws; empty where the library does not tell.
-        known: what is known of its seed: from whom, and whether it was drawn from since.
-        fingerprint: eight hexadecimal digits of its state; empty where it cannot be read.
+        device: where it draws; empty if unknown.
+        known: its seed, who set it, and whether it was drawn from since.
+        fingerprint: eight hexadecimal digits of its state; empty if the state is not readable.
     """
 
     library: str
@@ -63,7 +63,7 @@ class GeneratorState:
 
     @property
     def seed(self) -> Seed | None:
-        """What it was seeded with; None if nobody did, or the number is not known."""
+        """The seed; None if it was not seeded, or the seed is unknown."""
         return self.known.seed
 
 
@@ -188,30 +188,29 @@ def _seed_on_import() -> None:
 
 
 def seed_everything(seed: int, *, ranks: str = SAME) -> list[GeneratorState]:
-    """Seed Python, NumPy's global generator, PyTorch on every device, and each library that has a plug-in.
+    """Seed Python, NumPy's global generator, PyTorch on every device, and every library with a plug-in.
 
-    A library that is not imported yet is seeded right after it is: nothing is imported for it. The same holds for an
-    accelerator that has not started. `PYTHONHASHSEED` is set for child processes; this process's own hashes were fixed
-    when it started. Generators that the program made itself (`numpy.random.default_rng()`, `torch.Generator()`) are
-    not reached.
+    Imports nothing and starts no accelerator: libraries that are not imported yet are seeded right after their import,
+    devices when they start. Sets `PYTHONHASHSEED` for child processes; the string hashes of this process cannot change.
+    Does not reach generators that your program creates (`numpy.random.default_rng()`, `torch.Generator()`).
 
-    Python takes the whole seed, PyTorch's generator on the CPU the low 32 bits of it. NumPy's global generator takes it
-    as it is below 2**32, and as two 32-bit words and a 1 above (`numpy.random.seed([low, high, 1])`: Python makes the
-    same two words of it, and both would draw the same numbers); `PYTHONHASHSEED` gets the low 32 bits.
+    Python uses the whole seed, PyTorch's CPU generator the low 32 bits. NumPy's global generator gets seeds below 2**32
+    unchanged, larger ones as `numpy.random.seed([low, high, 1])`: two 32-bit words, and a third word without which it
+    would draw the same numbers as Python's generator. `PYTHONHASHSEED` gets the low 32 bits.
 
     Args:
         seed: an integer, 0 <= seed < 2**64.
-        ranks: in a distributed run, `"same"` gives every process the seed itself, as the initialisation of a model
-            needs it; `"derived"` gives each one of its own, from the seed and its rank, as data and dropout need it.
-            The rank is what the launcher tells in RANK (torchrun), OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID;
-            a process without a launcher gets the seed itself.
+        ranks: in a distributed run, `"same"` gives every process the same seed, as model initialization needs;
+            `"derived"` gives each process a seed derived from `seed` and its rank, as data and dropout need. The rank
+            comes from RANK (torchrun), OMPI_COMM_WORLD_RANK, PMI_RANK or SLURM_PROCID; without a launcher the process
+            gets `seed`.
 
     Returns:
-        The generators as they are now, one row for each, those that wait for an import included.
+        The state of each generator, including those to be seeded on import.
 
     Raises:
-        InvalidSeedError: `seed` is no such integer; then nothing was changed.
-        ValueError: `ranks` is neither of the two; or it is `"derived"`, and the launcher's variable holds no number.
+        InvalidSeedError: `seed` is not an integer in range; nothing was changed.
+        ValueError: `ranks` is neither value, or it is `"derived"` and the launcher's variable holds no rank.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -239,7 +238,7 @@ def seed_of_this_rank(seed: object, ranks: str) -> int:
     """
     checked = checked_seed(seed)
     if ranks not in RANKS:
-        raise ValueError(f"ranks is 'same' or 'derived', not {ranks!r}")
+        raise ValueError(f"ranks must be 'same' or 'derived', not {ranks!r}")
     own = None if ranks == SAME else rank()
     return checked if own is None else rank_seed(checked, own)
 
@@ -262,7 +261,7 @@ def hash_seed(seed: int) -> int:
 
 
 def hash_seed_of_this_process() -> str:
-    """In words, what the string hashes of this process start from. It cannot be changed after the start.
+    """Whether string hashes are random or fixed in this process, as text; decided when Python starts.
 
     Example:
         >>> hash_seed_of_this_process() in ("fixed to 0", "random") or hash_seed_of_this_process().startswith("fixed")
@@ -276,7 +275,7 @@ def hash_seed_of_this_process() -> str:
 
 
 def new_seed() -> int:
-    """A fresh seed from the operating system, to be written down. It has 32 bits: every library takes it as it is."""
+    """A new 32-bit seed from the operating system; every library accepts it unchanged."""
     return secrets.randbits(32)
 
 
@@ -299,7 +298,7 @@ def generator_states() -> list[GeneratorState]:
 
     Example:
         >>> [state.known.in_words for state in seed_everything(1) if state.library == "python"]
-        ['untouched since seeding']
+        ['not drawn from since seeding']
     """
     states = []
     seen = looks()

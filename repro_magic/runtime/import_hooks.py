@@ -96,7 +96,7 @@ class _Finder(MetaPathFinder):
                 waiting.callback()
             except Exception as error:  # noqa: BLE001 - the user's import must not fail for a fault of ours
                 warnings.warn(
-                    f"repro_magic could not act on the import of {module}: {error!r}", HookFaultWarning, stacklevel=2
+                    f"repro_magic failed after the import of {module}: {error!r}", HookFaultWarning, stacklevel=2
                 )
 
 

@@ -55,9 +55,9 @@ class LibraryDraw:
 
         Example:
             >>> LibraryDraw("scipy.sparse.linalg.eigsh").what
-            'scipy.sparse.linalg.eigsh made an unseeded generator'
+            'scipy.sparse.linalg.eigsh created an unseeded generator'
         """
-        return f"{self.function} made an unseeded generator"
+        return f"{self.function} created an unseeded generator"
 
     @property
     def remedy(self) -> str:
@@ -68,7 +68,7 @@ class LibraryDraw:
             'Pass rng= or v0=.'
         """
         if not self.seeds:
-            return "Look for a way to give it a seed."
+            return "Look up in its documentation how to seed it."
         return f"Pass {' or '.join(f'{name}=' for name in self.seeds)}."
 
 

@@ -82,8 +82,8 @@ def _finding(place: Place) -> Finding:
         public="the order of a set of strings",
         place=place,
         at_least=True,
-        why="The hashes of strings are random in this process, so a set of them has another order in every process.",
-        remedy="Go through sorted(...) of it, or keep a list or a dict; or start Python with PYTHONHASHSEED set.",
+        why="String hashes are randomized, so the order of a set of strings differs between processes.",
+        remedy="Iterate over sorted(...) of it, use a list or a dict, or start Python with PYTHONHASHSEED=0.",
         accepted="set" in place.accepted,
         link="https://docs.python.org/3/using/cmdline.html#envvar-PYTHONHASHSEED",
     )

@@ -26,10 +26,10 @@ from repro_magic.unseeded.libraries import LibraryDraw, is_surely_unseeded, libr
 
 @dataclass(frozen=True)
 class Source:
-    """A way to get numbers that are others in every run.
+    """A way to get numbers that differ between runs.
 
     Attributes:
-        why: why they are.
+        why: why they differ.
         remedy: what to do.
         makes: whether it makes or seeds a generator, so that `--strict` refuses it.
         link: where the facts come from.
@@ -44,53 +44,53 @@ class Source:
 
 
 _RANDOM = "https://docs.python.org/3/library/random.html#random.seed"
-_SYSTEM = "The operating system's random numbers are others in every run, and no seed reaches them."
+_SYSTEM = "The operating system's random numbers differ between runs, and no seed controls them."
 SOURCES: Mapping[Kind, Source] = {
     Kind.NUMPY: Source(
-        "Without a seed NumPy takes one from the operating system, another in every run; no global seed reaches it.",
-        "Give it a seed; %repro_seed N --adopt seeds those that the notebook holds.",
+        "Without a seed, NumPy uses entropy from the operating system, different in each run; no global seed helps.",
+        "Pass a seed; %repro_seed N --adopt seeds generators reachable from notebook variables.",
         "https://numpy.org/doc/stable/reference/random/generator.html#numpy.random.default_rng",
     ),
     Kind.PYTHON: Source(
-        "Without a seed Python takes one from the operating system, another in every run.",
-        "Give it a seed; %repro_seed N --adopt seeds those that the notebook holds.",
+        "Without a seed, Python uses entropy from the operating system, different in each run.",
+        "Pass a seed; %repro_seed N --adopt seeds generators reachable from notebook variables.",
         _RANDOM,
     ),
     Kind.TORCH: Source(
-        "It seeds PyTorch's generators from the operating system, with another seed in every run.",
+        "It seeds PyTorch's generators from the operating system, with a different seed in each run.",
         "Write %repro_seed N, or torch.manual_seed(N).",
         "https://docs.pytorch.org/docs/stable/generated/torch.seed.html",
     ),
     Kind.SYSTEM_MADE: Source(
         _SYSTEM,
-        "Use random.Random(N) where results depend on it.",
+        "Where results depend on it, use random.Random(N).",
         "https://docs.python.org/3/library/random.html#random.SystemRandom",
     ),
     Kind.SYSTEM: Source(
         _SYSTEM,
-        "Use random.Random(N) where results depend on it.",
+        "Where results depend on it, use random.Random(N).",
         "https://docs.python.org/3/library/random.html#random.SystemRandom",
         makes=False,
     ),
     Kind.URANDOM: Source(
         _SYSTEM,
-        "Use a seeded generator where results depend on it: random.Random(N).randbytes(n), for example.",
+        "Where results depend on it, use a seeded generator such as random.Random(N).randbytes(n).",
         "https://docs.python.org/3/library/os.html#os.urandom",
         makes=False,
     ),
     Kind.SEEDED: Source(
-        "The seed comes from the clock, the process id or the hash of a text, and differs between runs.",
-        "Write the seed down: %repro_seed --new draws one and shows it.",
+        "The seed comes from the clock, the process id or a string hash, and differs between runs.",
+        "Write a fixed seed: %repro_seed --new draws a seed and shows it.",
         _RANDOM,
         kinds=("clock",),
     ),
 }
 
 
-# The place in the words of MT19937 at which a seeding leaves it.
+# The position in MT19937's state words right after seeding.
 _NOTHING_DRAWN = 624
 _GLOBAL_SEEDS = {"random.seed", "numpy.random.seed", "torch.seed"}
-_PIN = "Write %repro_seed N instead, or give it a seed; %repro_seed --new draws one and shows it."
+_PIN = "Write %repro_seed N instead, or pass a seed; %repro_seed --new draws a seed and shows it."
 
 
 @dataclass(eq=False)
@@ -253,7 +253,7 @@ def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 -
     where = "" if place is None else f" at line {place.line}"
     text = f" ({place.text})" if place is not None and place.text else ""
     raise UnseededGeneratorError(
-        f"{op}{where}{text} was stopped, for %repro_seed --strict is in force. {source.why} {source.remedy}",
+        f"{op}{where}{text} was blocked because %repro_seed --strict is active. {source.why} {source.remedy}",
         op=op,
         line=None if place is None else place.line,
         remedy=source.remedy,
@@ -270,8 +270,8 @@ def _refuse_librarys(kind: Kind, frame: FrameType) -> None:
     place = site.place
     where = "" if place is None else f", called at line {place.line} ({place.text}),"
     raise UnseededGeneratorError(
-        f"{found.function}{where} was stopped while it made a generator without a seed: %repro_seed --strict is in "
-        f"force. {found.remedy}",
+        f"{found.function}{where} was blocked because it creates an unseeded generator and %repro_seed --strict is "
+        f"active. {found.remedy}",
         op=found.function,
         line=None if place is None else place.line,
         remedy=found.remedy,

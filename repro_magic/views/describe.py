@@ -1,4 +1,4 @@
-"""The models in words: what `%repro_seed`, `%repro_status` and a deterministic cell show."""
+"""The models as text: what `%repro_seed`, `%repro_status` and a deterministic cell show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repro_magic.process_status import ProcessStatus
 from repro_magic.proof.kernel.receipt import fingerprint
 from repro_magic.rng.origins import By, Origin
 from repro_magic.rng.seed_policy import SeedPolicy
-from repro_magic.rng.seeding import DERIVED, GeneratorState, hash_seed, hash_seed_of_this_process
+from repro_magic.rng.seeding import DERIVED, GeneratorState, hash_seed
 from repro_magic.scope import Report
 from repro_magic.views import findings as in_words
 from repro_magic.views.document import Document, Line, Part, Table, Tone
@@ -24,7 +24,7 @@ from repro_magic.views.ledger import library_lines
 def generators_table(
     states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({}), *, title: str = ""
 ) -> Table:
-    """One row for each generator; `last_draws` says which cell drew from it last."""
+    """One row per generator; `last_draws` maps each to the cell that drew from it last."""
     columns: Sequence[str] = ("generator", "device", "seed", "state", "fingerprint", "last moved in")
     rows: list[Sequence[str]] = [
         (
@@ -44,7 +44,7 @@ def generators_table(
 
 @dataclass(frozen=True)
 class Headline:
-    """The state of it all in one sentence.
+    """The state of the process in one sentence.
 
     Attributes:
         symbol: says the same as the colour.
@@ -63,7 +63,7 @@ class Headline:
 
 
 def headline(found: ProcessStatus) -> Headline:
-    """What matters most, first: ops that can differ, then a missing seed, then what other code did."""
+    """The most important thing first: nondeterministic ops, then missing seeds, then settings that code changed."""
     differ = in_words.can_differ(one for cell in found.cells for one in cell.findings)
     is_good, seeds = _seeds(found)
     if differ:
@@ -74,7 +74,7 @@ def headline(found: ProcessStatus) -> Headline:
     if not is_good or drifts:
         return Headline("○", seeds, Tone.CAUTION)
     if found.is_watched is False:
-        return Headline("○", f"{seeds}; cells are not watched", Tone.CAUTION)
+        return Headline("○", f"{seeds}; watching is off", Tone.CAUTION)
     flagged = "" if found.is_watched is None else ", nothing flagged"
     return Headline("✓", f"{seeds}{flagged}", Tone.GOOD)
 
@@ -88,11 +88,11 @@ def _seeds(found: ProcessStatus) -> tuple[bool, str]:
     told = [f"{_NO_SEED[origin]}: {_names(without)}" for origin, without in lost.items() if without]
     if found.seed is not None:
         policy = found.seed_policy
-        ours = f"Seeded {policy.seed} for each cell" if policy and policy.per_cell else f"Seeded {found.seed}"
+        ours = f"Seeded {policy.seed} per cell" if policy and policy.per_cell else f"Seeded {found.seed}"
         told = [f"the notebook seeded {_with_numbers(others)}", *told] if others else told
         return not told, f"{ours}, but {'; '.join(told)}" if told else ours
     if len(lost[Origin.UNSEEDED]) == len(states):
-        return False, "Unseeded: numbers will change on re-run"
+        return False, "Unseeded: numbers change between runs"
     seeded = f"Seeded by the notebook: {_with_numbers(others)}" if others else ""
     numbers = {state.known.number for state in others}
     if len(others) == len(states) and len(numbers) == 1:
@@ -101,7 +101,7 @@ def _seeds(found: ProcessStatus) -> tuple[bool, str]:
     return not told, text[:1].upper() + text[1:]
 
 
-_NO_SEED = {Origin.UNSEEDED: "unseeded", Origin.UNKNOWN: "cannot be told whether seeded"}
+_NO_SEED = {Origin.UNSEEDED: "unseeded", Origin.UNKNOWN: "seed unknown"}
 
 
 def _names(states: Sequence[GeneratorState]) -> str:
@@ -124,45 +124,46 @@ def seeding(
     adopted: Sequence[str] | None = None,
     rank: int | None = None,
 ) -> Document:
-    """What `%repro_seed 42` shows: generator, device, seed; for a new seed also how to get it again.
+    """What `%repro_seed 42` shows: generator, device and seed; for a new seed, how to use it again.
 
     Args:
-        states: the global generators'.
-        seed: what they were seeded with.
-        new: the policy to write down, if its seed was drawn just now.
-        adopted: where generators are held that were seeded along with them; None: it was not asked for.
-        rank: this process's, where the seed follows from it.
+        states: of the global generators.
+        seed: their seed.
+        new: the policy with the seed that `--new` drew; None without `--new`.
+        adopted: variables whose generators `--adopt` seeded; None without `--adopt`.
+        rank: this process's rank, if the seed is derived from it.
     """
     rows = [
         (state.library, state.device or "all", str(seed) + ("" if _is_seeded(state) else f" ({state.known.in_words})"))
         for state in states
     ]
     rows.append(("string hashes", "child processes", str(hash_seed(seed))))
-    pin = [] if new is None else [Line(f"New seed. To get the same numbers again, write: {new.line}")]
-    pin += [] if rank is None else [Line(f"This is rank {rank}: its seed follows from the given one and the rank.")]
-    hashes = f"String hashes of this process stay as they are: {hash_seed_of_this_process()} since Python started."
+    pin = [] if new is None else [Line(f"New seed. To get the same numbers again, write {new.line}")]
+    pin += [] if rank is None else [Line(f"This is rank {rank}: its seed is derived from yours and the rank.")]
     own = [] if adopted is None else [Line(_adopted(adopted))]
-    return Document((*pin, Table("", ("generator", "device", "seed"), rows), *own, Line(hashes)))
+    return Document((*pin, Table("", ("generator", "device", "seed"), rows), *own))
 
 
 def from_here_on(policy: SeedPolicy | None) -> Document:
-    """What a seed policy changes for the cells to come; empty if that is nothing."""
+    """What a seed policy changes for later cells; empty if nothing."""
     if policy is None:
         return Document(())
     lines = []
     if policy.per_cell:
         origin = f"{policy.seed}, the rank" if policy.ranks == DERIVED else f"{policy.seed}"
         lines.append(
-            Line(f"Each later cell starts from a seed of its own, which follows from {origin} and its name or source.")
+            Line(f"Each later cell starts from its own seed, derived from {origin} and the cell's name or source.")
         )
     if policy.strict:
-        lines.append(Line("To make a generator without a seed is an error from here on, until the next %repro_seed."))
+        lines.append(Line("Strict: creating an unseeded generator now raises, until the next %repro_seed."))
     return Document(tuple(lines))
 
 
 def taken(name: str) -> Document:
-    """Two cells have one name, and their seeds follow from it."""
-    told = f"⚠ another cell has the name {name!r}, too: both start from the same numbers. Give each a name of its own."
+    """Two cells have the same name, and so the same seed."""
+    told = (
+        f"⚠ Another cell is also named {name!r}, so both draw the same numbers. Rename it: %%deterministic --name NAME"
+    )
     return Document((Line(told, tone=Tone.ALARM),))
 
 
@@ -170,7 +171,7 @@ _OWNERS = {"python": "Python's", "numpy": "NumPy's", "torch": "PyTorch's"}
 
 
 def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
-    """One quiet line: a cell drew from global generators that have no seed.
+    """A quiet line: a cell drew from unseeded global generators.
 
     Args:
         generators: library and device of each.
@@ -178,21 +179,21 @@ def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
 
     Example:
         >>> print(unseeded_draw(["numpy cpu"], 2).text())  # doctest: +NORMALIZE_WHITESPACE
-        ○ In[2] draws from NumPy's global generator, which has no seed: numbers change on re-run. Type %repro_seed 42
+        ○ In[2] draws from NumPy's global generator, which has no seed: numbers change between runs. Type %repro_seed 42
           in a cell above.
     """
     libraries = dict.fromkeys(key.partition(" ")[0] for key in generators)
     owners = " and ".join(_OWNERS.get(name, f"{name}'s") for name in libraries)
     which = "generator, which has" if len(libraries) == 1 else "generators, which have"
     cell = "This cell" if number is None else f"In[{number}]"
-    told = f"○ {cell} draws from {owners} global {which} no seed: numbers change on re-run."
+    told = f"○ {cell} draws from {owners} global {which} no seed: numbers change between runs."
     return Document((Line(f"{told} Type %repro_seed 42 in a cell above."),))
 
 
 def _adopted(places: Sequence[str]) -> str:
     if not places:
-        return "No name of the notebook holds a generator of its own."
-    return f"Seeded too, each with a seed of its own: {', '.join(places)}"
+        return "No notebook variable holds a generator to adopt."
+    return f"Also seeded, each with its own seed: {', '.join(places)}"
 
 
 def _is_seeded(state: GeneratorState) -> bool:
@@ -228,7 +229,7 @@ def status(found: ProcessStatus) -> Document:
             generators_table(found.generators, found.last_draws, title="Generators"),
             *([Table("Changed by code", ("switch", "how"), drifts)] if drifts else []),
             Table("Switches", ("switch", "now", "what it does"), switches),
-            Table("Fixed in this process", ("what", "value", "why, and what to do"), fixed),
+            Table("Fixed in this process", ("what", "value", "why, and how to change it"), fixed),
             Table("Versions", ("package", "version"), list(found.versions.items())),
             Table("Devices", ("device",), [(device,) for device in found.devices]),
         )
@@ -236,37 +237,37 @@ def status(found: ProcessStatus) -> Document:
 
 
 def reports(done: Sequence[Report], label: Label = in_words.plain_label) -> Document:
-    """The quiet line under a cell with deterministic scopes, usually one; under `%%timeit` thousands of the same."""
+    """The line under a cell per deterministic scope; equal lines (thousands under `%%timeit`) are merged."""
     documents = {report(one, label): None for one in done}
     parts = [part for document in documents for part in document.parts]
     if len(done) > len(documents):
-        parts.append(Line(f"Entered {len(done)} times in this cell."))
+        parts.append(Line(f"Ran {len(done)} times in this cell."))
     return Document(tuple(parts))
 
 
 def receipt(found: Mapping[str, Any]) -> Document:
-    """A receipt in one line: eight digits, and how many values they stand for."""
+    """A receipt in one line: its eight digits and its number of values."""
     values = found["values"]
     names = "\n".join(f"{name}: {value['hex'][:8]}" for name, value in values.items())
     return Document((Line(f"receipt {fingerprint(found)}: {_count(len(values), 'value', 'values')}", names),))
 
 
 def report(done: Report, label: Label = in_words.plain_label) -> Document:
-    """One deterministic scope: its line, and what went otherwise than a user would expect."""
+    """A deterministic scope: its line, and what you would not expect."""
     name = f" {done.name}" if done.name else ""
     parts = ["not reseeded" if done.seed is None else f"seed {done.seed}"]
     turned = [change for change in done.changes if change.switch.module is not None]
     if turned:
-        parts.append(f"{_count(len(done.changes), 'switch', 'switches')} set, then put back")
+        parts.append(f"{_count(len(done.changes), 'switch', 'switches')} set and restored")
     else:
-        parts.append("torch is not imported, so no switch of it was set")
+        parts.append("torch is not imported, so none of its switches was set")
     if done.strict:
-        parts.append("strict" if done.stopped is None else f"strict, {done.stopped.op} stopped")
+        parts.append("strict" if done.stopped is None else f"strict, {done.stopped.op} blocked")
     given = [change.during for change in done.changes if change.switch is THREADS]
     if given:  # else it is the machine's number, and another machine's notebook would differ
         parts.append(_count(given[0], "thread", "threads"))
     if done.rng_restored:
-        parts.append("generators put back")
+        parts.append("generators restored")
     findings = done.findings
     parts += in_words.counted(findings)
     detail = "\n".join(
@@ -276,20 +277,19 @@ def report(done: Report, label: Label = in_words.plain_label) -> Document:
     )
     lines: list[Part] = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
     lines += [
-        Line(f"The cell set {reading.switch.name} to {reading.in_words}; it was put back as well.")
+        Line(f"The cell set {reading.switch.name} to {reading.in_words}; it was restored, too.")
         for reading in done.overridden
     ]
     if alerting := in_words.alerting(findings):
-        told = f"PyTorch warns of {', '.join(alerting)}, but the result is always the same here."
+        told = f"PyTorch warns about {', '.join(alerting)}, but these calls are deterministic."
         if done.strict:
-            told = f"PyTorch refuses {', '.join(alerting)} under --strict, though the result is always the same here: "
+            told = f"PyTorch refuses {', '.join(alerting)} under --strict, although these calls are deterministic: "
             told += "run the cell without --strict."
         lines.append(Line(told))
-    lines += in_words.active(findings, label, heading="Nondeterministic all the same:").parts
+    lines += in_words.active(findings, label, heading="Still not reproducible").parts
     if done.rng_not_restored:
-        lines.append(
-            Line(f"Not put back, for their state was not readable at the start: {', '.join(done.rng_not_restored)}.")
-        )
+        lost = ", ".join(done.rng_not_restored)
+        lines.append(Line(f"Not restored, because their state could not be read before the cell: {lost}."))
     lines += [
         Line(textwrap.shorten(f"{entry.name} is {entry.value}: {entry.why}; {entry.remedy}.", 400))
         for entry in done.advice

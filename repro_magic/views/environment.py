@@ -1,4 +1,4 @@
-"""Environments in words."""
+"""Environments as text."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def differences(found: Sequence[Difference]) -> Document:
     if not found:
         return Document((Line("The environments are the same."),))
     rows = [(one.section, one.name, one.first or "(none)", one.second or "(none)") for one in found]
-    title = "Differences, those first that are most likely to change results"
+    title = "Differences, most relevant first"
     return Document((Table(title, ("of", "what", "first", "second"), rows),))

@@ -1,4 +1,4 @@
-"""Findings in words: the block under a cell, a deterministic cell's line, the tables of `%repro_status`."""
+"""Findings as text: the block under a cell, a deterministic cell's line, the tables of `%repro_status`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plain_label(file: str) -> str:
 def where(finding: Finding, label: Label) -> str:
     """The place of a finding, e.g. `"line 3"` or `"In[2] line 7, called from line 3"`."""
     if finding.place is None:
-        return "no line of yours"
+        return "not called from your code"
     told = _line(finding.place, label)
     outer = finding.called_from
     if outer is not None and outer.file != finding.place.file:
@@ -59,13 +59,12 @@ def name(finding: Finding) -> str:
     return f"{told} in the backward pass" if is_backward else told
 
 
-def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> Document:
-    """The block under a cell: each active op with its line, why, and what to do. Nothing if there is none."""
+def active(findings: Sequence[Finding], label: Label, *, heading: str = "Not reproducible") -> Document:
+    """The block under a cell: each active finding with its line, reason and remedy; empty if there is none."""
     told = [finding for finding in findings if finding.warns]
     if not told:
         return Document()
-    title = heading or f"{_count_of(told)} here can give another result in another run"
-    lines = [Line(f"⚠ {title}", tone=Tone.ALARM)]
+    lines = [Line(f"⚠ {heading}: {_count_of(told)}", tone=Tone.ALARM)]
     for one in told[:_MOST]:
         lines += [
             Line(_headed(one, label), indent=1, tone=Tone.STRONG),
@@ -74,7 +73,7 @@ def active(findings: Sequence[Finding], label: Label, *, heading: str = "") -> D
             Line(f"→ {one.remedy}", indent=2),
         ]
     if len(told) > _MOST:
-        lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status shows more of them", indent=1))
+        lines.append(Line(f"… and {len(told) - _MOST} more: %repro_status lists them", indent=1))
     return Document(tuple(lines))
 
 
@@ -96,10 +95,10 @@ def _count_of(findings: Iterable[Finding]) -> str:
 
 
 def can_differ(findings: Iterable[Finding]) -> str:
-    """What can differ and where, e.g. `"2 ops can differ on cuda"`; empty if nothing can."""
+    """What may differ and where, e.g. `"not reproducible: 2 ops on cuda"`; empty if nothing may."""
     told = [one for one in findings if one.warns]
     devices = ", ".join(sorted({one.device for one in told if not one.is_source}))
-    return f"{_count_of(told)} can differ{f' on {devices}' if devices else ''}" if told else ""
+    return f"not reproducible: {_count_of(told)}{f' on {devices}' if devices else ''}" if told else ""
 
 
 def counted(findings: Iterable[Finding]) -> list[str]:
@@ -114,7 +113,7 @@ def counted(findings: Iterable[Finding]) -> list[str]:
 
 
 def alerting(findings: Iterable[Finding]) -> list[str]:
-    """The ops of which PyTorch warns although they cannot differ here."""
+    """The ops that PyTorch warns about although their results cannot differ here."""
     return list(dict.fromkeys(one.op for one in findings if one.alerts and one.status is not FindingStatus.ACTIVE))
 
 
@@ -144,7 +143,7 @@ def by_cell(cells: Sequence[Cell], *, most: int = _ROWS) -> list[Table]:
         found = [(op, _names(list(seen)), f"{why} {remedy}") for (op, why, remedy), seen in moves.items()]
         more = f" ({most} of {len(found)})" if len(found) > most else ""
         title = f"Before you move to CUDA{more}"
-        tables.append(Table(title, ("op", "cells", "why, and what to do"), found[:most]))
+        tables.append(Table(title, ("op", "cells", "why, and how to fix it"), found[:most]))
     return tables
 
 
@@ -155,9 +154,9 @@ def _names(cells: list[str]) -> str:
 def remedy(finding: Finding) -> str:
     """What is left to do."""
     if finding.accepted:
-        return "Nothing: it is accepted on its line."
+        return "Nothing: its line accepts it."
     if finding.status is FindingStatus.HANDLED:
-        return "Nothing: a deterministic path was taken."
+        return "Nothing: PyTorch used a deterministic kernel."
     return finding.remedy
 
 

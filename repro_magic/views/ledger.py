@@ -1,4 +1,4 @@
-"""The randomness ledger: which generators each cell moved, as a picture and as a table."""
+"""The randomness ledger: which generators each cell moved, as a grid and a table."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ANEW, _UNTOLD, _BACK = "◆", "◐", "↺"
 # Worker processes have generators of their own, which each loader seeds.
 _WORKERS = "DataLoader workers"
 _MEANINGS = {
-    _SEEDED: "drew, from a seed that was given before; the larger, the more (the second from 1,000 words on)",
-    _UNSEEDED: "drew without a seed: other numbers in every run",
-    _ANEW: "was seeded, put back or made in this cell",
-    _UNTOLD: "drew; whether from a seed cannot be told",
-    _BACK: "drew, but was put back at the end of the cell, or is gone",
+    _SEEDED: "drew from a seeded generator (larger mark: 1,000 words or more)",
+    _UNSEEDED: "drew from an unseeded generator: the numbers differ between runs",
+    _ANEW: "seeded, restored or created in this cell",
+    _UNTOLD: "drew; whether from a seed is unknown",
+    _BACK: "drew, but was restored by the end of the cell, or is gone",
 }
 
 
@@ -50,7 +50,7 @@ def ledger(cells: Sequence[CellDraws]) -> Document:
 
 
 def library_lines(cells: Sequence[CellDraws]) -> list[Line]:
-    """One line for each library's function that made a generator without a seed, with the cells that called it."""
+    """A line per library function that created an unseeded generator, with the cells that called it."""
     found: dict[LibraryDraw, dict[str, None]] = {}
     for cell in cells:
         for one in cell.libraries:
@@ -90,7 +90,7 @@ def _picture(cells: Sequence[CellDraws]) -> Grid:
         for entry in entries:
             rows.setdefault(entry.generator, [None] * len(shown))[column] = _mark(entry)
     used = {mark.symbol for marks in rows.values() for mark in marks if mark is not None}
-    title = "Generators by cell, the newest one last" + (f" (the last {_COLUMNS})" if len(cells) > _COLUMNS else "")
+    title = "Generators by cell, newest last" + (f" (the last {_COLUMNS})" if len(cells) > _COLUMNS else "")
     return Grid(
         title,
         [_short(cell.name) for cell in cells[-_COLUMNS:]],
@@ -133,12 +133,12 @@ def _table(entries: Sequence[_Entry]) -> Table:
 
 def _drew(entry: _Entry) -> str:
     if entry.move is None:
-        return "in other processes" if entry.generator == _WORKERS else "put back, or gone"
+        return "in other processes" if entry.generator == _WORKERS else "restored, or gone"
     found = entry.move.distance
     if found is None or found.count is None:
-        return "cannot be told"
+        return "unknown"
     if found.count == 0:
-        return "nothing" if found.is_anew else "what an earlier draw left"
+        return "nothing" if found.is_anew else "buffered numbers only"
     if found.unit == "offset":
         return f"offset +{found.count:,}"
     return f"{found.count:,} {'word' if found.count == 1 else found.unit}"
@@ -161,6 +161,6 @@ def _ops(entry: _Entry) -> str:
 
 def _where(cell: CellDraws, draw: Draw) -> str:
     if draw.place is None:
-        return "at no line of yours"
+        return "not in your code"
     label = cell.label(draw.place.file)
     return f"{'' if label == cell.name else label} line {draw.place.line}".strip()

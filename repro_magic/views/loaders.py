@@ -1,4 +1,4 @@
-"""Loaders in words: the block under the cell that made one with a fault, and the table of all."""
+"""DataLoaders as text: the block under a cell that created a faulty loader, and the table of all loaders."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _MOST = 10
 
 
 def block(loaders: Sequence[Loader], label: Label) -> Document:
-    """Each fault with its line, why, and what to do. Nothing if there is none."""
+    """Each fault with its line, reason and remedy; empty if there is none."""
     told = list(dict.fromkeys((loader.place, fault) for loader in loaders for fault in loader.faults))
     if not told:
         return Document()
     count = len({place for place, _ in told})
-    heading = f"{count} {'DataLoader made here has' if count == 1 else 'DataLoaders made here have'} a fault"
+    heading = f"{count} {'DataLoader needs' if count == 1 else 'DataLoaders need'} fixing"
     lines = [Line(f"⚠ {heading}", tone=Tone.ALARM)]
     for place, fault in told[:_MOST]:
         where = "" if place is None else f", {_line(place, label)}"
@@ -34,7 +34,7 @@ def block(loaders: Sequence[Loader], label: Label) -> Document:
 
 
 def table(loaders: Sequence[Loader], label: Label) -> Document:
-    """All that is to be known of the loaders; nothing if there are none."""
+    """All remarks about the loaders; empty if there are none."""
     rows = [
         (
             "" if place else _name(loader, label),  # once for all its rows
@@ -44,7 +44,7 @@ def table(loaders: Sequence[Loader], label: Label) -> Document:
         for loader in loaders
         for place, remark in enumerate(loader.remarks)
     ]
-    return Document((Table("Loaders", ("loader", "what", "why, and what to do"), rows),) if rows else ())
+    return Document((Table("Loaders", ("loader", "what", "why, and how to fix it"), rows),) if rows else ())
 
 
 def _name(loader: Loader, label: Label) -> str:

@@ -41,12 +41,12 @@ class _Look:
 
 _LOOKS: Mapping[Outcome, _Look] = {
     Outcome.SAME: _Look("✓", "Every bit is equal."),
-    Outcome.NOISE: _Look("~", "Addresses, timings, temporary paths or generated names differ; nothing else does."),
-    Outcome.CLOCK: _Look("◷", "What was read from a clock differs; nothing else does."),
-    Outcome.CLOSE: _Look("±", "Numbers differ, all within the tolerance that was given."),
-    Outcome.NOT_COMPARABLE: _Look("≈", "The same as far as can be compared; something was not."),
+    Outcome.NOISE: _Look("~", "Only addresses, timings, temporary paths or generated names differ."),
+    Outcome.CLOCK: _Look("◷", "Only clock readings differ."),
+    Outcome.CLOSE: _Look("±", "Numbers differ within the given tolerance."),
+    Outcome.NOT_COMPARABLE: _Look("≈", "Nothing differs, but not everything could be compared."),
     Outcome.DIFFERS: _Look("≠", "A value or an output differs."),
-    Outcome.FAILED: _Look("✗", "It ended with an error."),
+    Outcome.FAILED: _Look("✗", "The cell ended with an error."),
 }
 _BAD = (Outcome.DIFFERS, Outcome.FAILED)
 # The symbol that a sentence begins with, and how the sentence looks.
@@ -180,7 +180,7 @@ def _legend(counts: Mapping[Outcome, int]) -> _Html:
         )
         for outcome, look in _LOOKS.items()
     ]
-    return _tag("ul", *entries, class_="legend", aria_label="What the marks mean, and how many cells have them")
+    return _tag("ul", *entries, class_="legend", aria_label="Meaning of the marks, and number of cells")
 
 
 def _footer() -> _Html:
@@ -188,9 +188,9 @@ def _footer() -> _Html:
         "footer",
         "Made by ",
         _tag("code", "repro-magic verify"),
-        ". Runs that agreed are no proof that all runs do: a race between threads shows rarely. Take more ",
+        ". Runs that agree do not prove that all runs will: races between threads show rarely. Pass more ",
         _tag("code", "--runs"),
-        " to be surer.",
+        " to be more certain.",
     )
 
 
@@ -292,7 +292,7 @@ def _environment(found: Sequence[Difference]) -> _Html:
                 "details",
                 _tag("summary", f"{_counted(len(found), 'difference')} from the recorded environment"),
                 _table(
-                    "Those first that are most likely to change results",
+                    "Most relevant first",
                     ("of", "what", "recorded", "here"),
                     rows,
                     class_="environment",

@@ -1,4 +1,4 @@
-"""The panel in words: the lines of code that give its settings, its tables, and its state for when no kernel runs."""
+"""The panel as text: its settings as code, its tables, and its last state for when no kernel runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_IN_COPY = 40
 
 
 def as_code(found: ProcessStatus) -> str:
-    r"""The lines that give the present settings in a fresh kernel: what the mouse did, for the notebook to keep.
+    r"""The lines that reproduce the present settings in a fresh kernel.
 
     Example:
         >>> from repro_magic.process_status import status
@@ -44,7 +44,7 @@ def as_code(found: ProcessStatus) -> str:
     if mode in ("warn", "strict"):
         seed = "" if found.seed is None else f" --seed {found.seed}"
         strict = " --strict" if mode == "strict" else ""
-        lines.append(f"# for one cell instead, as its first line: %%deterministic{seed}{strict}")
+        lines.append(f"# for a single cell instead, as its first line: %%deterministic{seed}{strict}")
     return "\n".join(lines)
 
 
@@ -69,25 +69,25 @@ def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
         for one in cell.findings
         if narrowed_to in ("all", "accepted" if one.accepted else one.status.value)
     ]
-    title = f"The newest {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
+    title = f"Newest {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
     return Table(title, ("cell", "where", "op", "device", "count", "status", "what to do"), rows[:_ROWS])
 
 
 def setting_note(one: SettingState) -> str:
-    """What stands beside a setting: why it is disabled, or that code changed it; usually nothing."""
+    """The note beside a setting: why it is disabled, or that code changed it; usually empty."""
     if one.blocked is not None:
         return one.blocked
     if isinstance(one.value, Unreadable):
         return str(one.value)
     if one.value is None:
-        return "there once torch is imported" if one.setting.switch.module is not None else ""
+        return "available once torch is imported" if one.setting.switch.module is not None else ""
     if one.before_cell is not None:
-        return f"changed meanwhile: {value_in_words(one.before_cell)} → {value_in_words(one.value)}"
+        return f"changed by the running cell: {value_in_words(one.before_cell)} → {value_in_words(one.value)}"
     return "" if one.drift is None else one.drift.in_words
 
 
 def last_state(found: ProcessStatus) -> Document:
-    """The panel for when no kernel runs: what it showed last."""
+    """The panel's last state, for when no kernel runs."""
     settings = [
         (one.setting.label, value_in_words(one.value), setting_note(one))
         for one in found.settings
@@ -106,7 +106,7 @@ def last_state(found: ProcessStatus) -> Document:
 
 
 def code_html(code: str) -> str:
-    """The code in a field that can be read and copied, and a button that copies it."""
+    """The code in a read-only field, with a button that copies it."""
     rows = code.count("\n") + 1
     # The page's clipboard where the browser gives it to pages (https, localhost), else the older command.
     copy = (

@@ -1,4 +1,4 @@
-"""What was shared, in words."""
+"""What `repro-magic share` wrote, as text."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from repro_magic.views.document import Document, Line, Table, Tone
 
 
 def shared(plan: Plan, folder: Path, written: Collection[Path]) -> Document:
-    """The files, the badge, and what Binder cannot give.
+    """The files, the badge, and notes.
 
     Args:
         plan: what was planned.
         folder: where it was written.
         written: what `write` returned.
     """
-    rows = [(name, "written" if folder / name in written else "as it was") for name in plan.files]
+    rows = [(name, "written" if folder / name in written else "unchanged") for name in plan.files]
     return Document(
         (
             Table(f"In {folder}", ("file", "what"), rows),
-            Line("Commit and push them with the notebook. The badge, for a README:"),
+            Line("Commit and push these files with the notebook. Badge for a README:"),
             Line(plan.badge, tone=Tone.CODE),
-            Line("To know:"),
+            Line("Notes:"),
             *(Line(f"- {note}", indent=1) for note in plan.notes),
         )
     )

@@ -1,4 +1,4 @@
-"""Verdicts in words."""
+"""Verdicts as text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from repro_magic.proof.verdict import SHOWN, Against, CellVerdict, NotCompared, 
 from repro_magic.views.document import Document, Line, Table, Tone
 
 _LINE, _MOST, _MOST_DIFFERENCES, _MOST_LISTED = 34, 4, 12, 3
-# So many rows stay readable; of a longer notebook the cells are told in which something is to be told.
+# More rows are hard to read; of a longer notebook only the cells that are not the same are listed.
 _MOST_ROWS = 60
 _BAD = frozenset({Outcome.DIFFERS, Outcome.FAILED})
 
 
 def notebook(found: NotebookVerdict) -> Document:
-    """A notebook's cells, and what it comes to."""
+    """A notebook's cells and the summary."""
     cells = found.cells
     if len(cells) > _MOST_ROWS:
         cells = [cell for cell in cells if cell.outcome is not Outcome.SAME][:_MOST_ROWS]
@@ -25,7 +25,7 @@ def notebook(found: NotebookVerdict) -> Document:
     parts: list[Line | Table] = [Table(found.path, ("cell", "starts with", "verdict", "what"), rows)] if rows else []
     left_out = len(found.cells) - len(cells)
     if left_out:
-        parts.append(Line(f"{left_out} cells are left out here."))
+        parts.append(Line(f"{left_out} more cells are not listed."))
     parts += _environment(found)
     parts += [Line(note) for note in (*found.notes, *remedies(found))]
     return Document((*parts, summary(found)))
@@ -35,7 +35,7 @@ def _environment(found: NotebookVerdict) -> list[Line | Table]:
     if not found.environment or found.outcome not in _BAD:
         return []
     rows = [(one.section, one.name, one.first or "(none)", one.second or "(none)") for one in found.environment]
-    title = "The environment differs, too; what is most likely to change results comes first"
+    title = "The environment also differs, most relevant first"
     parts: list[Line | Table] = [Table(title, ("of", "what", "recorded", "here"), rows[:_MOST_DIFFERENCES])]
     if len(rows) > _MOST_DIFFERENCES:
         parts.append(Line(f"… and {len(rows) - _MOST_DIFFERENCES} more"))
@@ -43,21 +43,21 @@ def _environment(found: NotebookVerdict) -> list[Line | Table]:
 
 
 def remedies(found: NotebookVerdict) -> list[str]:
-    """What to type so that more is compared, each once."""
+    """What to type to compare more, without duplicates."""
     return [*dict.fromkeys(one.remedy for one in found.not_compared if one.remedy and not one.is_declared)]
 
 
 def summary(found: NotebookVerdict) -> Line:
-    """One sentence. Only where all was compared, it begins with a tick."""
+    """The verdict in one sentence; it begins with a tick only if everything was compared."""
     if not found.runs:
         return Line(f"○ {found.path} has no code cells: there is nothing to verify")
     if found.error:
-        return Line(f"⚠ {found.path} could not be run to its end: {found.error}", tone=Tone.ALARM)
+        return Line(f"⚠ {found.path} did not run to the end: {found.error}", tone=Tone.ALARM)
     outcomes = {part.outcome for cell in found.cells for part in cell.parts}
     if found.outcome in _BAD:
         return _differs(found)
     if found.from_the_top:
-        told = f"⚠ {found.path} reproduces as it ran here; from top to bottom it would not: {found.from_the_top}"
+        told = f"⚠ {found.path} reproduces in the order it ran, but not from top to bottom: {found.from_the_top}"
         return Line(told, tone=Tone.ALARM)
     if found.not_compared:
         return _incomplete(found)
@@ -75,22 +75,24 @@ def _differs(found: NotebookVerdict) -> Line:
 def _incomplete(found: NotebookVerdict) -> Line:
     left_out = not_compared(found)
     if found.lacks_proof:
-        told = f"⚠ {found.path}: nothing differed, but --strict asks for all to be compared; not compared: {left_out}"
+        told = (
+            f"⚠ {found.path}: no differences, but --strict requires everything to be compared; not compared: {left_out}"
+        )
         return Line(told, tone=Tone.ALARM)
     is_declared = all(one.is_declared for one in found.not_compared)
-    same = "the same but for what the notebook leaves out" if is_declared else "the same as far as can be compared"
+    same = "the same, except for what the notebook leaves out" if is_declared else "the same as far as can be compared"
     return Line(f"≈ {found.path}: {same}; not compared: {left_out}", tone=Tone.STRONG)
 
 
 def _agreed(found: NotebookVerdict) -> str:
     if found.against not in _FRESH:
-        return f"{found.agreed} of {found.runs} runs agreed"
-    gave = "did not give" if found.outcome in _BAD else "gave"
-    return f"{_FRESH[found.against][0]} {gave} what {_FRESH[found.against][1]}"
+        return f"the {found.runs} runs differ" if found.agreed == 1 else f"{found.agreed} of {found.runs} runs agreed"
+    matches = "does not match" if found.outcome in _BAD else "matches"
+    return f"{_FRESH[found.against][0]} {matches} {_FRESH[found.against][1]}"
 
 
 def not_compared(found: NotebookVerdict) -> str:
-    """What was not compared, in half a sentence: the earliest first, what the notebook itself leaves out last.
+    """What was not compared: earliest cell first, what the notebook itself leaves out last.
 
     Example:
         >>> cell = CellVerdict(3, "", [Part("s", Outcome.NOT_COMPARABLE, kind="socket.socket")])
@@ -125,20 +127,20 @@ def _cell(found: NotebookVerdict, number: int) -> str:
 
 
 # What is said of a cell as a whole.
-_OF_A_CELL = {"": "{where} ({kind})", SHOWN: "what {where} showed"}
+_OF_A_CELL = {"": "{where} ({kind})", SHOWN: "the output of {where}"}
 _FRESH = {
-    Against.RECORDED: ("a fresh run", "is recorded"),
-    Against.SESSION: ("a fresh kernel", "the session holds"),
+    Against.RECORDED: ("a fresh run", "the recorded results"),
+    Against.SESSION: ("a fresh kernel", "the session"),
 }
 _BESIDE = {
-    Outcome.CLOSE: "some numbers are close, within the tolerance",
-    Outcome.CLOCK: "what was read from a clock differed",
+    Outcome.CLOSE: "some numbers differ within the tolerance",
+    Outcome.CLOCK: "clock readings differed",
     Outcome.NOISE: "only noise differed",
 }
 
 
 def overall(found: Sequence[NotebookVerdict]) -> Line:
-    """One sentence on several notebooks. Only where all of all was compared, it begins with a tick.
+    """Several verdicts in one sentence; it begins with a tick only if everything was compared.
 
     Example:
         >>> overall([NotebookVerdict("a.ipynb", 2, 2, []), NotebookVerdict("b.ipynb", 2, 0, [], "no kernel")]).text
@@ -180,7 +182,7 @@ def _why(cell: CellVerdict) -> str:
 
 
 def why(part: Part) -> str:
-    """A part with what is to be said of it.
+    """A part and why it is not the same.
 
     Example:
         >>> why(Part("model", Outcome.NOT_COMPARABLE, "it holds a handle", at=".log", kind="io.TextIOWrapper"))

@@ -130,7 +130,7 @@ def test_it_follows_code_and_finds_drift(notebook: Make) -> None:
     opened = notebook((*PANEL, FLAGGED, "torch.backends.cudnn.benchmark = True", "random.random()"))
     opened.run(0, 1, 2, 3, 4)
     opened.until(lambda: "In[5]" in text(opened))
-    assert "⚠ Seeded 42, but 1 op can differ on cpu" in text(opened)
+    assert "⚠ Seeded 42, but not reproducible: 1 op on cpu" in text(opened)
     assert "changed by In[4]: off → on" in text(opened)
     box = panel_of(opened).get_by_label("cuDNN benchmark", exact=True)
     assert box.is_checked()
@@ -188,17 +188,17 @@ def test_without_its_kernel_it_says_so_and_its_last_state_stays_readable(noteboo
     opened.save()
     opened.command("kernelmenu:restart")
     opened.page.locator(".jp-Dialog .jp-mod-accept").click()
-    opened.until(lambda: "Detached: the kernel was restarted" in text(opened))
+    opened.until(lambda: "Kernel restarted: run %load_ext repro_magic" in text(opened))
     opened.page.wait_for_timeout(2000)
     opened.page.reload()
     opened.ready()
     last = opened.page.locator(".repro-magic-last").first
     last.wait_for(state="visible")
-    for part in ("Seeded 42, but 1 op can differ on cpu", "index_put_", "%repro_seed 42"):
+    for part in ("Seeded 42, but not reproducible: 1 op on cpu", "index_put_", "%repro_seed 42"):
         assert part in last.inner_text()
     opened.run(0, 1)
     panel_of(opened).wait_for()
-    opened.until(lambda: "Detached" not in text(opened))
+    opened.until(lambda: "Kernel restarted" not in text(opened))
     panel_of(opened).get_by_label("cuDNN benchmark", exact=True).click()
     opened.until(lambda: "%config ReproMagic.cudnn_benchmark = True" in code(opened))
 
@@ -206,7 +206,7 @@ def test_without_its_kernel_it_says_so_and_its_last_state_stays_readable(noteboo
 def test_unloading_and_loading_again(notebook: Make) -> None:
     opened = notebook((*PANEL, "%reload_ext repro_magic", "%repro_panel"))
     opened.run(0, 1, 2)
-    opened.until(lambda: "Detached: the extension was unloaded" in text(opened))
+    opened.until(lambda: "Extension unloaded: run %load_ext repro_magic" in text(opened))
     assert panel_of(opened).get_by_label("cuDNN benchmark", exact=True).is_disabled()
     opened.run(3)
     opened.page.locator(".repro-magic-panel").nth(1).get_by_label("cuDNN benchmark", exact=True).click()

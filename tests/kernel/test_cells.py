@@ -201,8 +201,11 @@ def test_torch_imported_in_the_cell_itself_is_seeded_and_switched() -> None:
 
 def test_wrong_arguments_run_nothing() -> None:
     """GIVEN a wrong flag WHEN the cell runs THEN it fails with the usage line, and nothing was run or switched."""
-    cells = [LOAD, "%%deterministic --sed 3\nprint('must not run')", "on()"]
+    cells = [LOAD, "%%deterministic --sed 3\nprint('must not run')", "on()", "%%deterministic 42\nx = 1"]
+    cells.append("%%deterministic --seed SEED\nx = 1")
     ran = run_in_kernel(*cells)
+    assert "unrecognized arguments: 42: write `%%deterministic --seed 42`" in ran.stream(3, "stderr")
+    assert "for a variable, write `--seed $SEED`" in ran.stream(4, "stderr")
     assert "unrecognized arguments: --sed 3" in ran.stream(1, "stderr")
     assert "usage: %%deterministic [--seed N] [--strict]" in ran.stream(1, "stderr")
     assert ran.stream(1) == ""

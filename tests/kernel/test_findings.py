@@ -32,7 +32,7 @@ def test_the_block_under_a_cell() -> None:
     )
     assert [ran.shown(number) for number in (0, 1, 4, 5)] == [""] * 4, "an ordinary cell shows nothing of ours"
     block = ran.shown(2)
-    assert block.startswith("⚠ 1 op here can give another result in another run\n  put_ on cpu, In[2] line 3")
+    assert block.startswith("⚠ Not reproducible: 1 op\n  put_ on cpu, In[2] line 3")
     assert "called from line 2" in block
     assert "3 calls" in block
     assert "x.put_(i, v)" in block
@@ -63,14 +63,14 @@ def test_deterministic_cells_name_findings_by_status() -> None:
     )
     assert "handled: index_put_" in ran.shown(1)
     assert "⚠" not in ran.shown(1)
-    assert "⚠ Nondeterministic all the same:\n  put_ on cpu, line 2, 1 call" in ran.shown(2)
+    assert "⚠ Still not reproducible: 1 op\n  put_ on cpu, line 2, 1 call" in ran.shown(2)
     assert ran.shown(2).count("put_ on cpu") == 1, "told once, not under the cell again"
     assert "color: var(--jp-error-color1" in ran.outputs(2, "display_data")[0].data["text/html"]
     assert ran.stream(2, "stderr") == "", "PyTorch's own warning is folded in"
     assert ran.error(3).ename == "NondeterministicOpError"
     assert "put_ (torch.Tensor.put_) on cpu at line 2" in ran.error(3).evalue
     assert "⚠" not in ran.shown(3)
-    assert "strict, put_ stopped" in ran.shown(3)
+    assert "strict, put_ blocked" in ran.shown(3)
     assert "held.py" not in "".join(ran.error(3).traceback), "the traceback ends at the user's line"
     assert ran.stream(4, "stderr") == ""
     assert "PyTorch warns of put_, but the result is always the same here." in ran.shown(4)

@@ -97,7 +97,7 @@ def test_a_deterministic_cell_and_seeds_of_cells() -> None:
     )
     found = rows(ran.shown(5))
     assert "In[2] torch cpu 2 words in this cell (1) rand line 2" in found
-    assert "In[3] torch cpu put back, or gone unknown rand line 2" in found
+    assert "In[3] torch cpu restored, or gone unknown rand line 2" in found
     (drawn,) = (row for row in found if row.startswith("In[5]"))
     assert re.fullmatch(r"In\[5\] torch cpu 3 words yes \(\d+\) rand line 1", drawn), "from the cell's own seed"
     assert not any("between" in row for row in found)

@@ -38,9 +38,7 @@ def test_a_fault_is_told_where_the_loader_is_made_and_a_good_loader_is_not() -> 
         "worse = make(Held(), in_order=False)",
     )
     block = ran.shown(2)
-    assert block.startswith(
-        "⚠ 1 DataLoader made here has a fault\n  DataLoader, In[1] line 15: 2 workers draw the same"
-    )
+    assert block.startswith("⚠ 1 DataLoader needs fixing\n  DataLoader, In[1] line 15: 2 workers draw the same")
     assert "return DataLoader(data, num_workers=2, **options)" in block
     assert "→ Pass worker_init_fn=repro_magic.worker_init_fn" in block
     (html,) = [output.data["text/html"] for output in ran.outputs(2, "display_data")]

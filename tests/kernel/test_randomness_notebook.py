@@ -27,7 +27,7 @@ def test_it_is_committed_with_outputs_that_show_what_its_text_tells() -> None:
     assert [line.rpartition(" ")[2] for line in lines if "same weights" in line] == ["False", "True"]
     assert "same noise: False" in lines
     assert "numpy.random.default_rng, line 2, 2 calls" in shown
-    assert "each with a seed of its own: noise.rng" in shown
+    assert "each with its own seed: noise.rng" in shown
     assert "numpy.random.default_rng was stopped at line 2." in lines
     assert [line.rpartition(" ")[2] for line in lines if "different shifts" in line] == ["32", "64"]
     assert "same in the next run: True" in lines

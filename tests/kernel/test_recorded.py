@@ -111,7 +111,7 @@ def test_a_record_of_every_cell_ends_in_a_tick(tmp_path: Path) -> None:
     path = saved(tmp_path / "n.ipynb", SEEDED[0], '%config ReproMagic.receipts = "all"', *SEEDED[1:], "%repro_env")
     code, verdict, told = recorded(path)
     assert (code, verdict["all_compared"]) == (0, True), told
-    assert "a fresh run gave what is recorded" in told
+    assert "a fresh run matches the recorded results" in told
     assert "✓" in told
 
 
@@ -317,7 +317,7 @@ def test_a_private_name_is_left_out_and_not_missing() -> None:
         assert [(one.name, one.kind, one.is_declared) for one in found.not_compared] == [("pin", "private", True)]
         assert replace(found, is_strict=True).reproduces
         assert summary(found).text == (
-            "≈ n: the same but for what the notebook leaves out; not compared: cell 1 `pin` (private)"
+            "≈ n: the same, except for what the notebook leaves out; not compared: cell 1 `pin` (private)"
         )
 
 

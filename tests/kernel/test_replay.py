@@ -32,7 +32,7 @@ def test_the_cell_that_would_not_reproduce_is_named(tmp_path: Path, monkeypatch:
         LOAD, *VALUES, "before = (x.sum(), u)\n%repro_verify --wait\nlater = 1", "before == (x.sum(), u)"
     )
     shown = ran.shown(5)
-    assert "this session differs, first in In[3]: a fresh kernel did not give what the session holds" in shown
+    assert "this session differs, first in In[3]: a fresh kernel does not match the session" in shown
     assert "u: float: digest" in shown
     assert "later" not in shown, "what stands below the line that asks has not run yet"
     verdicts = re.findall(r"^ \d .*? {2,}(same|differs)", shown, re.MULTILINE)
@@ -44,7 +44,7 @@ def test_the_cell_that_would_not_reproduce_is_named(tmp_path: Path, monkeypatch:
 def test_a_session_that_reproduces_in_the_background() -> None:
     waits = "from repro_magic.notebook.session import _sessions\nnext(iter(_sessions.values()))._replay.wait()"
     ran = run_in_kernel(LOAD, VALUES[0], "%repro_verify", waits)
-    assert "✓ this session reproduced: a fresh kernel gave what the session holds" in ran.shown(2)
+    assert "✓ this session reproduced: a fresh kernel matches the session" in ran.shown(2)
 
 
 KEEPS_OUTPUTS = hasattr(HistoryManager, "outputs")  # IPython 9
@@ -70,7 +70,7 @@ def test_a_display_is_not_kept_and_is_never_called_the_same() -> None:
     shown = " ".join(ran.shown(3).split())
     assert verdicts_in(ran.shown(3)) == ["same", "not comparable", "not comparable"]
     assert "the session does not keep it, and it may have been something else: numpy.random.default_rng" in shown
-    assert shown.endswith("the same as far as can be compared; not compared: what In[2], In[3] showed")
+    assert shown.endswith("the same as far as can be compared; not compared: the output of In[2], In[3]")
     assert "✓" not in shown
 
 
@@ -95,11 +95,12 @@ def test_a_value_that_was_overwritten_is_not_compared() -> None:
 def test_a_cell_that_ran_twice_is_tried_once_too() -> None:
     twice = [("x = 1", "b"), ("x = x + 1", "c"), ("x = x + 1", "c"), ("%repro_verify --wait", "d")]
     told = run_with_ids((LOAD, "a"), *twice)
-    assert "⚠ this session reproduces as it ran here; from top to bottom it would not: In[4] ran twice" in told
+    assert "⚠ this session reproduces in the order it ran, but not from top to bottom: In[4] ran twice" in told
     assert "x differs in In[4]" in told
     told = run_with_ids((LOAD, "a"), ("x = 1", "b"), ("x = 1", "b"), ("%repro_verify --wait", "d"))
     assert (
-        "In[3] ran twice. Run once each, from top to bottom, the cells gave the same in a second fresh kernel." in told
+        "In[3] ran twice. Run once each from top to bottom in a second fresh kernel, the cells gave the same results."
+        in told
     )
 
 
@@ -127,7 +128,7 @@ def test_it_can_be_stopped_and_runs_but_once() -> None:
     )
     assert "The replay was stopped." in ran.shown(2)
     assert "no replay is running" in ran.stream(5, "stderr")
-    assert "a replay is still running; %repro_verify --stop ends it" in ran.stream(3, "stderr")
+    assert "a replay is still running; to stop it, run %repro_verify --stop" in ran.stream(3, "stderr")
     assert ran.stream(4, "stderr") == ""
     assert "usage: %repro_verify" in ran.stream(6, "stderr")
 
@@ -223,7 +224,7 @@ def test_a_history_without_outputs_keeps_the_error_only() -> None:
 
 def test_the_sentence_on_a_session_that_holds_in_its_own_order_only() -> None:
     found = NotebookVerdict("this session", 1, 1, [], from_the_top="In[4] ran twice")
-    told = "⚠ this session reproduces as it ran here; from top to bottom it would not: In[4] ran twice"
+    told = "⚠ this session reproduces in the order it ran, but not from top to bottom: In[4] ran twice"
     assert summary(found).text == told
 
 

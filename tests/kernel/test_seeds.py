@@ -9,7 +9,7 @@ from repro_magic.proof.compare.outputs import REMARK, shown
 
 pytestmark = pytest.mark.kernel
 
-QUIET = "global generator, which has no seed: numbers change on re-run. Type %repro_seed 42"
+QUIET = "global generator, which has no seed: numbers change between runs. Type %repro_seed 42"
 
 
 def quiet_lines(*cells: str) -> list[str]:
@@ -38,7 +38,7 @@ def test_the_first_draw_without_a_seed_is_told_once() -> None:
 )
 def test_each_kind_of_draw_is_told(cells: list[str]) -> None:
     [told] = quiet_lines(*cells, "1 + 1")
-    assert "no seed: numbers change on re-run" in told
+    assert "no seed: numbers change between runs" in told
 
 
 def test_nothing_is_said_where_a_seed_was_given() -> None:
@@ -83,7 +83,7 @@ def test_the_seed_that_a_library_gave_is_the_same_everywhere() -> None:
     rows = [" ".join(line.split()) for line in ran.shown(1).splitlines()]
     assert any(row.startswith("torch cpu 7 seeded by the notebook, drawn from since") for row in rows)
     rows = [" ".join(line.split()) for line in ran.shown(3).splitlines()]
-    assert any(row.startswith("numpy cpu 3 seeded by the notebook, untouched since") for row in rows)
+    assert any(row.startswith("numpy cpu 3 seeded by the notebook, not drawn from since") for row in rows)
     receipt = next(one.data for one in ran.outputs(4, "display_data"))["application/vnd.repro-magic.receipt.v1+json"]
     assert receipt["generators"]["torch cpu"]["before"] is not None, "it had a seed"
     assert ran.shown(5).startswith("✓ Seeded 3 by the notebook, nothing flagged")

@@ -34,7 +34,7 @@ def test_each_source_is_told_with_line_and_remedy_and_its_neighbour_is_not(monke
     ran = run_in_kernel(SETUP, *cells)
     for number, (op, (line, _)) in enumerate(SOURCES.items()):
         block = ran.shown(1 + 2 * number)
-        assert block.startswith("⚠ 1 source of randomness here can give another result in another run\n"), op
+        assert block.startswith("⚠ Not reproducible: 1 source of randomness\n"), op
         assert f"  {op}, line 2\n    {line}\n" in block
         assert "→" in block
         assert ran.shown(2 + 2 * number) == "", f"the neighbour of {op}"
@@ -90,8 +90,8 @@ def test_it_is_told_where_a_function_of_an_earlier_cell_or_a_thread_draws() -> N
     )
     assert "default_rng, In[2] line 2, called from line 2" in ran.shown(2)
     assert "default_rng, In[2] line 2" in ran.shown(3)
-    assert "Nondeterministic all the same:" in ran.shown(4)
-    assert "3 sources of randomness can differ" in ran.shown(5)
+    assert "Still not reproducible: 1 source of randomness" in ran.shown(4)
+    assert "not reproducible: 3 sources of randomness" in ran.shown(5)
 
 
 def test_strict_stops_at_the_line_until_the_next_seed() -> None:
@@ -162,7 +162,7 @@ def test_two_cells_with_one_name_are_told_in_the_second() -> None:
             client.execute_cell(cell, index)
     ran = Ran(notebook.cells)
     assert ran.shown(1) == ""
-    assert "another cell has the name 'fit', too: both start from the same numbers" in ran.shown(2)
+    assert "Another cell is also named 'fit', so both draw the same numbers" in ran.shown(2)
 
 
 def test_a_replay_gives_a_cell_that_ran_twice_the_same_seed() -> None:

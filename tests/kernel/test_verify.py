@@ -88,11 +88,11 @@ def test_what_cannot_be_compared_is_listed_and_is_no_tick(tmp_path: Path) -> Non
     assert "`# repro: accept NAME`" in told
     code, verdict, told = verify("--strict", path)
     assert (code, verdict["reproduces"]) == (5, False)
-    assert f"--strict asks for all to be compared; {left_out}" in told
+    assert f"--strict requires everything to be compared; {left_out}" in told
     accepted = notebook(tmp_path / "a.ipynb", cells[0], f"{cells[1]}  # repro: accept sock, lock")
     code, verdict, told = verify("--strict", accepted)
     assert (code, verdict["reproduces"], verdict["all_compared"]) == (0, True, False)
-    assert "the same but for what the notebook leaves out; not compared: cell 2 `sock` (socket.socket, acc" in told
+    assert "the same, except for what the notebook leaves out; not compared: cell 2 `sock` (socket.socket, acc" in told
 
 
 @pytest.mark.kernel

@@ -12,19 +12,21 @@ from repro_magic.ops.catalogue.model import Condition, Effect, Entry, Hazard, al
 _DOCS = "https://docs.pytorch.org/docs/stable"
 _SWITCH_PAGE = f"{_DOCS}/generated/torch.use_deterministic_algorithms.html"
 
-_ADDED = "Several values are added to one place in no fixed order (atomicAdd), and floating point sums depend on it."
-_OVERWRITTEN = "Several values are written to one place, and which of them comes last is not fixed."
-_SPLIT_WRITES = "Threads write different values to one place, and which of them comes last is not fixed."
-_SPLIT_SUMS = "Threads add several values to one place in no fixed order, and floating point sums depend on it."
-_GRADIENTS = "Gradients of one input element are added in no fixed order (atomicAdd)."
-_MULTIPLIED = "Several values are multiplied into one place in no fixed order, and floating point results depend on it."
-_TIES = "Among equal values it is not fixed whose index is returned."
-_ALERTED = "PyTorch alerts whenever this op runs, although the result of such a call is always the same."
+_ADDED = "Values are added to the same element in no fixed order (atomicAdd), and floating-point sums depend on order."
+_OVERWRITTEN = "Several values are written to the same element, and which write comes last varies."
+_SPLIT_WRITES = "Threads race to write different values to the same element; which write comes last varies."
+_SPLIT_SUMS = "Threads add values to the same element in no fixed order, and floating-point sums depend on order."
+_GRADIENTS = "Gradients of the same input element are added in no fixed order (atomicAdd)."
+_MULTIPLIED = (
+    "Values are multiplied into the same element in no fixed order, and floating-point results depend on order."
+)
+_TIES = "Among equal values, which index is returned varies."
+_ALERTED = "PyTorch alerts whenever this op runs, but the result of this call is deterministic."
 
-_UNDER_SWITCH = "Run the cell under %%deterministic: PyTorch then takes a deterministic path."
-_FORWARD_TOO = "Run the forward pass under %%deterministic too: the deterministic path is chosen there."
+_UNDER_SWITCH = "Run the cell under %%deterministic: PyTorch then uses a deterministic kernel."
+_FORWARD_TOO = "Run the forward pass under %%deterministic, too: the kernel is chosen there."
 _ON_CPU = "Compute it on the CPU."
-_NOTHING = "Nothing has to be done."
+_NOTHING = "Nothing to do."
 _ONE_INDEX = "Use each index at most once, or compute it on the CPU."
 
 
@@ -34,7 +36,7 @@ def _page(name: str) -> str:
 
 
 def _alert_only(*devices: str, condition: Condition = always) -> Hazard:
-    """PyTorch alerts, but the result is the same: told so, for what the hazards before it leave over."""
+    """PyTorch alerts although the result is deterministic; catches what the hazards before it do not match."""
     return Hazard(devices, _ALERTED, _NOTHING, Effect.ALERTS, condition, differs=False)
 
 
@@ -44,7 +46,7 @@ def _handled(why: str, condition: Condition = always, *, devices: tuple[str, ...
 
 
 def _cuda(why: str, remedy: str, condition: Condition = always) -> tuple[Hazard, ...]:
-    """No deterministic path on CUDA; where the condition does not hold PyTorch alerts all the same."""
+    """No deterministic path on CUDA; where the condition does not hold, PyTorch still alerts."""
     hazard = Hazard(("cuda",), why, remedy, Effect.ALERTS, condition)
     return (hazard,) if condition is always else (hazard, _alert_only("cuda"))
 
@@ -142,7 +144,7 @@ _INDEXING = (
             Hazard(
                 ("cuda",),
                 _ADDED,
-                "Use each index at most once, or x.view(-1).index_put_((index,), source, accumulate=True).",
+                "Use each index at most once, or write x.view(-1).index_put_((index,), source, accumulate=True).",
                 Effect.ALERTS,
                 on.every(_ADDS, on.floating(), on.places_repeat),
             ),
@@ -329,9 +331,7 @@ _COUNTING = (
         public="torch.cumsum",
         direction=Direction.FORWARD,
         names=("cumsum", "cumsum_"),
-        hazards=(
-            _handled("Partial sums are combined in an order that depends on which block is done first.", on.floating()),
-        ),
+        hazards=(_handled("Partial sums are combined in the order in which blocks finish.", on.floating()),),
         link=_page("torch.cumsum"),
     ),
     Entry(
@@ -351,7 +351,7 @@ _COUNTING = (
         hazards=(
             Hazard(
                 ("cuda",),
-                "The losses of all places are added in no fixed order (atomicAdd).",
+                "The per-element losses are added in no fixed order (atomicAdd).",
                 'Use reduction="none" and take the mean or sum of the result yourself.',
                 Effect.ALERTS,
                 on.negated(on.equals("reduction", 0)),
@@ -391,16 +391,16 @@ _CUDNN_LINK = f"{_DOCS}/notes/randomness.html#cuda-convolution-benchmarking"
 _CUDNN_HAZARDS = (
     Hazard(
         ("cuda",),
-        "cuDNN times its algorithms and may choose another one in another run.",
-        "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic, which does so.",
+        "cuDNN benchmarks its algorithms and may choose differently in each run.",
+        "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic.",
         Effect.IGNORES,
         on.cudnn_benchmarks,
     ),
-    _handled("cuDNN may take an algorithm that adds in no fixed order.", on.cudnn_is_free),
+    _handled("cuDNN may choose an algorithm that adds in no fixed order.", on.cudnn_is_free),
 )
 _RNN_HAZARD = Hazard(
     ("cuda",),
-    "cuDNN's recurrent layers may share one cuBLAS workspace among streams, and their sums then vary.",
+    "cuDNN's recurrent layers may share a cuBLAS workspace between streams, and sums then vary.",
     "Restart the kernel with CUBLAS_WORKSPACE_CONFIG=:4096:8 set before the first CUDA call.",
     Effect.IGNORES,
     on.cublas_is_free,
@@ -459,8 +459,8 @@ _LAYERS = (
         hazards=(
             Hazard(
                 ("cuda",),
-                "cuDNN was asked for its nondeterministic algorithm.",
-                "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic, which does so.",
+                "The code requests cuDNN's nondeterministic algorithm.",
+                "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic.",
                 Effect.IGNORES,
                 on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value looked for
             ),
@@ -630,7 +630,7 @@ _PADDING_AND_SAMPLING = (
             names=(f"grid_sampler_{dims}d_backward", *(("cudnn_grid_sampler_backward",) if dims == 2 else ())),  # noqa: PLR2004
             hazards=(
                 *_cuda(
-                    _GRADIENTS, "Detach the input if only the grid is learned, or sample on the CPU.", on.input_gradient
+                    _GRADIENTS, "Detach the input if you train only the grid, or sample on the CPU.", on.input_gradient
                 ),
                 _mps(_GRADIENTS, condition=on.input_gradient),
                 _alert_only("mps"),
@@ -668,7 +668,7 @@ _PADDING_AND_SAMPLING = (
 def _attention(kind: str, *more: str, switch: Effect, remedy: str) -> Entry:
     """The backward pass of one fused attention."""
     op = f"_scaled_dot_product_{kind}_attention_backward"
-    why = "Gradients of one key or query are added in no fixed order (atomicAdd)."
+    why = "Gradients of the same key or query are added in no fixed order (atomicAdd)."
     return Entry(
         op=op,
         public="torch.nn.functional.scaled_dot_product_attention",
@@ -692,7 +692,7 @@ _ATTENTION = (
     _attention(
         "cudnn",
         switch=Effect.ALERTS,
-        remedy="Use with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION): under %%deterministic.",
+        remedy="Under %%deterministic, write `with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION):`.",
     ),
 )
 

@@ -39,12 +39,14 @@ def entries_of(module: str) -> tuple[Entry, ...]:
     try:
         entries = tuple(point.load())
     except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
-        warnings.warn(f"repro_magic cannot load the ops {point.value!r}: {error!r}", HookFaultWarning, stacklevel=2)
+        warnings.warn(
+            f"repro_magic cannot load the ops plug-in {point.value!r}: {error!r}", HookFaultWarning, stacklevel=2
+        )
         return ()
     wrong = sorted({type(entry).__name__ for entry in entries if not isinstance(entry, Entry)})
     if wrong:
         warnings.warn(
-            f"repro_magic ignores the ops {point.value!r}: they hold {', '.join(wrong)}, not only Entry",
+            f"repro_magic ignores the ops plug-in {point.value!r}: expected Entry objects, found {', '.join(wrong)}",
             HookFaultWarning,
             stacklevel=2,
         )

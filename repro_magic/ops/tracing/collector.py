@@ -488,7 +488,7 @@ class Collector:
                 at_least=True,
                 hot=False,
                 why=f"PyTorch says: {alert.message}",
-                remedy="Look the op up in the documentation of torch.use_deterministic_algorithms.",
+                remedy="Look up the op in the documentation of torch.use_deterministic_algorithms.",
                 elsewhere=None,
                 alerts=True,
                 graph=False,
@@ -552,8 +552,8 @@ def _refusal(seen: _Seen, classification: Classification) -> NondeterministicOpE
     place, remedy = seen.site.place, classification.hazard.remedy
     where = "" if place is None else f" at line {place.line} ({place.text})"
     return NondeterministicOpError(
-        f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} may differ from run to run, so it was stopped. "
-        f"{classification.hazard.why} {remedy}",
+        f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} was blocked because its result may differ "
+        f"between runs and the scope is strict. {classification.hazard.why} {remedy}",
         op=seen.entry.op,
         line=None if place is None else place.line,
         device=seen.device,

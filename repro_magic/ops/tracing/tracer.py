@@ -108,7 +108,7 @@ def _best_watcher() -> watchers.Watcher:
         return watchers.KeyWatcher()
     except Exception as error:  # noqa: BLE001 - private parts of PyTorch: whatever changed there, the other one works
         warnings.warn(
-            f"repro_magic watches with a TorchDispatchMode, which slows small ops down: {error!r}",
+            f"repro_magic falls back to a TorchDispatchMode, which slows down small ops: {error!r}",
             HookFaultWarning,
             stacklevel=2,
         )
@@ -198,7 +198,7 @@ class Tracer:
         if fault is not None:
             release()
             warnings.warn(
-                f"repro_magic: watching failed and stopped ({fault!r}); your code is not affected",
+                f"repro_magic stopped watching ops ({fault!r}); your code is not affected",
                 HookFaultWarning,
                 stacklevel=2,
             )

@@ -290,7 +290,7 @@ def test_what_is_told(tmp_path: Path) -> None:
     assert f"\n{plan.badge}\n" in text
     assert "Binder has no GPU" in text
     again = shared(plan, tmp_path, share.write(plan, tmp_path, force=False)).text()
-    assert again.count("as it was") == len(plan.files)
+    assert again.count("unchanged") == len(plan.files)
 
 
 def test_the_plan_names_no_place_of_this_machine(tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        (None, "it has no schema"),
+        (None, "the state has no schema"),
         ({"schema": "repro-magic.rng-state.v2", "generators": {}}, "it is 'repro-magic.rng-state.v2'"),
-        ({"schema": "repro-magic.rng-state.v1"}, "it names no generators"),
+        ({"schema": "repro-magic.rng-state.v1"}, "the state has no generators"),
         (damaged(lambda state: state["generators"].update({"torch cuda:0": 1})), "no generator torch cuda:0 here"),
         (damaged(lambda state: state["generators"].update({"python cpu": {"int": "x"}})), "python cpu is damaged"),
         (damaged(lambda state: state["generators"].update({"python cpu": {"eval": "1"}})), "python cpu is damaged"),
@@ -188,11 +188,11 @@ def test_a_state_without_what_is_handed_over_is_refused() -> None:
     """A checkpoint that was saved without a generator would be resumed with other numbers, and nobody would know."""
     own = np.random.default_rng(1)
     kept = repro_magic.rng_state()
-    with pytest.raises(InvalidStateError, match="the state holds none of private own"):
+    with pytest.raises(InvalidStateError, match="the state does not hold private own"):
         repro_magic.set_rng_state(kept, own=own)
     assert repro_magic.set_rng_state(kept, strict=False, own=own) == []
     kept["generators"].clear()
-    with pytest.raises(InvalidStateError, match="the state holds none of python cpu"):
+    with pytest.raises(InvalidStateError, match="the state does not hold python cpu"):
         repro_magic.set_rng_state(kept)
 
 

@@ -28,9 +28,9 @@ def draw() -> tuple[float, float, float]:
     return random.random(), float(np.random.rand()), torch.rand(1).item()
 
 
-OURS = "untouched since seeding"
+OURS = "not drawn from since seeding"
 OURS_DRAWN = "drawn from since seeding"
-THEIRS = "seeded by the notebook, untouched since"
+THEIRS = "seeded by the notebook, not drawn from since"
 THEIRS_DRAWN = "seeded by the notebook, drawn from since"
 
 
@@ -302,9 +302,9 @@ def test_a_library_is_seeded_when_it_is_imported_later() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     waiting, numbers, after = done.stdout.splitlines()
-    assert waiting == "['untouched since seeding', 'seeded when it is imported', 'seeded when it is imported']"
+    assert waiting == "['not drawn from since seeding', 'will be seeded on import', 'will be seeded on import']"
     assert numbers == "0.3745401188473625 0.8822692632675171 42"
-    assert after == "['drawn from since seeding', 'untouched since seeding']"
+    assert after == "['drawn from since seeding', 'not drawn from since seeding']"
 
 
 @pytest.mark.cuda

@@ -87,7 +87,7 @@ def test_strict_stops_it_and_names_the_parameter() -> None:
 def test_ledger_and_status_have_one_line_with_the_cells() -> None:
     made = LibraryDraw("scipy.sparse.linalg.eigsh", ("rng",))
     cells = [CellDraws(name, None, (), (), str, [made]) for name in ("In[3]", "In[5]")]
-    line = "○ scipy.sparse.linalg.eigsh made an unseeded generator in In[3], In[5]. Pass rng=."
+    line = "○ scipy.sparse.linalg.eigsh created an unseeded generator in In[3], In[5]. Pass rng=."
     assert ledger(cells).text() == line
     with repro_magic.watch(warn=False) as report:
         eigsh(MATRIX, k=2)

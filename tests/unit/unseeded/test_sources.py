@@ -386,7 +386,7 @@ def _strict() -> Iterator[None]:
     ],
 )
 def test_it_is_an_error_with_the_line(make: Callable[[], object]) -> None:
-    with pytest.raises(UnseededGeneratorError, match=r"at line \d+ .* was stopped") as caught:
+    with pytest.raises(UnseededGeneratorError, match=r"at line \d+ .* was blocked") as caught:
         make()
     assert caught.value.line == make.__code__.co_firstlineno
     assert caught.value.remedy in str(caught.value)

@@ -54,7 +54,7 @@ def test_the_line_under_a_cell() -> None:
     report = Report(seed=1, strict=True, name="<x>", threads=1, changes=[change, threads], rng_restored=True)
     document = describe.report(report)
     assert document.text() == (
-        "deterministic <x>: seed 1 · 2 switches set, then put back · strict · 1 thread · generators put back"
+        "deterministic <x>: seed 1 · 2 switches set and restored · strict · 1 thread · generators restored"
     )
     assert "torch.backends.cudnn.benchmark: False (otherwise True)" in document.html()
     assert "&lt;x&gt;" in document.html()
@@ -68,9 +68,9 @@ def test_what_went_otherwise_is_told() -> None:
         rng_not_restored=["torch cuda:0"],
     )
     assert describe.report(report).text().splitlines() == [
-        "deterministic: not reseeded · torch is not imported, so no switch of it was set · generators put back",
-        "The cell set torch.backends.cudnn.benchmark to True; it was put back as well.",
-        "Not put back, for their state was not readable at the start: torch cuda:0.",
+        "deterministic: not reseeded · torch is not imported, so none of its switches was set · generators restored",
+        "The cell set torch.backends.cudnn.benchmark to True; it was restored, too.",
+        "Not restored, because their state could not be read before the cell: torch cuda:0.",
         "CUBLAS_WORKSPACE_CONFIG is not set: CUDA has started; restart.",
     ]
 
@@ -83,7 +83,7 @@ def test_seeds_in_words() -> None:
     ]
     rows = [line.split(maxsplit=3) for line in describe.generators(states).text().splitlines()[2:]]
     assert rows == [
-        ["a", "cpu", "3", "untouched since seeding"],
-        ["b", "all", "cannot", "be told   cannot be told"],
+        ["a", "cpu", "3", "not drawn from since seeding"],
+        ["b", "all", "unknown", "unknown"],
         ["c", "cpu", "unseeded", "not drawn from yet"],
     ]
