@@ -201,8 +201,8 @@ class _Workers:
                 self._loop = module._worker_loop = WatchedLoop(module._worker_loop, channel)  # noqa: SLF001 - there is no public way
             self._loop.config = channel.config
         elif self._loop is not None:
-            if module._worker_loop is self._loop:  # noqa: SLF001 - as above; else somebody else's stands there
-                module._worker_loop = self._loop.original  # noqa: SLF001 - as above
+            if module._worker_loop is self._loop:  # noqa: SLF001 - no public way; else somebody else's stands there
+                module._worker_loop = self._loop.original  # noqa: SLF001 - no public way
             self._loop = None
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ def _tooltip(widget: Any, text: str) -> Any:  # noqa: ANN401 - ipywidgets carrie
     return widget
 
 
-def _full(**more: Any) -> Any:  # noqa: ANN401 - as above
+def _full(**more: Any) -> Any:  # noqa: ANN401 - ipywidgets carries no types
     return widgets.Layout(width="auto", **more)
 
 
@@ -422,7 +422,7 @@ class Panel:
             began = time.thread_time()  # not the clock: to wait for a cell that holds the interpreter costs it nothing
             try:
                 self._refresh()
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - whatever it is, no cell is to fail for it
                 self._show_fault(error)
                 return
             pause = max(_PAUSE, _SHARE * (time.thread_time() - began))

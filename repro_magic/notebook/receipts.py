@@ -97,7 +97,7 @@ class Receipts:
         error = result.error_before_exec or result.error_in_exec
         if issubclass(type(error), KeyboardInterrupt):
             return None
-        from repro_magic.proof.kernel.probe import users_names  # noqa: PLC0415 - as above
+        from repro_magic.proof.kernel.probe import users_names  # noqa: PLC0415 - only cells with receipts need it
         from repro_magic.proof.kernel.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
 
         own = self._private

@@ -229,7 +229,7 @@ class Session:
         """Whether a cell runs, or awaits something, on another thread that still lives (this is a subshell's, say)."""
         if not self._is_running or self._thread == threading.get_ident():
             return False
-        return self._thread in sys._current_frames()  # noqa: SLF001 - as above
+        return self._thread in sys._current_frames()  # noqa: SLF001 - what faulthandler reads
 
     def _start_watching(self) -> None:
         self._watch = CellWatch()
@@ -281,7 +281,7 @@ class Session:
 
     def loaders(self) -> Document:
         """What is to be known of the notebook's data loaders."""
-        from repro_magic.views.loaders import table  # noqa: PLC0415 - as above
+        from repro_magic.views.loaders import table  # noqa: PLC0415 - most cells do not need it
 
         return table(self._loaders.all(self._shell.user_ns), self._files.label)
 
@@ -362,11 +362,11 @@ class Session:
 
         block = describe.reports(reports, label) + active(untold, label)
         if loaders:
-            from repro_magic.views.loaders import block as faults  # noqa: PLC0415 - as above
+            from repro_magic.views.loaders import block as faults  # noqa: PLC0415 - most cells do not need it
 
             block += faults(loaders, label)
         if receipt is not None:
-            from repro_magic.proof.kernel.receipt import MIME  # noqa: PLC0415 - as above
+            from repro_magic.proof.kernel.receipt import MIME  # noqa: PLC0415 - most cells do not need it
 
             show(block + describe.receipt(receipt), {MIME: receipt})
         elif block.parts:
@@ -431,7 +431,7 @@ class Session:
 
     def _show_reports(self) -> None:
         """At once, for no hook of ours runs after the cell that unloads us."""
-        from repro_magic.views import describe  # noqa: PLC0415 - as above
+        from repro_magic.views import describe  # noqa: PLC0415 - most cells do not need it
 
         reports = self._reports.copy()
         self._reports.clear()

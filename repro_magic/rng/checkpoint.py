@@ -137,7 +137,7 @@ def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has it
     raise InvalidStateError(f"the state of {key} holds a {type(value).__name__}, which cannot be saved")
 
 
-def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - as above
+def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
     try:
         made = _made(value)
         _check_numbers(made)
@@ -188,7 +188,7 @@ def _check_numbers(state: Any) -> None:  # noqa: ANN401 - each library has its o
 _PYTHONS = 3
 
 
-def _made(value: Any) -> Any:  # noqa: ANN401 - as above
+def _made(value: Any) -> Any:  # noqa: ANN401 - each library has its own kind of state
     if value is None or isinstance(value, str | bool):
         return value
     [(kind, held)] = value.items()

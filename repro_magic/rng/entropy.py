@@ -77,7 +77,7 @@ def listen(listener: Listener) -> None:
 
 def unlisten(listener: Listener) -> None:
     """Tell it no longer; harmless if it was not told."""
-    global _listeners  # noqa: PLW0603 - as above
+    global _listeners  # noqa: PLW0603 - the process has one
     with _lock:
         _listeners = tuple(one for one in _listeners if one != listener)
 
@@ -163,7 +163,7 @@ def _before_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # no
 
 
 def _after_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # noqa: ANN401 - as Random.seed
-    if generator is random._inst:  # noqa: SLF001 - as above
+    if generator is random._inst:  # noqa: SLF001 - Python's global generator has no public name
         _globals_unseeded["python"] = seed is None
     else:
         _unseeded[generator] = seed is None
@@ -180,7 +180,7 @@ def _before(kind: Kind) -> Callable[..., None]:
 
 
 def _after_torchs_seed(*, is_unseeded: bool) -> Callable[..., None]:
-    def after(*_values: Any) -> None:  # noqa: ANN401 - as above
+    def after(*_values: Any) -> None:  # noqa: ANN401 - the hooked functions have their own arguments
         _globals_unseeded["torch"] = is_unseeded
 
     return after
@@ -331,7 +331,7 @@ def hooks_up() -> None:
 
 def hooks_down() -> None:
     """Take them out again, when this was called as often as `hooks_up`."""
-    global _users  # noqa: PLW0603 - as above
+    global _users  # noqa: PLW0603 - the process has one
     with _lock:
         _users -= 1
         if _users == 0:

@@ -31,7 +31,7 @@ class Move:
     measure: Measure
     is_made: bool = False
     was: Known = Told(UNKNOWN)  # noqa: RUF009 - it is immutable
-    now: Known = Told(UNKNOWN)  # noqa: RUF009 - as above
+    now: Known = Told(UNKNOWN)  # noqa: RUF009 - it is immutable
 
     @functools.cached_property
     def distance(self) -> StateDistance | None:

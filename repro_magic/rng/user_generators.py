@@ -75,7 +75,7 @@ def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any l
         measure, to_bytes = state_distance.of_numpys(bits), state_distance.numpy_state
     elif numpy is not None and issubclass(kind, numpy.RandomState):
         get, put = (lambda: value.get_state(legacy=False)), value.set_state
-        seed = lambda number: value.seed(seed_words(number))  # noqa: E731 - as above
+        seed = lambda number: value.seed(seed_words(number))  # noqa: E731 - beside its siblings
         bits = value._bit_generator  # noqa: SLF001 - there is no public way
         measure, to_bytes = state_distance.of_numpys(bits), state_distance.numpy_state
     elif torch is not None and issubclass(kind, torch.Generator):
@@ -124,7 +124,7 @@ def global_ones() -> list[object]:
     numpy, torch = (sys.modules[name] if is_imported(name) else None for name in ("numpy.random", "torch"))
     found: list[object] = [random._inst]  # noqa: SLF001 - the functions are its methods
     if numpy is not None:
-        found.append(numpy.mtrand._rand)  # noqa: SLF001 - as above
+        found.append(numpy.mtrand._rand)  # noqa: SLF001 - NumPy's global generator has no public name
     if torch is not None:
         found += [torch.default_generator, *torch.cuda.default_generators]
     return found

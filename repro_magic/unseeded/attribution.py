@@ -119,7 +119,7 @@ class EntropyRequest:
         """Whether it is one of those that `secrets` has from a generator of its own."""
         secrets = sys.modules.get("secrets")
         own = None if self.through is None else self.through.f_locals.get("self")
-        return secrets is not None and own is secrets._sysrand and bool(self.called)  # noqa: SLF001 - as above
+        return secrets is not None and own is secrets._sysrand and bool(self.called)  # noqa: SLF001 - the generator behind `secrets`
 
     def is_librarys(self, kind: Kind) -> bool:
         """Whether the line calls compiled code of some library, which takes entropy for purposes of its own.

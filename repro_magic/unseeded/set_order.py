@@ -302,7 +302,7 @@ def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
     return False
 
 
-def _elements(value: Any) -> Iterable[Any]:  # noqa: ANN401 - as above
+def _elements(value: Any) -> Iterable[Any]:  # noqa: ANN401 - any object of the user's
     kind = type(value)
     if is_any(kind, list, tuple, set, frozenset, dict):
         return value  # type: ignore[no-any-return]

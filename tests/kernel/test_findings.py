@@ -73,7 +73,7 @@ def test_deterministic_cells_name_findings_by_status() -> None:
     assert "strict, put_ blocked" in ran.shown(3)
     assert "held.py" not in "".join(ran.error(3).traceback), "the traceback ends at the user's line"
     assert ran.stream(4, "stderr") == ""
-    assert "PyTorch warns of put_, but the result is always the same here." in ran.shown(4)
+    assert "PyTorch warns about put_, but these calls are deterministic." in ran.shown(4)
     assert "put_ on cpu, line 2" in ran.shown(5), "--quiet hides the line, not a warning"
 
 

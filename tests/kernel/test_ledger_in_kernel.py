@@ -83,7 +83,7 @@ def test_a_cell_that_runs_again_has_both_its_rows_and_the_unseeded_are_told() ->
         "In[4] numpy cpu 4 words in this cell (7)",
         "In[5] numpy cpu 4 words yes (7)",
     ]
-    assert "◦ ○ drew without a seed" in ran.shown(5)
+    assert "◦ ○ drew from an unseeded generator" in ran.shown(5)
 
 
 def test_a_deterministic_cell_and_seeds_of_cells() -> None:

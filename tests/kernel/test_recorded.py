@@ -153,7 +153,7 @@ def test_another_environment_is_told_and_has_a_code_of_its_own(tmp_path: Path) -
         "first": "1.0",
         "second": verdict["environment"][0]["second"],
     }
-    assert "The environment differs, too" in told
+    assert "The environment also differs" in told
 
 
 @pytest.mark.kernel

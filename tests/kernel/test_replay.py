@@ -135,7 +135,7 @@ def test_it_can_be_stopped_and_runs_but_once() -> None:
 
 def test_lines_that_run_programs_need_a_yes() -> None:
     ran = run_in_kernel(LOAD, "!echo hi", "%repro_verify", "%repro_verify --wait --allow-shell")
-    assert "--allow-shell runs them once more: In[2]: !echo hi" in ran.stream(2, "stderr")
+    assert "to run them again, add --allow-shell: In[2]: !echo hi" in ran.stream(2, "stderr")
     assert ("reproduced" if KEEPS_OUTPUTS else "the same as far as can be compared") in ran.shown(3)
 
 

@@ -475,7 +475,7 @@ def test_no_name_becomes_markup(name: str, op: str) -> None:
 def test_what_can_not_be_told_is_said() -> None:
     text = ledger([one_cell("In[1]", move("python cpu", None), move("numpy cpu", 0), move("private x", 1))]).text()
     assert "unknown" in text
-    assert "what an earlier draw left" in text
+    assert "buffered numbers only" in text
     assert "1 word " in text
 
 

@@ -165,7 +165,7 @@ def test_what_is_no_function_is_refused_as_a_decorator_with_what_to_do() -> None
     class Model:
         pass
 
-    with pytest.raises(TypeError, match="decorate its methods"):
+    with pytest.raises(TypeError, match="decorate each method"):
         repro_magic.deterministic()(Model)
     with pytest.raises(TypeError, match="below @staticmethod"):
         repro_magic.deterministic()(staticmethod(len))

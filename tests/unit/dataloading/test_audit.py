@@ -228,7 +228,7 @@ def test_what_is_no_fault(dataset: Any) -> None:
 def test_a_worker_init_fn_of_the_users_own_is_not_judged() -> None:
     loader: Any = DataLoader(Held(), num_workers=2, worker_init_fn=lambda _worker: None)
     assert faults(Held(), worker_init_fn=lambda _worker: None) == []
-    assert remark(loader, "a worker_init_fn of your own") is not None
+    assert remark(loader, "custom worker_init_fn") is not None
 
 
 def test_one_worker_repeats_itself_in_each_epoch_unless_it_goes_on() -> None:
@@ -265,8 +265,8 @@ def test_remarks_that_are_no_faults() -> None:
     plain = remark(DataLoader(Ten()), "no generator=")
     assert shuffled is not None
     assert plain is not None
-    assert shuffled.why.startswith("Its order is drawn")
-    assert plain.why.startswith("A number is drawn")
+    assert shuffled.why.startswith("Each epoch draws its order")
+    assert plain.why.startswith("Each epoch draws from PyTorch")
     own = torch.Generator()
     assert remark(DataLoader(Ten(), shuffle=True, generator=own), "no generator") is None
     sampled: Any = DataLoader(Ten(), sampler=RandomSampler(Ten(), generator=own))

@@ -82,7 +82,7 @@ def test_what_has_no_one_value_is_said_to_have_none() -> None:
     convolutions.fp32_precision = "ieee"
     try:
         assert isinstance(settings.CUDNN_TF32.read(), Unreadable)
-        assert "one way for convolutions, another for RNNs" in as_code(status())
+        assert "differs between convolutions and RNNs" in as_code(status())
     finally:
         settings.CUDNN_TF32.write(True)
     assert settings.CUDNN_TF32.read() is True

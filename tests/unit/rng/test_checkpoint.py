@@ -119,14 +119,14 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     ("state", "told"),
     [
         (None, "the state has no schema"),
-        ({"schema": "repro-magic.rng-state.v2", "generators": {}}, "it is 'repro-magic.rng-state.v2'"),
+        ({"schema": "repro-magic.rng-state.v2", "generators": {}}, "the state has schema 'repro-magic.rng-state.v2'"),
         ({"schema": "repro-magic.rng-state.v1"}, "the state has no generators"),
         (damaged(lambda state: state["generators"].update({"torch cuda:0": 1})), "no generator torch cuda:0 here"),
         (damaged(lambda state: state["generators"].update({"python cpu": {"int": "x"}})), "python cpu is damaged"),
         (damaged(lambda state: state["generators"].update({"python cpu": {"eval": "1"}})), "python cpu is damaged"),
-        (damaged(lambda state: state["generators"].update({"torch cpu": {"tensor": "AAAA"}})), "does not fit"),
+        (damaged(lambda state: state["generators"].update({"torch cpu": {"tensor": "AAAA"}})), "does not match"),
         (damaged(lambda state: state["generators"].update({"torch cpu": {"tensor": "_"}})), "torch cpu is damaged"),
-        (damaged(lambda state: state["generators"].update({"numpy cpu": {"list": []}})), "does not fit"),
+        (damaged(lambda state: state["generators"].update({"numpy cpu": {"list": []}})), "does not match"),
     ],
 )
 def test_what_is_no_state_changes_nothing(state: Any, told: str) -> None:
@@ -206,7 +206,7 @@ def test_what_is_missing_is_named_if_it_may_be() -> None:
 
 @pytest.mark.parametrize("what", [3, random.SystemRandom(), "seed"])
 def test_what_is_no_generator_is_refused(what: object) -> None:
-    with pytest.raises(InvalidStateError, match="own is of type"):
+    with pytest.raises(InvalidStateError, match="cannot save the state of own"):
         repro_magic.rng_state(own=what)
 
 

@@ -240,7 +240,7 @@ def test_a_plug_in_is_seeded_and_shown(plug_in: Callable[[str, object], None]) -
     plug_in("plugged", Library(name="plugged", module="plugged", seed=seen.append))
     seed_everything(8)
     assert seen == [8]
-    assert (seed_of("plugged"), status_of("plugged")) == (8, "seeded; its state cannot be read")
+    assert (seed_of("plugged"), status_of("plugged")) == (8, "seeded; state not readable")
     assert Snapshot.take().restore() == ["plugged"], "what cannot be read is told as not put back"
 
 
