@@ -151,7 +151,7 @@ class Against(Enum):
 @public
 @dataclass(frozen=True)
 class NotebookVerdict:
-    """One notebook.
+    """The verdict on a notebook.
 
     Attributes:
         path: as it was given.

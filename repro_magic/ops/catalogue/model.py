@@ -84,12 +84,12 @@ class Hazard:
 
 
 @public
-@dataclass(frozen=True, eq=False)  # as above
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Entry:
     """One operation.
 
     Attributes:
-        op: the name it is told by, e.g. `"index_add_"`.
+        op: its name in reports, e.g. `"index_add_"`.
         public: what users write, e.g. `"Tensor.index_add_"`.
         direction: forward or backward.
         names: aten names without overload under which it may be seen; all their overloads are watched.

@@ -38,5 +38,5 @@ def difference(one: str, other: str, sides: tuple[str, str] = ("one run", "the o
         return f"{width} x {height} pixels in {sides[0]}, {other_width} x {other_height} in {sides[1]}"
     apart = np.abs(left - right).max(axis=-1)
     if not apart.any():
-        return "every pixel is the same, but the bytes differ: by what else the file holds"
+        return "every pixel is the same; only metadata differs"
     return f"{np.count_nonzero(apart):,} of {apart.size:,} pixels differ, by at most {apart.max()} of {_FULL}"

@@ -9,8 +9,8 @@ from repro_magic.introspection.comments import mentions, private_names
 from repro_magic.proof.verdict import CellVerdict, Outcome, Part
 
 KIND = "private"
-_SAID = "private: what it holds is not told"
-_SHOWED = "private: the cell names what is private, so what it showed is not told"
+_SAID = "private: its value is not shown"
+_SHOWED = "private: the cell uses a private name, so its output is not shown"
 
 
 def is_private(name: str, private: frozenset[str]) -> bool:

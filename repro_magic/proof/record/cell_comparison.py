@@ -203,7 +203,7 @@ def _generators(number: int, recorded: RecordedCell, cell: CellRun, terms: Terms
             why = why_elsewhere(terms.standings, number - 1, key)
             parts.append(Part(f"generator {key}", Outcome.NOT_COMPARABLE, why, kind="another state before the cell"))
         elif one != other:
-            parts.append(Part(f"generator {key}", Outcome.DIFFERS, "from the same state it came to another"))
+            parts.append(Part(f"generator {key}", Outcome.DIFFERS, "same start, different end state"))
     return parts
 
 

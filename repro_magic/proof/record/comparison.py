@@ -52,7 +52,7 @@ def compare_with_record(path: str, record: Record, fresh: Run, tolerance: Tolera
             recorded.change(known)
         cells.append(cell_verdict(number, cell, recorded, KnownValues(held, known, later[number - 1]), terms))
     matched = len(twins) - twins.count(None)
-    error = fresh.error or ("" if matched else "no cell of the notebook is recorded as it is now")
+    error = fresh.error or ("" if matched else "no recorded cell matches the notebook: its cells have changed")
     differs = any(cell.outcome in {Outcome.DIFFERS, Outcome.FAILED} for cell in cells) or bool(error)
     return NotebookVerdict(
         path,

@@ -73,7 +73,7 @@ class CellRun:
         for output in self.outputs:
             if output["output_type"] == "error" and not self.may_fail:
                 if output["ename"] == "StdinNotImplementedError":
-                    return "it asks for input, and nobody is there to give any"
+                    return "`input()` is not available"
                 return f"{output['ename']}: {output['evalue']}"
         return ""
 
