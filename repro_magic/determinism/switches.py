@@ -229,19 +229,21 @@ CUDNN_ATTENTION = _functions(
     "torch.backends.cuda.enable_cudnn_sdp",
     read="_C._get_cudnn_sdp_enabled",
     write="_C._set_sdp_use_cudnn",
-    says="Attention may use cuDNN's kernel, whose backward pass has no deterministic kernel.",
+    says="Attention may use cuDNN's kernel, which is always nondeterministic in the backward pass.",
 )
 FLASH_ATTENTION = _functions(
     "torch.backends.cuda.enable_flash_sdp",
     read="_C._get_flash_sdp_enabled",
     write="_C._set_sdp_use_flash",
-    says="Attention may use the flash kernel, nondeterministic in the backward pass without deterministic algorithms.",
+    says="Attention may use the flash kernel. With deterministic algorithms off, its backward pass is "
+    "nondeterministic.",
 )
 EFFICIENT_ATTENTION = _functions(
     "torch.backends.cuda.enable_mem_efficient_sdp",
     read="_C._get_mem_efficient_sdp_enabled",
     write="_C._set_sdp_use_mem_efficient",
-    says="Attention may use the memory-efficient kernel; its backward pass needs deterministic algorithms on.",
+    says="Attention may use the memory-efficient kernel. With deterministic algorithms off, its backward pass is "
+    "nondeterministic.",
 )
 MATH_ATTENTION = _functions(
     "torch.backends.cuda.enable_math_sdp",

@@ -15,7 +15,7 @@ DISPLAYED, SHOWN = "the displayed value", "what it showed"
 
 @public
 class Outcome(Enum):
-    """What comparing runs brought, the best first."""
+    """The outcome of a comparison, best first."""
 
     SAME = "same"
     NOISE = "only noise"  # outputs differ by addresses, timings and the like; see proof.text.noise
@@ -26,7 +26,7 @@ class Outcome(Enum):
     FAILED = "failed"
 
     def __or__(self, other: Outcome) -> Outcome:
-        """The worse of two."""
+        """Return the worse outcome."""
         order = list(Outcome)
         return max(self, other, key=order.index)
 
@@ -109,14 +109,14 @@ class NotCompared:
 @public
 @dataclass(frozen=True)
 class CellVerdict:
-    """One code cell.
+    """The verdict on a code cell.
 
     Attributes:
-        number: from 1, among the code cells.
-        line: its first line that is not blank.
-        values: the names that changed in it.
-        outputs: what it showed.
-        source: its text.
+        number: its number among the code cells, from 1.
+        line: its first non-blank line.
+        values: the variables that changed in it.
+        outputs: its outputs.
+        source: its source.
     """
 
     number: int
@@ -154,16 +154,16 @@ class NotebookVerdict:
     """The verdict on a notebook.
 
     Attributes:
-        path: as it was given.
-        runs: how many fresh kernels ran it; 0 if it has no code cells.
-        agreed: how many of these gave what the first gave; or what is recorded.
+        path: the notebook's path, as given.
+        runs: number of fresh kernels that ran it; 0 if it has no code cells.
+        agreed: number of runs with the results of the first run, or with the recorded results.
         cells: its code cells.
-        error: why it could not be run to its end; empty where it could.
-        against: what was compared with what.
-        environment: how the environment differs from the recorded one; empty where none is recorded, too.
-        notes: what else has to be said, in sentences.
-        is_strict: whether all must have been compared.
-        from_the_top: of a session that reproduces as it ran, why its notebook, run from top to bottom, would not.
+        error: why it did not run to the end; empty if it did.
+        against: what the runs were compared with.
+        environment: how the environment differs from the recorded environment; empty if none is recorded.
+        notes: further remarks, as sentences.
+        is_strict: whether everything must be compared.
+        from_the_top: for a session that reproduces in the order it ran, why it does not reproduce from top to bottom.
     """
 
     path: str
@@ -179,7 +179,7 @@ class NotebookVerdict:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of its cells; failed where it could not be run."""
+        """The worst outcome of its cells; failed if it did not run to the end."""
         worst = Outcome.FAILED if self.error else Outcome.SAME
         for cell in self.cells:
             worst |= cell.outcome
@@ -187,7 +187,7 @@ class NotebookVerdict:
 
     @property
     def not_compared(self) -> list[NotCompared]:
-        """What could not be compared, the earliest cell first."""
+        """What was not compared, earliest cell first."""
         return [
             NotCompared(cell.number, f"{part.name}{part.at}", part.kind, part.why, part.is_declared, part.remedy)
             for cell in self.cells
@@ -197,15 +197,15 @@ class NotebookVerdict:
 
     @property
     def all_compared(self) -> bool:
-        """Whether the notebook ran to its end and everything in it was compared."""
+        """Whether the notebook ran to the end and everything in it was compared."""
         return bool(self.runs) and not self.error and not self.not_compared
 
     @property
     def lacks_proof(self) -> bool:
-        """Whether all had to be compared, and something was not that the notebook does not declare."""
+        """Whether strict mode found something not compared that the notebook does not declare."""
         return self.is_strict and not (self.runs and all(one.is_declared for one in self.not_compared))
 
     @property
     def reproduces(self) -> bool:
-        """Whether nothing differed and nothing failed; if strict, also whether all was compared."""
+        """Whether nothing differed and nothing failed; in strict mode, also whether everything was compared."""
         return self.outcome not in {Outcome.DIFFERS, Outcome.FAILED} and not self.lacks_proof

@@ -246,24 +246,24 @@ def verify(  # noqa: PLR0913 - as the command has
 ) -> NotebookVerdict:
     """Run a notebook in fresh kernels and compare, cell by cell and bit for bit, as `repro-magic verify` does.
 
-    Lines that run programs (`!pip`) are run, too.
+    Lines that run programs (`!pip`) run, too.
 
     Args:
-        path: the notebook; it is not written, and runs in a copy of its project.
-        runs: how many fresh kernels run it, from 2.
-        recorded: compare one fresh run with the recorded results instead: receipts, outputs, or the sidecar.
-        timeout: seconds that one cell may take.
-        kernel: the kernel's name; None: the notebook's own.
-        rtol: elements whose relative difference is no larger count as close.
-        ulp: those within so many units in the last place, too.
-        exact: addresses, timings and the like count as differences.
-        strict: it reproduces only if everything was compared, but for what the notebook itself leaves out.
-        root: the folder that is copied; None: the project's: its git work tree, or the folder with its pyproject.toml.
-        include: patterns of paths below the root that are copied whatever their size.
+        path: the notebook. It runs in a copy of its project; the file is never written.
+        runs: number of fresh kernels that run it, at least 2.
+        recorded: compare a single fresh run with the recorded results: receipts, outputs, or the sidecar.
+        timeout: time limit per cell, in seconds.
+        kernel: name of the kernel; None: the notebook's kernel.
+        rtol: relative tolerance; elements within it count as close.
+        ulp: tolerance in units in the last place; elements within it count as close.
+        exact: count addresses, timings and similar noise as differences.
+        strict: require that everything is compared, except for what the notebook itself leaves out.
+        root: the folder to copy; None: the project, which is the git work tree or the folder with pyproject.toml.
+        include: patterns of paths below the root to copy, whatever their size.
 
     Returns:
-        The verdict: `.reproduces` says whether nothing differed and nothing failed, `.all_compared` whether everything
-        was compared, `.not_compared` lists what was not.
+        The verdict: `.reproduces` is true if nothing differed and nothing failed, `.all_compared` if everything was
+        compared; `.not_compared` lists what was not.
 
     Raises:
         ValueError: `runs`, `rtol` or `ulp` is out of range.
@@ -273,7 +273,7 @@ def verify(  # noqa: PLR0913 - as the command has
         True
     """
     if runs < 2 or not 0 <= rtol < math.inf or ulp < 0:  # noqa: PLR2004 - one run alone proves nothing
-        raise ValueError("runs is at least 2; rtol and ulp are numbers from 0")
+        raise ValueError("runs must be at least 2; rtol and ulp must not be negative")
     options = RunOptions(
         runs=runs,
         is_recorded=recorded,

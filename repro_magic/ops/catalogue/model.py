@@ -18,7 +18,7 @@ from repro_magic.runtime.public import public
 
 @public
 class Effect(Enum):
-    """What the deterministic switch does to a hazard."""
+    """What `torch.use_deterministic_algorithms` does about a hazard."""
 
     HANDLES = "takes a deterministic path"
     HANDLES_IF_STRICT = "takes a deterministic path, but none in warn mode"
@@ -34,10 +34,10 @@ class OpCall:
     Attributes:
         overload: the aten overload, e.g. `"index_put_.default"`.
         arguments: every argument by its schema's name, defaults filled in.
-        threads: threads of one CPU op.
-        look: whether values may be read (never those of FakeTensors, nor of a device, nor after the first calls).
-        traced: the tensors have no values; what is written is then taken to be different.
-        at_scale: judge as if there were enough elements and threads for a CPU to split the work.
+        threads: threads per CPU op.
+        look: whether values may be read; never for FakeTensors, for devices, or after the first calls.
+        traced: whether the tensors have no values; written values are then assumed to differ.
+        at_scale: classify as if a CPU had enough elements and threads to split the work.
     """
 
     overload: str
@@ -60,17 +60,17 @@ def always(_call: OpCall) -> bool:
 @public
 @dataclass(frozen=True, eq=False)  # one line of the table is that line: hashed often, by identity
 class Hazard:
-    """On which devices, when and why the result may differ, and what helps.
+    """A reason why the result of an op may differ: devices, condition and remedy.
 
     Attributes:
         devices: device types, e.g. `("cuda",)`.
         why: the reason in one sentence.
-        remedy: what to do, in one sentence.
-        switch: what `torch.use_deterministic_algorithms` does to it.
+        remedy: how to fix it, in one sentence.
+        switch: what `torch.use_deterministic_algorithms` does about it.
         condition: when it applies; see `Condition`.
-        differs: False where PyTorch alerts although the result cannot differ here.
-        since: first release (major, minor) it holds for; None: all supported.
-        until: first release it no longer holds for; None: all later ones too.
+        differs: False if PyTorch alerts although the result cannot differ.
+        since: first release (major, minor) with the hazard; None: all supported releases.
+        until: first release without the hazard; None: all later releases have it.
     """
 
     devices: tuple[str, ...]
@@ -86,17 +86,17 @@ class Hazard:
 @public
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Entry:
-    """One operation.
+    """A flagged op: its names and hazards.
 
     Attributes:
         op: its name in reports, e.g. `"index_add_"`.
         public: what users write, e.g. `"Tensor.index_add_"`.
         direction: forward or backward.
-        names: aten names without overload under which it may be seen; all their overloads are watched.
-        hazards: by device; the first whose device and condition fit counts.
-        link: where the facts come from.
-        alerts: PyTorch's names for it in its own alerts, as they stand in the libraries.
-        hot: called so often in ordinary training that watching each call would cost too much.
+        names: its aten names without overload; all overloads are watched.
+        hazards: in order; the first whose device and condition match counts.
+        link: its documentation.
+        alerts: its names in PyTorch's own alerts.
+        hot: whether training calls it too often to watch each call.
     """
 
     op: str

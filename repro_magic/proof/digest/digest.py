@@ -24,14 +24,14 @@ _SHAPED = {"numpy", "torch", "pandas", "scipy", "polars", "pyarrow"}
 
 
 def digest(value: object) -> Digest:
-    """The digest of a value.
+    """Return the digest of a value: equal only if every bit is equal.
 
-    Takes numbers, strings and the like, containers (cycles too), NumPy arrays, tensors on any device (views, sparse,
+    Accepts numbers, strings and the like, containers (cycles too), NumPy arrays, tensors on any device (views, sparse,
     quantized, nested, subclasses), modules, optimizers, pandas, polars and pyarrow objects, graphs of networkx, PIL
     images, matplotlib figures, and objects of other Python classes through their attributes. Device, strides and
     gradients do not count. `requires_grad` counts in modules and optimizers, where it says what is trained.
 
-    Code of an object's class runs only where there is no other way, and whatever it raises costs a gap.
+    Code of an object's class runs only if there is no other way; if it raises, the digest has a gap.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C.

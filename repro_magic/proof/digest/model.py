@@ -12,12 +12,12 @@ __all__ = ["Digest", "Gap"]
 @public
 @dataclass(frozen=True)
 class Gap:
-    """A part of a value that has no bits to compare.
+    """A part of a value that cannot be compared.
 
     Attributes:
         path: where in the value, e.g. `".hooks[0]"`; empty for the value itself.
         kind: its type, e.g. `"function"`.
-        why: in words.
+        why: the reason.
     """
 
     path: str
@@ -31,13 +31,13 @@ class Digest:
     """The digest of a value.
 
     Attributes:
-        hex: 64 hexadecimal digits over all but the gaps.
+        hex: 64 hexadecimal digits over everything except the gaps.
         kind: the value's type, e.g. `"torch.Tensor"`.
-        dtype: its dtype, where it has one.
-        shape: its shape, where it has one.
+        dtype: its dtype, if any.
+        shape: its shape, if any.
         gaps: what could not be digested.
-        own: a digest that also covers what libraries keep for themselves in private attributes (paths, counters, the
-            trainer that trains a model); empty where there is no such thing.
+        own: a digest that also covers private attributes of libraries (paths, counters, a model's trainer); empty if
+            there are none.
     """
 
     hex: str
