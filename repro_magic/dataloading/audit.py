@@ -77,7 +77,7 @@ def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
     if loader.worker_init_fn is not None and not is_ours:
         yield Remark(
             f"custom worker_init_fn with {_names(copied.values())}",
-            "Each worker gets a copy of the generators; repro_magic cannot see whether the function reseeds it.",
+            "Each worker gets a copy of the generators; repro_magic cannot see whether the function reseeds them.",
             f"Call repro_magic.worker_init_fn(worker_id) in it, or pass {_OPTIONS}.",
         )
     elif any(_takes_care(loader, found) for found in copied.values()):
