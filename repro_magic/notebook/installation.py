@@ -118,7 +118,7 @@ class Installation:
         self._faulty.add(event)
         with Shield():  # warnings may be errors here, and the error's own repr() may fail
             warnings.warn(
-                f"repro_magic: its {event} hook failed ({error!r}); your cell is not affected",
+                f"repro_magic's {event} hook failed ({error!r}); your cell is not affected",
                 HookFaultWarning,
                 stacklevel=3,
             )
