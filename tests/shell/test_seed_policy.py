@@ -114,7 +114,7 @@ def test_the_panels_seed_button_keeps_the_flags(loaded: Shell, panel: Panel) -> 
     first = run(loaded, "[random.random(), rng.random()]", "a")
     press_seed(panel, 7)
     assert "%repro_seed 7 --adopt --per-cell --strict" in code(loaded)
-    assert "write: %repro_seed 7 --adopt --per-cell --strict" in unescape(panel._seed_note.value)
+    assert "write %repro_seed 7 --adopt --per-cell --strict" in unescape(panel._seed_note.value)
     other = run(loaded, "[random.random(), rng.random()]", "a")
     assert other != first
     assert run(loaded, "[random.random(), rng.random()]", "a") == other, "each cell still has its seed"
@@ -185,4 +185,4 @@ def test_a_new_seed_is_told_with_its_flags(loaded: Shell) -> None:
     with capture_output() as captured:
         loaded.run_cell("%repro_seed --new --adopt", store_history=True)
     told = captured.outputs[0].data["text/plain"]
-    assert f"write: %repro_seed {seed_in_force()} --adopt\n" in told
+    assert f"write %repro_seed {seed_in_force()} --adopt" in told
