@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,16 @@ def test_files_that_a_cell_writes_are_compared(tmp_path: Path) -> None:
     distance = verdict["cells"][1]["values"][0]["distance"]
     assert (distance["differing"], distance["size"]) == (3, 3)
     assert [file.name for file in tmp_path.iterdir()] == ["n.ipynb"]
+
+
+@pytest.mark.kernel
+def test_a_text_that_differs_is_shown_and_other_bytes_by_their_digest(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import os\n_ = open('run.out', 'w').write(f'step 1\\nloss {os.getpid()}\\n')",
+        "_ = open('raw.bin', 'wb').write(b'\\xff' + os.getpid().to_bytes(4, 'little'))",
+    )
+    _, verdict, _ = verify(path)
+    text, raw = (part["why"] for cell in verdict["cells"] for part in cell["values"])
+    assert re.fullmatch(r"line 2: 'loss \d+' in one run, 'loss \d+' in the other", text)
+    assert re.fullmatch(r"file: digest \w{8} in one run, \w{8} in the other", raw)

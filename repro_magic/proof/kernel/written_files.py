@@ -44,6 +44,9 @@ _PIECE = 16 << 20
 # A folder is looked through after each cell if that takes so few seconds, and else as often as this part of the time.
 _QUICK, _SHARE = 0.02, 1 / 20
 
+# What stands for the value of a file that is told by its digest only.
+_UNREADABLE = object()
+
 _Stamp = tuple[int, int, int]
 
 
@@ -93,25 +96,25 @@ def _stamps(folder: str, above: str) -> Iterator[tuple[str, _Stamp]]:
 
 
 def content(file: Path, look: Callable[[object], dict[str, Any]]) -> tuple[Digest | dict[str, Any], object]:
-    """What is in a file: what is told of it, and its value if its format holds numbers.
+    """What is in a file: what is told of it, and its value: numbers if its format holds some, or its text.
 
     Args:
         file: which.
         look: gives what is told of a value.
     """
     if any(fnmatch(file.name, pattern) for pattern in _CLOCKS):
-        return Digest("0" * 64, "file", gaps=(Gap("", "file", "its format holds the time of writing"),)), None
+        return Digest("0" * 64, "file", gaps=(Gap("", "file", "its format holds the time of writing"),)), _UNREADABLE
     try:
         value = _loaded(file)
         told = None if value is None else look(value)
         if told is not None and not told["gaps"]:
             return {**told, "kind": "file"}, value
-        return Digest(_bytes_of(file), "file"), None
+        return Digest(_bytes_of(file), "file"), _text_of(file)
     except Exception as error:  # noqa: BLE001 - a library's, of a file that it did not write, or that vanished
         with suppress(OSError):
-            return Digest(_hashed(file.open("rb")), "file"), None
+            return Digest(_hashed(file.open("rb")), "file"), _UNREADABLE
         why = f"reading it failed: {type(error).__name__}"
-        return Digest("0" * 64, "file", gaps=(Gap("", "file", why),)), None
+        return Digest("0" * 64, "file", gaps=(Gap("", "file", why),)), _UNREADABLE
 
 
 def _loaded(file: Path) -> object:
@@ -165,11 +168,27 @@ def _bytes_of(file: Path) -> str:
     if suffix == ".gz":
         return _hashed(gzip.open(file))
     if suffix in _TEXTS and is_short:
-        text = normalised(file.read_text(encoding="utf-8"))
-        return blake3((_TIME.sub("[time]", text) if suffix == ".log" else text).encode()).hexdigest()
+        return blake3(_without_noise(file).encode()).hexdigest()
     if suffix == ".pdf" and is_short:
         return blake3(_PDF_DATE.sub(b"", file.read_bytes())).hexdigest()
     return _hashed(file.open("rb"))
+
+
+def _text_of(file: Path) -> object:
+    """A file's text, to be shown where it differs."""
+    if file.stat().st_size > _LONGEST:
+        return _UNREADABLE
+    try:
+        return _without_noise(file)
+    except UnicodeDecodeError:
+        return _UNREADABLE
+
+
+def _without_noise(file: Path) -> str:
+    suffix = file.suffix.lower()
+    text = file.read_text(encoding="utf-8")
+    text = normalised(text) if suffix in _TEXTS else text
+    return _TIME.sub("[time]", text) if suffix == ".log" else text
 
 
 def _hashed(stream: Any) -> str:  # noqa: ANN401 - a file, or what unpacks one
