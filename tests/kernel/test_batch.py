@@ -280,3 +280,20 @@ def test_who_stops_reading_gets_the_exit_code_all_the_same(tmp_path: Path) -> No
 def test_the_version_is_told() -> None:
     done = cli.invoke(app, ["--version"])
     assert (done.exit_code, done.stdout.split()[0]) == (0, "repro-magic")
+
+
+@pytest.mark.kernel
+def test_what_programs_print_is_in_no_verdict(tmp_path: Path) -> None:
+    loud = (
+        "import ctypes, os, subprocess\n"
+        "_ = subprocess.run(['printf', '\\033[31mfrom a program'])\n"
+        "_ = os.write(1, b'from Python\\n'), os.write(2, b'an error\\n')\n"
+        "_ = ctypes.CDLL(None).puts(b'from C')"
+    )
+    command = [sys.executable, "-m", "repro_magic", "verify", "--json", "-", str(notebook(tmp_path / "n.ipynb", loud))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [verdict] = json.loads(done.stdout)
+    assert verdict["outcome"] == "same"
+    for text in ("from a program", "from Python", "an error", "from C", "\x1b[31m"):
+        assert text not in done.stderr

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -104,6 +105,8 @@ class StoppedError(Exception):
 
 
 # nbclient logs what we tell in the verdict: that a kernel died, or that it took too long.
+# What a program or a C library prints reaches the cell's output, and ipykernel repeats it on the kernel's own streams.
+_MUTE = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 _silent = logging.getLogger("repro_magic.nbclient")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -221,7 +224,7 @@ def run_in(
     variables = (_WAITING if options.shares_cores else {}) | dict(inherited)
     _running.add(client)
     try:
-        with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables):
+        with _loop_of_this_thread(), _own_sockets(client), client.setup_kernel(env=variables, **_MUTE):
             if _is_stopping.is_set():
                 _kill(client)
             _ask(client, "programs()")
