@@ -102,14 +102,7 @@ class _Reader:
     def uses(self, node: ast.AST) -> Iterator[ast.expr]:
         """The expressions below a node whose order is used and is another in every process."""
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            is_unpacked = isinstance(targets[0], ast.Tuple | ast.List) or (
-                isinstance(node, ast.AugAssign) and isinstance(self._value(node.target), list)
-            )
-            if is_unpacked and self._is_set(node.value) and self._is_text(node.value, []):
-                yield node.value
-                return
-            yield from self._in(node.value, self._of_names(targets))
+            yield from self._uses_of_value(node, node.value)
             return
         if isinstance(node, ast.For):
             if all(map(_is_without_order, node.body)):
@@ -126,6 +119,24 @@ class _Reader:
                 yield from self._in(child, [])
             elif not isinstance(child, _NOT_ENTERED):
                 yield from self.uses(child)
+
+    def _uses_of_value(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, value: ast.expr) -> Iterator[ast.expr]:
+        """The same below the right side of an assignment."""
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        is_unpacked = isinstance(targets[0], ast.Tuple | ast.List) or (
+            isinstance(node, ast.AugAssign) and isinstance(self._value(node.target), list)
+        )
+        held = self._of_names(targets)
+        if is_unpacked and self._is_set(value) and self._is_text(value, []):
+            yield value
+        elif not (self._is_list_of_a_set(value) and any(map(_has_no_order, held))):
+            yield from self._in(value, held)
+
+    def _is_list_of_a_set(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Call(func=ast.Name(id="list" | "tuple"), args=[made_of]):
+                return self._is_set(made_of)
+        return False
 
     def _of_names(self, targets: Iterable[ast.expr]) -> list[Any]:
         """What names that the order went into hold: it says what the set held."""
@@ -300,6 +311,11 @@ def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
     with Shield():  # an element may be of any class
         return len({one for one in itertools.islice(_elements(value), _LOOKED_AT) if _is_text(one)}) > 1
     return False
+
+
+def _has_no_order(value: object) -> bool:
+    """Whether a list that was made of a set has one element at most."""
+    return type(value) in (list, tuple) and len(value) <= 1  # type: ignore[arg-type]
 
 
 def _elements(value: Any) -> Iterable[Any]:  # noqa: ANN401 - any object of the user's

@@ -77,7 +77,8 @@ def _data(held: Mapping[Any, object]) -> Fields:
 
 def _of_code(value: Any) -> dict[str, Fields]:
     if isinstance(value, type):
-        return {"__dict__": dict(_of_class(value))} if is_notebooks(value) else {}
+        classes = [kind for kind in reversed(mro_of(value)) if is_notebooks(kind)]  # a base may have no name any more
+        return {"__dict__": dict(item for kind in classes for item in _of_class(kind))} if is_notebooks(value) else {}
     function = unwrapped(value)
     if is_of_notebook(function):
         return {

@@ -44,6 +44,15 @@ def test_objects_of_the_notebooks_own_classes_are_looked_into() -> None:
     assert digest(one).hex != digest(other).hex
 
 
+def test_what_a_class_inherits_from_a_base_without_a_name_counts() -> None:
+    def derived(value: float) -> type:
+        base = type("Base", (), {"__module__": "__main__", "rate": value})
+        return type("Derived", (base,), {"__module__": "__main__"})
+
+    assert digest(derived(0.1)).hex == digest(derived(0.1)).hex
+    assert digest(derived(0.1)).hex != digest(derived(0.2)).hex
+
+
 KNOWN: dict[str, Callable[[float], object]] = {
     "Random": random.Random,
     "default_rng": lambda x: np.random.default_rng(int(x)),

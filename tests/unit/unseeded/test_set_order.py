@@ -156,6 +156,7 @@ DOCS = {
         "winner = max(set(votes), key=votes.count)",
         "loser = min(set(votes), key=lambda vote: votes.count(vote))",
         "listed = list({*names})",
+        'rest = list(set(names) - {"ant"})',
         "codes = {word: i for i, word in enumerate(set(itertools.chain.from_iterable(docs)))}",
         "codes = {word: i for i, word in enumerate(set(itertools.chain(*docs)))}",
     ],
@@ -178,6 +179,8 @@ def test_further_forms_in_which_a_sets_order_is_used(source: str) -> None:
         "listed = list({*range(3)})",
         "count = len(set().union(*docs))",
         "merged = set(names) & set(b)",
+        'only = list({"ant", "bee"} - {"ant"})',
+        'only = tuple(set(names) & {"ant"})',
     ],
 )
 def test_and_those_in_which_it_is_not(source: str) -> None:
