@@ -93,6 +93,24 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
+def without_comment(line: str) -> str:
+    """A magic's line without the comment at its end.
+
+    Example:
+        >>> without_comment("42 --adopt  # as in the paper"), without_comment("--name 'run # 3'")
+        ('42 --adopt  ', "--name 'run # 3'")
+    """
+    quote = ""
+    for place, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == "#" and line[:place][-1:].strip() == "":
+            return line[:place]
+    return line
+
+
 def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators are untyped
     """Parse `line`.
 
@@ -100,14 +118,16 @@ def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators 
         UsageError: the arguments are wrong; the message ends with the usage line.
     """
     try:
-        return parse_argstring(magic, line)
+        return parse_argstring(magic, without_comment(line))
     except (UsageError, ValueError) as error:  # ValueError: a quotation that is not closed
         raise UsageError(f"{error}{_correction(magic, str(error))}\n{usage(magic)}") from None
 
 
 def _correction(magic: Any, fault: str) -> str:  # noqa: ANN401 - IPython's decorators are untyped
-    """What to write instead, for a seed without its flag."""
+    """What to write instead, for a seed without its flag, and for help."""
     argument = fault.removeprefix("unrecognized arguments: ")
+    if argument in {"--help", "-h"}:
+        return f": write `{usage(magic).split()[1]}?`"
     takes_flag = "[--seed N]" in usage(magic)
     return f": write `%%{MAGIC} --seed {argument}`" if takes_flag and argument.isdecimal() else ""
 

@@ -86,6 +86,7 @@ def test_nothing_to_adopt_is_told(loaded: Shell) -> None:
         ("SEED", "not 'SEED'; for a variable, write `%repro_seed $SEED`"),
         ("1 2", "unrecognized arguments: 2"),
         ("--nwe", "unrecognized arguments: --nwe"),
+        ("--help", "unrecognized arguments: --help: write `%repro_seed?`"),
         ("--new 3", "not both"),
         ("'", "No closing quotation"),
     ],
@@ -186,3 +187,11 @@ def test_unloading_stops_waiting_for_imports_and_loading_resumes(shell: Shell) -
 
 def test_unloading_what_was_never_loaded_is_harmless(shell: Shell) -> None:
     session.unload(shell)
+
+
+def test_a_comment_may_stand_behind_a_magics_arguments(loaded: Shell) -> None:
+    loaded.run_line_magic("repro_seed", "42  # as in the paper")
+    assert random.random() == random.Random(42).random()
+    ran = loaded.run_cell("%%deterministic --seed 7 --quiet  # twice\nimport random\nx = random.random()")
+    assert ran.success
+    assert loaded.user_ns["x"] == random.Random(7).random()
