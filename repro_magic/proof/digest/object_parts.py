@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import random
 import re
 import sys
@@ -24,6 +25,7 @@ from repro_magic.introspection.foreign import (
     mro_of,
     namespace_of,
 )
+from repro_magic.proof.text.noise import normalised
 from repro_magic.rng.user_generators import private
 
 Fields = dict[Any, object]
@@ -203,6 +205,19 @@ def _of_graph(value: Any) -> Fields:
     return {name: one for name, one in attributes(value).items() if name not in {*derived, "__networkx_cache__"}}
 
 
+def _of_buffer(value: Any) -> Fields | None:
+    base: Any = io.BytesIO if issubclass(type(value), io.BytesIO) else io.StringIO
+    try:
+        return {"content": base.getvalue(value), "position": base.tell(value)}
+    except ValueError:  # it is closed
+        return None
+
+
+def _of_capture(value: Any) -> Fields | None:
+    """What `%%capture` captured, as a reader compares it; displays are not told apart."""
+    return None if value.outputs else {"stdout": normalised(value.stdout), "stderr": normalised(value.stderr)}
+
+
 def _of_exception(value: BaseException) -> Fields:
     return {"args": value.args, **attributes(value)}
 
@@ -229,6 +244,9 @@ _KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Fields | None]], ...] 
     ("re", ("Match",), _named("re", "string", "pos", "endpos", "regs")),
     ("logging", ("Logger",), lambda one: {"name": one.name}),
     ("matplotlib.artist", ("Artist",), _artist),
+    ("subprocess", ("CompletedProcess",), _attributes),
+    ("io", ("BytesIO", "StringIO"), _of_buffer),
+    ("IPython.utils.capture", ("CapturedIO",), _of_capture),
 )
 
 # Handles: they stand for something outside of the process or for its threads, or hold what is new in every run.
@@ -258,6 +276,18 @@ def is_handle(kind: type) -> bool:
 
 def _is_below(module: str) -> bool:
     return any(module == handle or module.startswith(f"{handle}.") for handle in _HANDLES)
+
+
+def global_name(value: object) -> str:
+    """The name under which the module of an object's class keeps it: such an object is a part of the library.
+
+    Example:
+        >>> global_name(random.Random()), global_name(random._inst)
+        ('', '_inst')
+    """
+    module = sys.modules.get(module_of(type(value)))
+    names = dict(attributes(module)) if type(module) is ModuleType else {}
+    return next((name for name, one in names.items() if one is value and type(name) is str), "")
 
 
 def holds_more(kind: type) -> bool:

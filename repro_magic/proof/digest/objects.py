@@ -19,6 +19,7 @@ from repro_magic.introspection.foreign import (
 )
 from repro_magic.proof.digest.object_parts import (
     Fields,
+    global_name,
     held_by_code,
     holds_more,
     is_code,
@@ -41,7 +42,7 @@ def visitor_of_objects(kind: type) -> Visitor:
     if known is not None:
         return _by_known_parts(known)
     if is_handle(kind):
-        return lambda walk, value: walk.gap(value, "it is a handle")
+        return _handle
     library_base = next((base for base in mro_of(kind) if not is_notebooks(base)), object)
     is_unknown, result = holds_more(kind), _results_of(kind)
 
@@ -54,6 +55,11 @@ def visitor_of_objects(kind: type) -> Visitor:
         return named(kind_of(value), {name: result(walk, name, part) for name, part in held.items()})
 
     return by_attributes
+
+
+def _handle(walk: Walk, value: Any) -> bytes | Parts:
+    name = global_name(value)
+    return named(kind_of(value), {"name": name}) if name else walk.gap(value, "it is a handle")
 
 
 def _by_known_parts(known: Callable[[Any], Fields | None]) -> Visitor:

@@ -8,21 +8,25 @@ import dataclasses
 import decimal
 import enum
 import functools
+import io
 import logging
 import os
 import random
 import re
+import subprocess
 import threading
 import types
 from collections.abc import Callable
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import torch
 from digest_makers import figure, in_notebook, kept_in, users
+from IPython.utils.capture import CapturedIO
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, Ridge
@@ -63,6 +67,10 @@ KNOWN: dict[str, Callable[[float], object]] = {
     "TensorDataset": lambda x: torch.utils.data.TensorDataset(torch.full((2,), float(x))),
     "Subset": lambda x: torch.utils.data.Subset(torch.utils.data.TensorDataset(torch.ones(4)), [int(x)]),
     "DataLoader": lambda x: torch.utils.data.DataLoader([x]),  # type: ignore[arg-type]
+    "CompletedProcess": lambda x: subprocess.CompletedProcess(["echo"], 0, str(x)),
+    "StringIO": lambda x: io.StringIO(str(x)),
+    "BytesIO": lambda x: io.BytesIO(str(x).encode()),
+    "CapturedIO": lambda x: CapturedIO(io.StringIO(str(x)), io.StringIO()),
     "SimpleNamespace": lambda x: types.SimpleNamespace(a=x),
     "UserDict": lambda x: collections.UserDict(a=x),
     "error": lambda x: ValueError("a", x),
@@ -247,3 +255,15 @@ def test_what_trains_a_model_is_no_part_of_it() -> None:
     assert digest(one).own != digest(other).own
     one._steps = 1
     assert digest(one).hex != digest(other).hex, "its author's own attributes count"
+
+
+def test_an_object_that_its_library_keeps_as_a_global_is_a_part_of_the_library() -> None:
+    assert digest(ipywidgets.interact).gaps == ()
+    assert digest(ipywidgets.interact).hex != digest(ipywidgets.interact_manual).hex
+    assert [gap.why for gap in digest(ipywidgets.IntSlider()).gaps] == ["it is a handle"]
+
+
+def test_a_closed_buffer_holds_nothing_that_can_be_compared() -> None:
+    closed = io.StringIO("x")
+    closed.close()
+    assert digest(closed).gaps
