@@ -133,6 +133,24 @@ def test_what_a_widget_shows_is_read(tmp_path: Path) -> None:
     assert code == 0, verdict
 
 
+@pytest.mark.kernel
+def test_what_a_displayed_widget_shows_counts_for_the_cell_that_wrote_it(tmp_path: Path) -> None:
+    path = notebook(
+        tmp_path / "n.ipynb",
+        "import random, time\nfrom IPython.display import display\nfrom ipywidgets import HBox, Output",
+        "def panel():\n    box = Output()\n    display(HBox([box]))\n    return box.append_stdout\nwrite = panel()",
+        "write('always the same')",
+        "write(f'loss {random.random()}')",
+        "def train():\n    display(box := Output())\n    with box:\n        print('took', time.time() - start, 's')",
+        "start = time.time()\ntrain()",
+    )
+    code, verdict, _ = verify(path)
+    assert code == 1
+    assert parts(verdict, 3)["stdout in widget 1"] == "same"
+    assert parts(verdict, 4)["stdout in widget 1"] == "differs"
+    assert [cell["outcome"] for cell in verdict["cells"]].count("differs") == 1, verdict
+
+
 def test_a_fault_that_nobody_foresaw_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> Run:
         raise KeyError("strange")

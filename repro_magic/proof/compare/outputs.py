@@ -47,6 +47,16 @@ def shown(outputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
+def shown_in_widgets(widgets: Mapping[int, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
+    """The same of what displayed widgets show, by their numbers.
+
+    Example:
+        >>> shown_in_widgets({1: [{"output_type": "stream", "name": "stdout", "text": "1"}]})
+        {'stdout in widget 1': '1'}
+    """
+    return {f"{name} in widget {n}": text for n, outputs in widgets.items() for name, text in shown(outputs).items()}
+
+
 def is_encoded(name: str) -> bool:
     """Whether what is shown under a name is no text, but bytes in base64.
 

@@ -9,7 +9,7 @@ from typing import Any
 from repro_magic.introspection.comments import accepted_in
 from repro_magic.proof.compare.clocks import CellClocks, clocks_of
 from repro_magic.proof.compare.differences import RUNS, different, output, runs_called
-from repro_magic.proof.compare.outputs import shown
+from repro_magic.proof.compare.outputs import shown, shown_in_widgets
 from repro_magic.proof.compare.privacy import withheld
 from repro_magic.proof.kernel.numeric_distance import SAME_BITS, Tolerance
 from repro_magic.proof.run.runner import CellRun, Run
@@ -71,7 +71,7 @@ def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Toleran
     values = reads.values(values, [side.held for side in sides])
     twins = [side.cell for side in others]
     outputs = _outputs(first.cell, twins, tolerance)
-    outputs = reads.outputs(outputs, [shown(side.cell.outputs) for side in sides])
+    outputs = reads.outputs(outputs, [_shown(side.cell) for side in sides])
     values += hidden(outputs, first.cell.displayed, [twin.displayed for twin in twins], first.held)
     return CellVerdict(number, first_line(first.cell.source), values, outputs, first.cell.source)
 
@@ -191,10 +191,14 @@ def _less_gaps(part: Part, found: Mapping[str, Any]) -> Part:
     return replace(gap, why=f"{gap.why}; else {part.why}", distance=part.distance)
 
 
+def _shown(cell: CellRun) -> dict[str, str]:
+    return shown(cell.outputs) | shown_in_widgets(cell.widgets)
+
+
 def _outputs(cell: CellRun, twins: Sequence[CellRun], tolerance: Tolerance) -> list[Part]:
     if cell.error or any(twin.error for twin in twins):
         why = cell.error or next(twin.error for twin in twins if twin.error)
         return [Part("error", Outcome.FAILED, why)]
-    mine, theirs = shown(cell.outputs), [shown(twin.outputs) for twin in twins]
+    mine, theirs = _shown(cell), [_shown(twin) for twin in twins]
     names = dict.fromkeys((*mine, *(name for texts in theirs for name in texts)))
     return [output(name, [mine.get(name), *(texts.get(name) for texts in theirs)], tolerance) for name in names]

@@ -22,6 +22,7 @@ from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.environment import Environment
 from repro_magic.proof.run.notebook_file import NotebookFile, load, short
 from repro_magic.proof.run.options import ALONE, DEFAULTS, RunOptions, RunRole
+from repro_magic.proof.run.widgets import ShownWidgets, WidgetOutputs
 from repro_magic.proof.run.workspace import Workspace, workspace_folder
 
 _PROBE = '__import__("repro_magic.proof.kernel.probe", None, None, ("_",))'
@@ -50,6 +51,7 @@ class CellRun:
         displayed: the digest of the value that it displayed as its result, and what it is; None if there was none.
         stopped: why it was stopped from outside; empty if it was not.
         may_fail: whether its author tagged it "raises-exception".
+        widgets: what displayed widgets show since this cell, by their numbers, as the notebook format has it.
     """
 
     source: str
@@ -59,6 +61,7 @@ class CellRun:
     may_fail: bool = False
     displayed: Mapping[str, Any] | None = None
     stopped: str = ""
+    widgets: WidgetOutputs = field(default_factory=dict)
 
     def change(self, held: dict[str, Mapping[str, Any]]) -> None:
         """Bring what the names hold from before the cell to after it."""
@@ -323,12 +326,15 @@ def _run_cells(kernel: _Kernel, notebook: Any, found: Run, on_cell: Callable[[],
         (index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
     ]
     sources = [cell.source for _, cell in cells]
+    widgets = ShownWidgets()
     _values(kernel, 0, sources)  # before the first cell: whatever is imported for it is
     for number, (index, cell) in enumerate(cells, start=1):
         found.error, stopped = _execute(kernel, cell, index, number)
         values = {} if found.error else _values(kernel, number, sources[number:])
         found.is_doubtful |= values.get("is_doubtful", False)
-        found.cells.append(_cell_run(cell, values, stopped))
+        found.cells.append(
+            replace(_cell_run(cell, values, stopped), widgets=widgets.after(cell, kernel.client.widget_state))
+        )
         on_cell()
         if found.error or found.is_doubtful:
             break
