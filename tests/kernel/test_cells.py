@@ -146,7 +146,7 @@ def test_other_cell_magics_above_and_below() -> None:
     assert ran.result(2) == expected
     assert "Wall time" in ran.stream(2)
     assert "per loop" in ran.stream(3)
-    assert "Entered 4 times" in ran.shown(3)
+    assert "Ran 4 times in this cell." in ran.shown(3)
     assert ran.result(5) == "'True\\n'"
     assert ran.result(6) == expected
     assert ran.error(8).ename == "UnwrappedCellError"

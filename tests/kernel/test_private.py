@@ -133,5 +133,5 @@ def test_nor_in_a_sidecar_and_fresh_runs_compare_it_without_telling_it(tmp_path:
     code, told, values = verified(str(path))
     assert (code, values["cell 5"]["pin"]) == (1, "differs"), told
     assert "private: its value is not shown" in told
-    assert "private: the cell names what is private" in told
+    assert "private: the cell uses a private name, so its output is not shown" in told
     assert not re.search(r"in one run, \S+ in another", told)
