@@ -80,7 +80,7 @@ def test_every_entry_is_whole(entry: Entry) -> None:
         for text in (hazard.why, hazard.remedy):
             assert text[0].isupper() or text.startswith("cuDNN"), text
             assert text.endswith("."), text
-            assert 20 <= len(text) <= 120, text
+            assert 10 <= len(text) <= 120, text
         if hazard.since and hazard.until:
             assert hazard.since < hazard.until
 
