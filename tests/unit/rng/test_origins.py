@@ -128,7 +128,7 @@ def test_after_another_seed_and_many_draws_the_number_is_not_known() -> None:
     assert told("numpy") == ("3", THEIRS)
     np.random.seed(4)
     np.random.random_sample(5_000_000)
-    assert told("numpy") == ("not known", "seeded by the notebook")
+    assert told("numpy") == ("unknown", "seeded by the notebook")
 
 
 # States that are put back are what they were
