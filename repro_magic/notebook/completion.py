@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -15,7 +14,10 @@ _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 def flag_matcher(shell: InteractiveShell, magics: ReproMagic) -> object:
     """A matcher for IPython's completer: it offers only our flags, where Jedi would offer `--set` and `--sum`."""
-    matches = functools.partial(_matches, shell, magics)
+
+    def matches(text: str) -> list[str]:  # older completers ask a matcher for its name, which a partial has not
+        return _matches(shell, magics, text)
+
     try:
         from IPython.core.completer import (  # noqa: PLC0415 - IPython 8.6 brought these
             SimpleCompletion,
