@@ -128,7 +128,7 @@ def test_every_control_says_in_words_what_it_does(panel: Panel) -> None:
 def test_watching_is_turned_off_and_on(panel: Panel, loaded: Shell) -> None:
     panel.controls["watch"].control.value = False
     assert "%config ReproMagic.watch = False" in text(panel._code)
-    assert "not watched" in text(panel._header)
+    assert "watching is off" in text(panel._header)
     loaded.run_cell("%config ReproMagic.watch = True")
     assert panel.controls["watch"].control.value is True
 
@@ -432,7 +432,7 @@ def test_what_is_fixed_is_disabled_with_the_reason(
     run(loaded, "pass")
     control = panel.controls["cublas_workspace"]
     assert control.control.disabled
-    assert "CUDA has started" in text(control.note)
+    assert "cuBLAS has already read it" in text(control.note)
 
 
 def test_without_a_notebook_it_says_what_to_do() -> None:
