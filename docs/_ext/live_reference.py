@@ -149,7 +149,7 @@ def exit_codes() -> str:
     return "\n\n".join(f"## `repro-magic {name}`\n\n{_exit_codes(command)}" for name, command in _commands().items())
 
 
-def _exit_codes(command: Any) -> str:  # noqa: ANN401 - as above
+def _exit_codes(command: Any) -> str:  # noqa: ANN401 - Typer's
     said = [part for part in re.split(r"\n\s*\n", inspect.cleandoc(command.help or "")) if "exit code" in part.lower()]
     text = " ".join(said[-1].split())
     listed = re.search(r"Exit codes?: (.*?)\.(?: |$)(.*)", text)

@@ -43,7 +43,7 @@ def env(*, as_json: _AsJson = False, diff: _Diff = None) -> None:
 
 
 def _show_differences(first: Path, second: Path, *, as_json: bool) -> None:
-    from repro_magic.proof.environment import differences  # noqa: PLC0415 - as above
+    from repro_magic.proof.environment import differences  # noqa: PLC0415 - slow to import
     from repro_magic.views import environment as in_words  # noqa: PLC0415
 
     found = differences(_read(first), _read(second))
@@ -53,7 +53,7 @@ def _show_differences(first: Path, second: Path, *, as_json: bool) -> None:
 
 
 def _read(path: Path) -> Environment:
-    from repro_magic.proof import environment  # noqa: PLC0415 - as above
+    from repro_magic.proof import environment  # noqa: PLC0415 - slow to import
 
     try:
         return environment.read(path)

@@ -70,7 +70,7 @@ def share(  # noqa: PLR0913 - the command line has as many
 
 def _verified(job: Job, *, allow_shell: bool) -> JobResult:
     """Run the notebook, and end the command unless it reproduces."""
-    from repro_magic.cli import jobs  # noqa: PLC0415 - as above
+    from repro_magic.cli import jobs  # noqa: PLC0415 - slow to import
 
     opened = jobs.opened([job], allow_shell=allow_shell)
     [result] = jobs.run_all(opened, 1, functools.partial(say, err=True))
@@ -84,7 +84,7 @@ def _verified(job: Job, *, allow_shell: bool) -> JobResult:
 
 
 def _write(result: JobResult, output: Path | None, *, force: bool, repository: str | None, ref: str) -> None:
-    from repro_magic.proof import environment  # noqa: PLC0415 - as above
+    from repro_magic.proof import environment  # noqa: PLC0415 - slow to import
     from repro_magic.proof.share import share as sharing  # noqa: PLC0415
     from repro_magic.views import share as in_words  # noqa: PLC0415
 

@@ -98,7 +98,7 @@ class Receipts:
         if issubclass(type(error), KeyboardInterrupt):
             return None
         from repro_magic.proof.kernel.probe import users_names  # noqa: PLC0415 - only cells with receipts need it
-        from repro_magic.proof.kernel.receipt import Facts, StoppedError, receipt  # noqa: PLC0415
+        from repro_magic.proof.kernel.receipt import Facts, ReceiptStoppedError, receipt  # noqa: PLC0415
 
         own = self._private
         found = set(reached(self._as_python(raw), self._shell.user_ns, self._bound))
@@ -117,7 +117,7 @@ class Receipts:
             facts.name, facts.seed, facts.strict = reports[0].name, reports[0].seed, reports[0].strict
         try:
             return receipt(facts, is_waiting)
-        except (StoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
+        except (ReceiptStoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
             return None
 
     def _as_python(self, raw: str) -> str:

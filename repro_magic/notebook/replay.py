@@ -136,7 +136,7 @@ class Replay:
     def _run(self) -> None:
         try:
             shown = self._outcome()
-        except runner.StoppedError:
+        except runner.RunStoppedError:
             shown = Document((Line("The replay was stopped."),))
         except NotRunnableError as error:
             shown = Document((Line(f"⚠ The cells could not be replayed: {error}", tone=Tone.ALARM),))
@@ -152,7 +152,7 @@ class Replay:
         began = time.monotonic()
         with runner.stoppable():
             if self._is_stopped.is_set():  # before `stoppable` began
-                raise runner.StoppedError
+                raise runner.RunStoppedError
             found = self._compared(self._cells, self._options)
             once = each_once(self._cells)
             if found.reproduces and len(once) < len(self._cells):
@@ -179,7 +179,7 @@ class Replay:
             with place.copy() as copy:
                 fresh = runner.run_in(_notebook_of(cells), copy.parent, options, on_cell=self._advance)
         if runner.is_stopping():
-            raise runner.StoppedError
+            raise runner.RunStoppedError
         ran = [
             SessionCell(one.number, one.source, one.receipt, one.doubt, one.texts, one.own, one.displayed)
             for one in cells

@@ -43,7 +43,7 @@ class Distance:
         size: how many elements it has.
         first: the index of the first that has.
         max_abs: the largest absolute difference; None where a number stands against a NaN.
-        max_ulp: the largest distance in units in the last place; None as above, and for what is no float.
+        max_ulp: the largest distance in units in the last place; None against a NaN, and for non-floats.
         is_close: whether every part of the value is within the tolerance that was given.
         parts: how many parts of the value differ.
     """

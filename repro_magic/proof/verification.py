@@ -104,14 +104,14 @@ class _Stoppable(Progress):
     @staticmethod
     def _check() -> None:
         if runner.is_stopping():
-            raise runner.StoppedError
+            raise runner.RunStoppedError
 
 
 def verify_one(job: Job, progress: Progress | None = None) -> JobResult:
     """Verify one notebook; if it cannot be run, the verdict says why.
 
     Raises:
-        StoppedError: `runner.stop` was called meanwhile.
+        RunStoppedError: `runner.stop` was called meanwhile.
     """
     try:
         result = _verified(job, job.read(), _Stoppable(progress or Progress()))
@@ -120,7 +120,7 @@ def verify_one(job: Job, progress: Progress | None = None) -> JobResult:
         return replace(result, verdict=verdict)
     except NotRunnableError as error:
         why = str(error)
-    except runner.StoppedError:
+    except runner.RunStoppedError:
         raise
     except Exception as error:  # noqa: BLE001 - an unforeseen fault says nothing about the notebook, or about others
         why = f"it could not be run: {type(error).__name__}: {error}"

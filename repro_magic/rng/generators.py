@@ -335,7 +335,7 @@ def libraries() -> list[Library]:
 
 
 def import_libraries(names: Collection[str]) -> None:
-    """Import the libraries of these names that are installed: what one process drew from, the next will need."""
+    """Import the named libraries that are installed, so that their generators exist."""
     missing = set(names) - {library.name for library in libraries()}
     for module in known_modules() if missing else ():
         library = None if is_imported(module) else library_of(module)

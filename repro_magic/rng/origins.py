@@ -56,7 +56,7 @@ class SeedState:
     Attributes:
         origin: see `Origin`.
         seed: the number, string or array that seeded it; None if unknown.
-        by: who seeded it; None if nobody did, or it is unknown.
+        by: who seeded it; None if it is unseeded, or if that is unknown.
         drawn: whether the generator was drawn from since; None if unknown.
         is_certain: whether the state is proven to come from the seed. Otherwise no later seed was set, but the
             state may have been restored.

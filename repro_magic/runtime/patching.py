@@ -216,7 +216,7 @@ class _Lookalike:
     __slots__ = ("__weakref__",)
 
 
-def _methods(original: Any, tell: Callable[[], object]) -> dict[str, Any]:  # noqa: ANN401 - as above
+def _methods(original: Any, tell: Callable[[], object]) -> dict[str, Any]:  # noqa: ANN401 - takes any function
     def call(_self: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
         tell()
         return original(*args, **kwargs)

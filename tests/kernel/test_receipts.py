@@ -12,7 +12,7 @@ from conftest import ROOT, Ran, run_and_store, run_in_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro_magic.proof.kernel.receipt import MIME, Facts, StoppedError, fingerprint, receipt
+from repro_magic.proof.kernel.receipt import MIME, Facts, ReceiptStoppedError, fingerprint, receipt
 from repro_magic.proof.record.validation import checked
 
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
@@ -134,5 +134,5 @@ def test_every_receipt_is_valid_and_survives_json(source: str, values: dict[str,
 
 
 def test_whoever_waits_no_longer_gets_none() -> None:
-    with pytest.raises(StoppedError):
+    with pytest.raises(ReceiptStoppedError):
         receipt(Facts("x", {"x": 1}), lambda: True)

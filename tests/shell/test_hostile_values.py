@@ -290,7 +290,7 @@ class Interrupting(torch.optim.Optimizer):
     """While it is looked at, the user presses Ctrl-C; it swallows what that raises."""
 
     defaults: dict[str, Any] = {}  # noqa: RUF012 - as the base declares it
-    param_groups: list[dict[str, Any]] = []  # noqa: RUF012 - as above
+    param_groups: list[dict[str, Any]] = []  # noqa: RUF012 - a stand-in
 
     def __init__(self) -> None:
         """The base's own is not asked: it would look for parameters."""

@@ -93,7 +93,7 @@ def _count(tensor: Any) -> int:  # noqa: ANN401 - a tensor
     return math.prod(_sizes(tensor))
 
 
-def _wrap(dim: Any, dims: int) -> int:  # noqa: ANN401 - as above
+def _wrap(dim: Any, dims: int) -> int:  # noqa: ANN401 - an argument may be anything
     return _number(dim) % dims if dims else 0
 
 

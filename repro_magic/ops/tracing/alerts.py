@@ -47,7 +47,7 @@ class AlertFold:
     def up(self) -> None:
         """Stand before the present functions that show warnings."""
         module: Any = warnings
-        before = module._showwarnmsg  # noqa: SLF001 - as above
+        before = module._showwarnmsg  # noqa: SLF001 - warnings has no public hook here
         shown_by = _shown_by()
 
         def show(message: Any) -> None:  # noqa: ANN401 - a warnings.WarningMessage
@@ -61,16 +61,16 @@ class AlertFold:
                 self._keep(name, text, sys._getframe(1))  # noqa: SLF001 - what inspect uses
 
         self._before, self._ours = before, show
-        module._showwarnmsg = show  # noqa: SLF001 - as above
+        module._showwarnmsg = show  # noqa: SLF001 - warnings has no public hook here
 
     def down(self) -> None:
         """Step back, unless other code stands before us: then ours passes everything on."""
         module: Any = warnings
         ours, self._ours = self._ours, None
-        if module._showwarnmsg is ours:  # noqa: SLF001 - as above
-            module._showwarnmsg = self._before  # noqa: SLF001 - as above
+        if module._showwarnmsg is ours:  # noqa: SLF001 - warnings has no public hook here
+            module._showwarnmsg = self._before  # noqa: SLF001 - warnings has no public hook here
 
 
 def _shown_by() -> tuple[Any, Any]:
     module: Any = warnings
-    return module.showwarning, module._showwarnmsg_impl  # noqa: SLF001 - as above
+    return module.showwarning, module._showwarnmsg_impl  # noqa: SLF001 - warnings has no public hook here

@@ -157,10 +157,10 @@ class _Torch:
         self.tensor = torch.Tensor
         self.node = private._current_autograd_node  # noqa: SLF001 - there is no public question
         self.threads = threads = torch.get_num_threads
-        algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - as above
-        warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - as above
-        benchmark = private._get_cudnn_benchmark  # noqa: SLF001 - as above
-        deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - as above
+        algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - the public functions do more, and take longer
+        warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - the public functions do more, and take longer
+        benchmark = private._get_cudnn_benchmark  # noqa: SLF001 - the public functions do more, and take longer
+        deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - the public functions do more, and take longer
 
         def switches() -> tuple[Any, ...]:
             """What a status can depend on."""
@@ -225,7 +225,7 @@ class Collector:
         kwargs: dict[str, Any],
         tensor: Any,  # noqa: ANN401 - torch may not be imported here
         frame: FrameType,
-        traced: bool,  # noqa: FBT001 - as above
+        traced: bool,  # noqa: FBT001 - by keyword it takes longer
     ) -> None:
         """Take note of a call that is about to run.
 

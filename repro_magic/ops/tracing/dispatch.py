@@ -219,7 +219,7 @@ class KeyWatcher:
             return
         library = torch.library.Library("_", "IMPL")  # it stays for good
         for name, key in zip((KEY, HOT_KEY), self._keys, strict=True):
-            if not torch._C._dispatch_has_backend_fallback(key):  # noqa: SLF001 - as above
+            if not torch._C._dispatch_has_backend_fallback(key):  # noqa: SLF001 - PyTorch has no public way to ask
                 library.fallback(torch.library.fallthrough_kernel, name)
         KeyWatcher._fallbacks = library
 
@@ -230,7 +230,7 @@ class KeyWatcher:
         for key in self._keys:
             if key not in self._defaults:
                 self._defaults.append(key)
-            for op in ops._higher_order_ops.values():  # noqa: SLF001 - as above
+            for op in ops._higher_order_ops.values():  # noqa: SLF001 - PyTorch has no public way to ask
                 op.fallthrough(key)
 
     def update(self) -> None:
@@ -255,7 +255,7 @@ class KeyWatcher:
         below = self._below[int(op.hot)]
         exclude, (key, hot_key) = self._exclude, self._keys
         guard, both = torch._C._ExcludeDispatchKeyGuard, torch._C.DispatchKeySet(key).add(hot_key)  # noqa: SLF001
-        number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - as above
+        number = torch._C._autograd._get_sequence_nr  # noqa: SLF001 - PyTorch has no public way to ask
         frame_at = sys._getframe  # noqa: SLF001 - what inspect uses
 
         def flagged(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
@@ -335,7 +335,7 @@ class KeyWatcher:
         for key in self._keys:
             if key in self._defaults:
                 self._defaults.remove(key)
-            for op in ops._higher_order_ops.values():  # noqa: SLF001 - as above
+            for op in ops._higher_order_ops.values():  # noqa: SLF001 - PyTorch has no public way to ask
                 op.non_fallthrough_keys = op.non_fallthrough_keys.add(key)
 
 

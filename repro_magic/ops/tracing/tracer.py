@@ -133,7 +133,7 @@ def _installed() -> _Process:
 
 def release() -> None:
     """Take everything out again, unless somebody is still recording."""
-    global _process  # noqa: PLW0603 - as above
+    global _process  # noqa: PLW0603 - the process has one dispatcher
     with _lock:
         if _process is not None and not watchers.collectors:
             _process.close()

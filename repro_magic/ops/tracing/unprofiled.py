@@ -19,11 +19,11 @@ def unprofiled() -> Iterator[None]:
     """
     # Without a profiler there is nothing to hide, and the switch is left alone: other code may have turned it off.
     autograd = sys.modules["torch"]._C._autograd if is_imported("torch") else None  # noqa: SLF001 - there is no public way
-    if autograd is None or not autograd._profiler_enabled():  # noqa: SLF001 - as above
+    if autograd is None or not autograd._profiler_enabled():  # noqa: SLF001 - PyTorch has no public switch
         yield
         return
-    autograd._enable_record_function(False)  # noqa: SLF001, FBT003 - as above
+    autograd._enable_record_function(False)  # noqa: SLF001, FBT003 - PyTorch has no public switch
     try:
         yield
     finally:
-        autograd._enable_record_function(True)  # noqa: SLF001, FBT003 - as above
+        autograd._enable_record_function(True)  # noqa: SLF001, FBT003 - PyTorch has no public switch

@@ -159,7 +159,7 @@ def in_text(form: Form) -> tuple[Form, ...]:
 
 
 def text_of(parts: Sequence[Form]) -> Form:
-    """The form of a text that is made of these parts; None if no clock gave one of them.
+    """The form of a text made from parts; None if no part comes from a clock.
 
     Example:
         >>> text_of([Constant("took "), Constant(1)]) is None

@@ -25,7 +25,7 @@ def difference(one: str, other: str, sides: tuple[str, str] = ("one run", "the o
     """
     try:
         import numpy as np  # noqa: PLC0415 - Pillow is no dependency, and few notebooks have such a difference
-        from PIL import Image  # noqa: PLC0415 - as above
+        from PIL import Image  # noqa: PLC0415 - Pillow may be missing
 
         left, right = (
             np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA"), dtype=np.int16)

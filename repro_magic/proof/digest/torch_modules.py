@@ -90,7 +90,7 @@ def module_attributes(value: Any, is_tool: Callable[[object], bool]) -> dict[str
 
 
 def is_data(value: object, depth: int = _DEEPEST) -> bool:
-    """Whether it is a number, a text or the like, or a small container of these.
+    """Whether a value is plain data, such as a number or a text, or a small container of plain data.
 
     Example:
         >>> is_data({"p": (0.5, None)}), is_data([object()])

@@ -23,7 +23,7 @@ MIME = f"application/vnd.{SCHEMA}+json"
 Receipt = dict[str, Any]
 
 
-class StoppedError(Exception):
+class ReceiptStoppedError(Exception):
     """Whoever waits for the receipt does so no longer."""
 
 
@@ -69,7 +69,7 @@ def receipt(facts: Facts, is_stopped: Callable[[], bool] = lambda: False) -> Rec
         is_stopped: asked before each value is digested.
 
     Raises:
-        StoppedError: `is_stopped` said so.
+        ReceiptStoppedError: `is_stopped` said so.
 
     Example:
         >>> found = receipt(Facts("x = 1", {"x": 1}))
@@ -102,7 +102,7 @@ def _state(state: bytes) -> str:
 def _values(names: Mapping[str, object], is_stopped: Callable[[], bool]) -> Iterable[tuple[str, dict[str, Any]]]:
     for name, value in sorted(names.items()):
         if is_stopped():
-            raise StoppedError
+            raise ReceiptStoppedError
         yield name, looked_at(value)
 
 

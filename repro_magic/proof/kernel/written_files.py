@@ -44,7 +44,7 @@ _PIECE = 16 << 20
 # A folder is looked through after each cell if that takes so few seconds, and else as often as this part of the time.
 _QUICK, _SHARE = 0.02, 1 / 20
 
-# What stands for the value of a file that is told by its digest only.
+# The value of a file whose content cannot be shown: only its digest is reported.
 _UNREADABLE = object()
 
 _Stamp = tuple[int, int, int]
@@ -96,7 +96,7 @@ def _stamps(folder: str, above: str) -> Iterator[tuple[str, _Stamp]]:
 
 
 def content(file: Path, look: Callable[[object], dict[str, Any]]) -> tuple[Digest | dict[str, Any], object]:
-    """What is in a file: what is told of it, and its value: numbers if its format holds some, or its text.
+    """A file's digest, and its value: the numbers that its format holds, or its text.
 
     Args:
         file: which.
@@ -109,7 +109,10 @@ def content(file: Path, look: Callable[[object], dict[str, Any]]) -> tuple[Diges
         told = None if value is None else look(value)
         if told is not None and not told["gaps"]:
             return {**told, "kind": "file"}, value
-        return Digest(_bytes_of(file), "file"), _text_of(file)
+        text = _text_of(file)
+        if isinstance(text, str) and file.suffix.lower() in _TEXTS:
+            return Digest(blake3(text.encode()).hexdigest(), "file"), text
+        return Digest(_bytes_of(file), "file"), text
     except Exception as error:  # noqa: BLE001 - a library's, of a file that it did not write, or that vanished
         with suppress(OSError):
             return Digest(_hashed(file.open("rb")), "file"), _UNREADABLE
@@ -167,8 +170,6 @@ def _bytes_of(file: Path) -> str:
     suffix, is_short = file.suffix.lower(), file.stat().st_size <= _LONGEST
     if suffix == ".gz":
         return _hashed(gzip.open(file))
-    if suffix in _TEXTS and is_short:
-        return blake3(_without_noise(file).encode()).hexdigest()
     if suffix == ".pdf" and is_short:
         return blake3(_PDF_DATE.sub(b"", file.read_bytes())).hexdigest()
     return _hashed(file.open("rb"))

@@ -65,7 +65,7 @@ def _recorded_cell(cell: Any, number: int) -> RecordedCell:  # noqa: ANN401 - nb
     )
 
 
-def _shown(cell: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - as above
+def _shown(cell: Any, number: int) -> dict[str, str]:  # noqa: ANN401 - nbformat's node
     try:
         return shown(cell.get("outputs", []))
     except (KeyError, TypeError, AttributeError):

@@ -43,7 +43,7 @@ def checked(document: Any, schema: str, what: str, largest: int) -> dict[str, An
 
 @cache
 def _validator(schema: str) -> Any:  # noqa: ANN401 - jsonschema carries no types
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow to import
     from referencing import Registry, Resource  # noqa: PLC0415
 
     receipts = _schema("receipt.v1")

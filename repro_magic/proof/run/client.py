@@ -52,7 +52,7 @@ class Client(NotebookClient):
     _turns = 0
 
     def create_kernel_manager(self) -> Any:  # noqa: ANN401 - jupyter_client's
-        """A manager whose clients have a channel as above."""
+        """A manager whose clients use `ShellChannel`."""
         manager: Any = super().create_kernel_manager()
         manager.client_factory = _KernelClient
         return manager
@@ -82,7 +82,7 @@ class Client(NotebookClient):
         """The reply to a request that runs nothing, and evaluates an expression in the kernel.
 
         Raises:
-            LostReplyError: as above.
+            LostReplyError: the reply does not come, and the kernel is idle.
         """
         self._is_begun = self._is_over = False
         kernel: Any = self.kc

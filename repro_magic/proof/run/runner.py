@@ -103,7 +103,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
 
-class StoppedError(Exception):
+class RunStoppedError(Exception):
     """The run was told to stop."""
 
 
@@ -129,7 +129,7 @@ def stoppable() -> Iterator[None]:
 
 
 def stop() -> None:
-    """End the kernels that run, at once: their runs clean up behind them, and raise `StoppedError`."""
+    """End the kernels that run, at once: their runs clean up behind them, and raise `RunStoppedError`."""
     _is_stopping.set()
     for client in list(_running):
         _kill(client)
@@ -172,7 +172,7 @@ def run(
     Raises:
         NotRunnableError: there is no such notebook or kernel, its environment lacks repro_magic, or nothing can be
             copied.
-        StoppedError: `stop` was called.
+        RunStoppedError: `stop` was called.
     """
     file = load(notebook) if isinstance(notebook, Path) else notebook
     if workspace is None:
@@ -192,7 +192,7 @@ def run(
             found = run_in(file.notebook(), copy.parent, replace(options, reads_all=True), role)
         found.notes.append(_AGAIN)
     if _is_stopping.is_set():
-        raise StoppedError
+        raise RunStoppedError
     return found
 
 
@@ -216,7 +216,7 @@ def run_in(
     Raises:
         NotRunnableError: as `run` does.
     """
-    from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415 - as above
+    from jupyter_client.kernelspec import NoSuchKernel  # noqa: PLC0415 - slow to import
     from nbclient.exceptions import DeadKernelError  # noqa: PLC0415
 
     from repro_magic.proof.run.client import LostReplyError  # noqa: PLC0415
@@ -256,7 +256,7 @@ def run_in(
 @contextmanager
 def _loop_of_this_thread() -> Iterator[None]:
     """Close the event loop that nbclient makes for a thread, and leaves open, with what still waits in it."""
-    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415 - as above
+    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415 - slow to import
 
     try:
         yield
@@ -275,7 +275,7 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _client(notebook: Any, folder: Path, options: RunOptions) -> Any:  # noqa: ANN401 - nbformat's, nbclient's
-    from repro_magic.proof.run.client import Client  # noqa: PLC0415 - as above
+    from repro_magic.proof.run.client import Client  # noqa: PLC0415 - slow to import
 
     client = Client(
         notebook,
@@ -357,7 +357,7 @@ def _cell_run(cell: Any, values: Mapping[str, Any], stopped: str) -> CellRun:  #
 
 def _execute(kernel: _Kernel, cell: Any, index: int, number: int) -> tuple[str, str]:  # noqa: ANN401 - nbformat's node
     """Run a cell; why the run ends with it, and why it was stopped; both are empty if it came to its end."""
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - as above
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError  # noqa: PLC0415 - slow to import
 
     client = kernel.client
     # As front ends do; a cell that a session ran twice is two cells here, with one id.
