@@ -292,6 +292,10 @@ LIBRARIES: tuple[Library, ...] = (
 )
 
 
+# Where a library's generators are, if importing the library alone may leave that module out.
+_GENERATORS_IN = {"numpy": "numpy.random"}
+
+
 @functools.cache
 def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
     """Entry points of the group `repro_magic.seeders` by the module they wait for (scanned once: about 15 ms)."""
@@ -336,12 +340,12 @@ def libraries() -> list[Library]:
 
 def import_libraries(names: Collection[str]) -> None:
     """Import the named libraries that are installed, so that their generators exist."""
-    missing = set(names) - {library.name for library in libraries()}
+    missing = set(names) - {generator.library for generator in generators()}
     for module in known_modules() if missing else ():
-        library = None if is_imported(module) else library_of(module)
+        library = library_of(module)
         if library is not None and library.name in missing:
             with contextlib.suppress(ImportError):  # the caller finds that its generators are missing
-                importlib.import_module(module)
+                importlib.import_module(_GENERATORS_IN.get(module, module))
 
 
 def generators() -> list[Generator]:
