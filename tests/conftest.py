@@ -30,9 +30,11 @@ ROOT = Path(__file__).parents[1]  # the repository
 # c10/core/GeneratorImpl.h: default_rng_seed_val
 _TORCHS_OWN_SEED = 67280421310721
 
-# How long an example takes on a crowded machine says nothing.
-hypothesis_settings.register_profile("here", deadline=None)
-hypothesis_settings.load_profile("here")
+# How long an example takes on a crowded machine says nothing. The same examples in each run, so that a failure comes
+# from what was changed; `--hypothesis-profile explore` looks for new ones.
+hypothesis_settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("explore", deadline=None)
+hypothesis_settings.load_profile("same")
 
 
 def switch_values() -> dict[str, object]:

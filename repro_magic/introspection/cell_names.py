@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from repro_magic.introspection.foreign import NOTEBOOK, attributes, is_any, is_notebooks, namespace_of
+from repro_magic.introspection.foreign import NOTEBOOK, Shield, attributes, is_any, is_notebooks, namespace_of
 
 _NAME = re.compile(r"[^\W\d]\w*")
 # Through so many functions and classes one name is followed.
@@ -28,6 +28,16 @@ def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
         for name, value in list(shell.user_ns.items())
         if type(name) is str and name[:1] != "_" and name not in hidden
     }
+
+
+def as_python(shell: Any, cell: str) -> str:  # noqa: ANN401 - IPython's
+    """A cell as Python, its magics transformed; as it stands where IPython cannot transform it.
+
+    IPython asks what a lone name holds whether it is a macro, so a value of the user's may raise here.
+    """
+    with Shield():
+        return str(shell.transform_cell(cell))
+    return cell
 
 
 def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] | None = None) -> list[str]:

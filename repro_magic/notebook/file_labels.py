@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
+from repro_magic.introspection.cell_names import as_python
+
 # IPython's own magics number the lines below them anew.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 
@@ -33,7 +35,7 @@ class Files:
         """Take note of a cell. IPython before 8 makes the name from the cell's text, and does not tell whose it is."""
         raw = getattr(getattr(result, "info", None), "raw_cell", None)
         if number is not None and raw is not None and not hasattr(self._shell.compile, "_filename_map"):
-            name = self._shell.compile.get_code_name(raw, self._shell.transform_cell(raw), number)
+            name = self._shell.compile.get_code_name(raw, as_python(self._shell, raw), number)
             self._known[name] = number
 
     def of(self, number: int | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.determinism.settings import SETTINGS
-from repro_magic.introspection.cell_names import bindings, reached
+from repro_magic.introspection.cell_names import as_python, bindings, reached
 from repro_magic.introspection.comments import mentions, private_names
 from repro_magic.introspection.foreign import Shield
 from repro_magic.journal import value_in_words
@@ -101,7 +101,7 @@ class Receipts:
         from repro_magic.proof.kernel.receipt import Facts, ReceiptStoppedError, receipt  # noqa: PLC0415
 
         own = self._private
-        found = set(reached(self._as_python(raw), self._shell.user_ns, self._bound))
+        found = set(reached(as_python(self._shell, raw), self._shell.user_ns, self._bound))
         facts = Facts(
             source=raw,
             names={name: value for name, value in users_names() if name.partition(".")[0] in found - own},
@@ -119,11 +119,6 @@ class Receipts:
             return receipt(facts, is_waiting)
         except (ReceiptStoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
             return None
-
-    def _as_python(self, raw: str) -> str:
-        with Shield():  # IPython asks what a lone name holds whether it is a macro
-            return str(self._shell.transform_cell(raw))
-        return raw
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
         """The generators that moved; the state before is left out unless it is known to come from a seed."""

@@ -193,6 +193,7 @@ def receipts(shell: InteractiveShell) -> int:
 
 
 @given(RECIPES)
+@example(Recipe("__main__", object, {}, {"__class__": "raises RecursionError"}, {}))  # IPython 7 asks for it, too
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_no_cell_feels_us(shell: InteractiveShell, recipe: Recipe) -> None:
     shell.run_line_magic("unload_ext", "repro_magic")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from repro_magic.introspection.cell_names import bindings, words
+from repro_magic.introspection.cell_names import as_python, bindings, words
 from repro_magic.proof.digest.buffers import Buffers, Scope
 from repro_magic.proof.digest.elements import reading_through
 from repro_magic.proof.kernel.hidden import Threads, may_change_anything
@@ -85,8 +85,8 @@ class Reading:
             self._words = set()
             return None
         space = shell.user_ns
-        before, self._words = self._words, words(shell.transform_cell(follows), space)
-        found = before | words(shell.transform_cell(ran), space) | self._words
+        before, self._words = self._words, words(as_python(shell, follows), space)
+        found = before | words(as_python(shell, ran), space) | self._words
         is_due = now - self._checked_at > self._cost / _SHARE
         if threads or is_due or may_change_anything(found, space):
             return None
