@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         UnseededGeneratorError,
         UnwrappedCellError,
     )
-    from repro_magic.findings import Direction, Draw, Finding, FindingStatus
+    from repro_magic.findings import Direction, Draw, Finding, FindingStatus, OpFinding, Remedy, UnseededFinding
     from repro_magic.notebook.session import panel
     from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
     from repro_magic.process_status import ProcessStatus, status
@@ -87,13 +87,16 @@ __all__ = [
     "NotWritableError",
     "NotebookVerdict",
     "OpCall",
+    "OpFinding",
     "Outcome",
     "PanelError",
     "ProcessStatus",
+    "Remedy",
     "Report",
     "ReproError",
     "ReproWarning",
     "ShareError",
+    "UnseededFinding",
     "UnseededGeneratorError",
     "UnwrappedCellError",
     "WatchReport",
@@ -141,13 +144,16 @@ _HOMES = {
     "NotWritableError": "repro_magic.exceptions",
     "NotebookVerdict": "repro_magic.proof.verdict",
     "OpCall": "repro_magic.ops.catalogue.model",
+    "OpFinding": "repro_magic.findings",
     "Outcome": "repro_magic.proof.verdict",
     "PanelError": "repro_magic.exceptions",
     "ProcessStatus": "repro_magic.process_status",
+    "Remedy": "repro_magic.findings",
     "Report": "repro_magic.scope",
     "ReproError": "repro_magic.exceptions",
     "ReproWarning": "repro_magic.exceptions",
     "ShareError": "repro_magic.exceptions",
+    "UnseededFinding": "repro_magic.findings",
     "UnseededGeneratorError": "repro_magic.exceptions",
     "UnwrappedCellError": "repro_magic.exceptions",
     "WatchReport": "repro_magic.scope",

@@ -1,10 +1,12 @@
-"""Findings: a flagged op or unseeded source at a line, on a device, in a direction, with a status."""
+"""Findings: a flagged op or an unseeded source at a line, with a status, a reason and a remedy."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Self
 
 from repro_magic.introspection.location import Place
 from repro_magic.runtime.public import public
@@ -34,54 +36,73 @@ SURE_CALLS = 3
 
 @public
 @dataclass(frozen=True)
-class Finding:
-    """A flagged op that ran.
+class Remedy:
+    """How to fix a finding, in one sentence: as written in a cell, and in a script, which has no magics.
 
     Attributes:
-        op: the op's name, e.g. `"index_put_"`.
+        in_cell: for a cell.
+        in_script: for a script; the same if left out.
+
+    Example:
+        >>> Remedy("Use each index at most once.").in_script
+        'Use each index at most once.'
+    """
+
+    in_cell: str
+    in_script: str = ""
+
+    def __post_init__(self) -> None:
+        """One sentence may serve both."""
+        object.__setattr__(self, "in_script", self.in_script or self.in_cell)
+
+    @classmethod
+    def under_deterministic(cls, remedy: str) -> Remedy:
+        """A remedy that names `%%deterministic`; in a script it names the function.
+
+        Example:
+            >>> Remedy.under_deterministic("Pad with zeros under {deterministic}.").in_script
+            'Pad with zeros under repro_magic.deterministic().'
+        """
+        return cls(*(remedy.format(deterministic=name) for name in ("%%deterministic", "repro_magic.deterministic()")))
+
+    @property
+    def here(self) -> str:
+        """The form for the code that runs now: IPython makes `get_ipython` a builtin while a cell runs."""
+        return self.in_cell if hasattr(builtins, "get_ipython") else self.in_script
+
+
+@public
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that ran and may give different results between runs: an `OpFinding` or an `UnseededFinding`.
+
+    Attributes:
+        op: its name, e.g. `"index_put_"` or `"numpy.random.default_rng"`.
         public: what users write, e.g. `"torch.Tensor.index_put_"`.
         status: active, handled or latent.
-        device: the type of device it ran on, e.g. `"cpu"`.
-        direction: forward, or backward if a backward pass called it.
         place: the line of your code that called it; None if your code did not.
         called_from: the line of the cell or script, if `place` is in a function that it called.
-        made_by: for a backward op, the line of its forward pass, if known.
         count: number of calls; 0 for an op in a compiled graph, where calls cannot be counted.
         at_least: whether there may have been more calls.
-        hot: whether the op is called so often that only its first calls are counted.
         why: why the result may differ.
-        remedy: how to fix it, in one sentence.
-        elsewhere: for a latent finding, where the result may differ: a device type, or `"cpu"` for more elements.
-        alerts: whether PyTorch itself warns or raises under `torch.use_deterministic_algorithms`.
-        graph: whether it ran in a compiled graph.
-        traced: whether it was called on tensors without values, such as while tracing a graph.
+        remedy: how to fix it.
         accepted: whether its line has a comment `# repro: accept OP`.
-        link: the documentation of the op or source.
+        link: its documentation.
         worker: whether it ran in a worker process of a `DataLoader`.
-        is_source: whether it is an unseeded source, not an op.
     """
 
     op: str
     public: str
-    status: FindingStatus
-    device: str
-    direction: Direction
+    status: FindingStatus = FindingStatus.ACTIVE
     place: Place | None
-    called_from: Place | None
-    made_by: Place | None
-    count: int
-    at_least: bool
-    hot: bool
+    called_from: Place | None = None
+    count: int = 1
+    at_least: bool = False
     why: str
-    remedy: str
-    elsewhere: str | None
-    alerts: bool
-    graph: bool
-    traced: bool
+    remedy: Remedy
     accepted: bool
     link: str
     worker: bool = False
-    is_source: bool = False
 
     @property
     def line(self) -> int | None:
@@ -91,7 +112,7 @@ class Finding:
     @property
     def places(self) -> list[Place]:
         """All lines that it names."""
-        return [place for place in (self.place, self.called_from, self.made_by) if place is not None]
+        return [place for place in (self.place, self.called_from) if place is not None]
 
     @property
     def outermost(self) -> Place | None:
@@ -105,13 +126,79 @@ class Finding:
 
     @property
     def may_differ(self) -> bool:
-        """Whether it is active and ran on real values."""
-        return self.status is FindingStatus.ACTIVE and (self.graph or not self.traced)
+        """Whether it is active."""
+        return self.status is FindingStatus.ACTIVE
 
     @property
-    def where(self) -> tuple[str, str, str, Place | None, Place | None]:
+    def where(self) -> tuple[object, ...]:
+        """Its name and lines: equal for what a user calls the same finding."""
+        return self.op, self.place, self.called_from
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for findings that are reported as one, their calls added up."""
+        return *self.where, self.status, self.why, self.worker
+
+    def plus(self, other: Self) -> Self:
+        """This finding with the calls of another of the same key."""
+        return replace(self, count=self.count + other.count, at_least=self.at_least or other.at_least)
+
+
+@public
+@dataclass(frozen=True, kw_only=True)
+class OpFinding(Finding):
+    """A flagged op that ran.
+
+    Attributes:
+        device: the type of device it ran on, e.g. `"cpu"`.
+        direction: forward, or backward if a backward pass called it.
+        made_by: for a backward op, the line of its forward pass, if known.
+        hot: whether the op is called so often that only its first calls are counted.
+        elsewhere: for a latent finding, where the result may differ: a device type, or `"cpu"` for more elements.
+        alerts: whether PyTorch itself warns or raises under `torch.use_deterministic_algorithms`.
+        graph: whether it ran in a compiled graph.
+        traced: whether it was called on tensors without values, such as while tracing a graph.
+    """
+
+    device: str
+    direction: Direction = Direction.FORWARD
+    made_by: Place | None = None
+    hot: bool = False
+    elsewhere: str | None = None
+    alerts: bool = False
+    graph: bool = False
+    traced: bool = False
+
+    @property
+    def places(self) -> list[Place]:
+        """All lines that it names."""
+        return [*super().places, *([] if self.made_by is None else [self.made_by])]
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether it is active and ran on real values."""
+        return super().may_differ and (self.graph or not self.traced)
+
+    @property
+    def where(self) -> tuple[object, ...]:
         """Op, device, direction and lines: equal for what a user calls the same finding."""
-        return self.op, self.device, self.direction.value, self.place, self.called_from
+        return *super().where, self.device, self.direction
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for findings that are reported as one, their calls added up."""
+        return *super().key, self.elsewhere, self.traced, self.graph
+
+    def plus(self, other: Self) -> Self:
+        """This finding with the calls of another of the same key."""
+        both = super().plus(other)
+        return replace(both, made_by=self.made_by or other.made_by, alerts=self.alerts or other.alerts)
+
+
+@public
+@dataclass(frozen=True, kw_only=True)
+class UnseededFinding(Finding):
+    """An unseeded source of randomness that your code used; it is active on every device."""
 
 
 def doubt(findings: Iterable[Finding]) -> str:
@@ -121,36 +208,10 @@ def doubt(findings: Iterable[Finding]) -> str:
         >>> doubt([])
         ''
     """
-    for one in findings:
-        if one.may_differ:
-            return one.op if one.line is None else f"{one.op} in line {one.line}"
+    for finding in findings:
+        if finding.may_differ:
+            return finding.op if finding.line is None else f"{finding.op} in line {finding.line}"
     return ""
-
-
-# What all sources of numbers that no seed fixes have in common: they belong to no device and no pass, and are active
-# wherever they are used.
-SOURCE = Finding(
-    op="",
-    public="",
-    status=FindingStatus.ACTIVE,
-    device="cpu",
-    direction=Direction.FORWARD,
-    place=None,
-    called_from=None,
-    made_by=None,
-    count=1,
-    at_least=False,
-    hot=False,
-    why="",
-    remedy="",
-    elsewhere=None,
-    alerts=False,
-    graph=False,
-    traced=False,
-    accepted=False,
-    link="",
-    is_source=True,
-)
 
 
 @public

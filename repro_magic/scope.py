@@ -24,7 +24,7 @@ from repro_magic.determinism.switches import (
     deterministic_targets,
 )
 from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
-from repro_magic.findings import Direction, Draw, Finding
+from repro_magic.findings import Direction, Draw, Finding, OpFinding, UnseededFinding
 from repro_magic.introspection.location import drop_own_frames
 from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seeding import Snapshot, seed_quietly
@@ -44,6 +44,8 @@ class WatchReport:
 
     Attributes:
         findings: the flagged ops and unseeded sources that ran, active findings first.
+        ops: the flagged ops alone.
+        unseeded: the unseeded sources alone.
         draws: the random ops that drew.
     """
 
@@ -53,6 +55,16 @@ class WatchReport:
     def findings(self) -> list[Finding]:
         """The flagged ops and unseeded sources that ran so far, active findings first."""
         return self._watch.findings
+
+    @property
+    def ops(self) -> list[OpFinding]:
+        """The flagged ops that ran so far, active ones first."""
+        return [finding for finding in self.findings if isinstance(finding, OpFinding)]
+
+    @property
+    def unseeded(self) -> list[UnseededFinding]:
+        """The unseeded sources that were used so far."""
+        return [finding for finding in self.findings if isinstance(finding, UnseededFinding)]
 
     @property
     def draws(self) -> list[Draw]:
@@ -67,6 +79,8 @@ class Report(WatchReport):
 
     Attributes:
         findings: the flagged ops and unseeded sources that ran, active findings first.
+        ops: the flagged ops alone.
+        unseeded: the unseeded sources alone.
         draws: the random ops that drew.
         seed: the seed set on entry; None if the scope did not seed.
         strict: whether an op without a deterministic path raises.
@@ -123,29 +137,23 @@ def _warn(report: WatchReport, level: int) -> None:
 
 
 def _in_a_line(finding: Finding) -> str:
-    direction = " in the backward pass" if finding.direction is Direction.BACKWARD else ""
     where = "not called from your code" if finding.place is None else f"{finding.place.file} line {finding.line}"
-    calls = "in a compiled graph" if finding.graph else f"{finding.count} call{'s' * (finding.count != 1)}"
-    calls += " in DataLoader workers" * finding.worker
-    remedy = _in_a_script(finding.remedy)
-    return f"{finding.op}{direction} on {finding.device}, {where}, {calls}: {finding.why} {remedy}"
+    return f"{_name(finding)}, {where}, {_calls(finding)}: {finding.why} {finding.remedy.in_script}"
 
 
-_FOR_SCRIPTS = {
-    "un the cell under %%deterministic": "un it under repro_magic.deterministic()",
-    "%%deterministic": "repro_magic.deterministic()",
-    "; %repro_seed N --adopt seeds generators reachable from notebook variables": "",
-    "; %repro_seed --new draws a seed and shows it": "",
-    ": %repro_seed --new draws a seed and shows it": "",
-    "%repro_seed N": "repro_magic.seed_everything(N)",
-}
+def _name(finding: Finding) -> str:
+    if not isinstance(finding, OpFinding):
+        return finding.op
+    direction = " in the backward pass" if finding.direction is Direction.BACKWARD else ""
+    return f"{finding.op}{direction} on {finding.device}"
 
 
-def _in_a_script(remedy: str) -> str:
-    """The remedy for scripts, which have neither cells nor magics."""
-    for magic, function in _FOR_SCRIPTS.items():
-        remedy = remedy.replace(magic, function)
-    return remedy
+def _calls(finding: Finding) -> str:
+    if isinstance(finding, OpFinding) and finding.graph:
+        calls = "in a compiled graph"
+    else:
+        calls = f"{finding.count} call{'s' * (finding.count != 1)}"
+    return f"{calls} in DataLoader workers" if finding.worker else calls
 
 
 class _Scope(Generic[_E]):

@@ -163,7 +163,7 @@ def _exit_codes(command: Any) -> str:  # noqa: ANN401 - Typer's
 # Python
 
 
-FOR_PLUGINS = {"Direction", "Effect", "Entry", "Generator", "Hazard", "Library", "OpCall"}
+FOR_PLUGINS = {"Direction", "Effect", "Entry", "Generator", "Hazard", "Library", "OpCall", "Remedy"}
 
 
 def _public(belongs: Callable[[str, object], bool]) -> str:
@@ -226,7 +226,7 @@ def ops() -> str:
 def _op(entry: Entry) -> tuple[str, ...]:
     devices = [_on(entry, device) for device in ("cpu", "cuda", "mps")]
     real = [hazard for hazard in entry.hazards if hazard.differs]
-    reasons = dict.fromkeys(f"{hazard.why} {hazard.remedy}" for hazard in real)
+    reasons = dict.fromkeys(f"{hazard.why} {hazard.remedy.in_cell}" for hazard in real)
     alerted = "PyTorch alerts although the result is always the same."
     return f"[`{entry.op}`]({entry.link})", entry.direction.value, *devices, prose(" ".join(reasons) or alerted)
 

@@ -12,13 +12,15 @@ from repro_magic.unseeded.set_order import may_use_sets, unordered
 from repro_magic.watching import Watch
 
 if TYPE_CHECKING:
-    from repro_magic.findings import Finding
+    from repro_magic.findings import UnseededFinding
 
 
 class CellWatch(Watch):
     """Watches one cell."""
 
-    def orders(self, cell: ast.Module | None, source: str, names: Mapping[str, Any], file: str | None) -> list[Finding]:
+    def orders(
+        self, cell: ast.Module | None, source: str, names: Mapping[str, Any], file: str | None
+    ) -> list[UnseededFinding]:
         """Where a cell that ran to its end used the order of a set of strings, if that is another in each process."""
         if cell is None or file is None or hash_seed_of_this_process() != "random":
             return []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from repro_magic.findings import Direction
+from repro_magic.findings import Direction, Remedy
 from repro_magic.ops.catalogue.model import Effect, Entry, Hazard
 
-_ON_CPU = "Pool the regions on the CPU."
+_ON_CPU = Remedy("Pool the regions on the CPU.")
+_UNDER_SWITCH = Remedy.under_deterministic(
+    "Run the forward pass under {deterministic}, too: torchvision then uses a deterministic kernel."
+)
 _WHY = "Gradients of overlapping regions are added to the same element in no fixed order (atomicAdd)."
 
 # Namespace and kernels as in torchvision/csrc/ops: each of these backward kernels alerts under its own name.
@@ -21,7 +24,7 @@ ENTRIES = tuple(
     )
     for op, remedy in (
         # With the switch on torchvision writes roi_align with ordinary ops: its forward pass decides.
-        ("roi_align", "Run the forward pass under %%deterministic, too: torchvision then uses a deterministic kernel."),
+        ("roi_align", _UNDER_SWITCH),
         ("roi_pool", _ON_CPU),
         ("ps_roi_align", _ON_CPU),
         ("ps_roi_pool", _ON_CPU),

@@ -9,11 +9,10 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from repro_magic.findings import SOURCE, Finding
+from repro_magic.findings import Remedy, UnseededFinding
 from repro_magic.introspection.foreign import Shield, is_any, kind_of
 from repro_magic.introspection.location import Place
 from repro_magic.introspection.object_graph import attributes
@@ -54,7 +53,7 @@ def _is_set(value: object) -> bool:
     return is_any(type(value), set, frozenset)
 
 
-def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[Finding]:
+def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[UnseededFinding]:
     r"""A finding for each place where the order of a set of strings is used.
 
     Args:
@@ -75,15 +74,14 @@ def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[Fin
     return [_finding(place) for place in places.values()]
 
 
-def _finding(place: Place) -> Finding:
-    return replace(
-        SOURCE,
+def _finding(place: Place) -> UnseededFinding:
+    return UnseededFinding(
         op="set",
         public="the order of a set of strings",
         place=place,
         at_least=True,
         why="String hashes are randomized, so the order of a set of strings differs between processes.",
-        remedy="Iterate over sorted(...) of it, use a list or a dict, or start Python with PYTHONHASHSEED=0.",
+        remedy=Remedy("Iterate over sorted(...) of it, use a list or a dict, or start Python with PYTHONHASHSEED=0."),
         accepted="set" in place.accepted,
         link="https://docs.python.org/3/using/cmdline.html#envvar-PYTHONHASHSEED",
     )

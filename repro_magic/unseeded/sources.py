@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from repro_magic.exceptions import UnseededGeneratorError
-from repro_magic.findings import SOURCE, Finding
+from repro_magic.findings import Remedy, UnseededFinding
 from repro_magic.introspection.call_source import call_of, value_of
 from repro_magic.introspection.identity import IdentityMap
 from repro_magic.introspection.location import Site, accepts, caller_of, site_of
@@ -37,50 +37,56 @@ class Source:
     """
 
     why: str
-    remedy: str
+    remedy: Remedy
     link: str
     makes: bool = True
     kinds: tuple[str, ...] = ()
 
 
 _RANDOM = "https://docs.python.org/3/library/random.html#random.seed"
+_PASS_A_SEED = Remedy(
+    "Pass a seed; %repro_seed N --adopt seeds generators reachable from notebook variables.", "Pass a seed."
+)
 _SYSTEM = "The operating system's random numbers differ between runs, and no seed controls them."
 SOURCES: Mapping[Kind, Source] = {
     Kind.NUMPY: Source(
         "Without a seed, NumPy uses entropy from the operating system, different in each run; no global seed helps.",
-        "Pass a seed; %repro_seed N --adopt seeds generators reachable from notebook variables.",
+        _PASS_A_SEED,
         "https://numpy.org/doc/stable/reference/random/generator.html#numpy.random.default_rng",
     ),
     Kind.PYTHON: Source(
         "Without a seed, Python uses entropy from the operating system, different in each run.",
-        "Pass a seed; %repro_seed N --adopt seeds generators reachable from notebook variables.",
+        _PASS_A_SEED,
         _RANDOM,
     ),
     Kind.TORCH: Source(
         "It seeds PyTorch's generators from the operating system, with a different seed in each run.",
-        "Write %repro_seed N, or torch.manual_seed(N).",
+        Remedy(
+            "Write %repro_seed N, or torch.manual_seed(N).",
+            "Call repro_magic.seed_everything(N), or torch.manual_seed(N).",
+        ),
         "https://docs.pytorch.org/docs/stable/generated/torch.seed.html",
     ),
     Kind.SYSTEM_MADE: Source(
         _SYSTEM,
-        "Where results depend on it, use random.Random(N).",
+        Remedy("Where results depend on it, use random.Random(N)."),
         "https://docs.python.org/3/library/random.html#random.SystemRandom",
     ),
     Kind.SYSTEM: Source(
         _SYSTEM,
-        "Where results depend on it, use random.Random(N).",
+        Remedy("Where results depend on it, use random.Random(N)."),
         "https://docs.python.org/3/library/random.html#random.SystemRandom",
         makes=False,
     ),
     Kind.URANDOM: Source(
         _SYSTEM,
-        "Where results depend on it, use a seeded generator such as random.Random(N).randbytes(n).",
+        Remedy("Where results depend on it, use a seeded generator such as random.Random(N).randbytes(n)."),
         "https://docs.python.org/3/library/os.html#os.urandom",
         makes=False,
     ),
     Kind.SEEDED: Source(
         "The seed comes from the clock, the process id or a string hash, and differs between runs.",
-        "Write a fixed seed: %repro_seed --new draws a seed and shows it.",
+        Remedy("Write a fixed seed: %repro_seed --new draws a seed and shows it.", "Write a fixed seed."),
         _RANDOM,
         kinds=("clock",),
     ),
@@ -90,7 +96,10 @@ SOURCES: Mapping[Kind, Source] = {
 # The position in MT19937's state words right after seeding.
 _NOTHING_DRAWN = 624
 _GLOBAL_SEEDS = {"random.seed", "numpy.random.seed", "torch.seed"}
-_PIN = "Write %repro_seed N instead, or pass a seed; %repro_seed --new draws a seed and shows it."
+_PIN = Remedy(
+    "Write %repro_seed N instead, or pass a seed; %repro_seed --new draws a seed and shows it.",
+    "Call repro_magic.seed_everything(N) instead, or pass a seed.",
+)
 
 
 @dataclass(eq=False)
@@ -105,10 +114,9 @@ class _Use:
     count: int = 0
     is_countable: bool = field(default=True, kw_only=True)
 
-    def finding(self) -> Finding:
+    def finding(self) -> UnseededFinding:
         is_global = self.op in _GLOBAL_SEEDS and self.source is not SOURCES[Kind.SEEDED]
-        return replace(
-            SOURCE,
+        return UnseededFinding(
             op=self.op,
             public=self.op,
             place=self.site.place,
@@ -158,11 +166,11 @@ class Sources:
             entropy.unlisten(self._take)
             entropy.hooks_down()
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[UnseededFinding]:
         """What was used so far, in the order it came; calls of one line are told as one."""
         with self._lock:
             found = [use.finding() for use in self._uses.values() if use.count > 0]
-        merged: dict[object, Finding] = {}
+        merged: dict[object, UnseededFinding] = {}
         for one in found:
             first = merged.get(one.where)
             merged[one.where] = one if first is None or one.at_least else replace(first, count=first.count + one.count)
@@ -253,10 +261,10 @@ def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 -
     where = "" if place is None else f" at line {place.line}"
     text = f" ({place.text})" if place is not None and place.text else ""
     raise UnseededGeneratorError(
-        f"{op}{where}{text} was blocked because %repro_seed --strict is active. {source.why} {source.remedy}",
+        f"{op}{where}{text} was blocked because %repro_seed --strict is active. {source.why} {source.remedy.in_cell}",
         op=op,
         line=None if place is None else place.line,
-        remedy=source.remedy,
+        remedy=source.remedy.in_cell,
     )
 
 

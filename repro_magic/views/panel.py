@@ -58,16 +58,16 @@ def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
     rows = [
         (
             cell.name,
-            in_words.where_in(cell, one),
-            in_words.name(one),
-            one.device,
-            in_words.calls(one),
-            in_words.status(one),
-            in_words.remedy(one),
+            in_words.where_in(cell, finding),
+            in_words.name(finding),
+            in_words.device(finding),
+            in_words.calls(finding),
+            in_words.status(finding),
+            in_words.remedy(finding),
         )
         for cell in reversed(found.cells)
-        for one in cell.findings
-        if narrowed_to in ("all", "accepted" if one.accepted else one.status.value)
+        for finding in cell.findings
+        if narrowed_to in ("all", "accepted" if finding.accepted else finding.status.value)
     ]
     title = f"Newest {_ROWS} of {len(rows)}" if len(rows) > _ROWS else ""
     return Table(title, ("cell", "where", "op", "device", "count", "status", "what to do"), rows[:_ROWS])

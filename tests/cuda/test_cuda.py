@@ -44,7 +44,7 @@ ALERTING: dict[str, Callable[[], torch.Tensor]] = {
 def test_what_is_handled_agrees_in_all_runs(op: str) -> None:
     with repro_magic.watch(warn=False) as bare:
         HANDLED[op]()
-    assert [(one.op, one.status, one.device) for one in bare.findings] == [(op, FindingStatus.ACTIVE, "cuda")]
+    assert [(one.op, one.status, one.device) for one in bare.ops] == [(op, FindingStatus.ACTIVE, "cuda")]
     with repro_magic.deterministic(warn=False) as report:
         results = {HANDLED[op]().cpu().numpy().tobytes() for _ in range(RUNS)}
     assert len(results) == 1
@@ -55,7 +55,7 @@ def test_what_is_handled_agrees_in_all_runs(op: str) -> None:
 def test_what_has_no_deterministic_path_stays_active_and_strict_stops_it(op: str) -> None:
     with repro_magic.deterministic(warn=False) as report:
         ALERTING[op]()
-    assert [(one.op, one.status, one.alerts) for one in report.findings] == [(op, FindingStatus.ACTIVE, True)]
+    assert [(one.op, one.status, one.alerts) for one in report.ops] == [(op, FindingStatus.ACTIVE, True)]
     with pytest.raises(repro_magic.NondeterministicOpError, match=op), repro_magic.deterministic(strict=True):
         ALERTING[op]()
 
@@ -64,7 +64,7 @@ def test_a_backward_pass_on_a_device_thread_is_seen_with_its_line() -> None:
     weight = torch.rand(7, device="cuda", requires_grad=True)
     with repro_magic.watch(warn=False) as report:
         weight.index_select(0, index()).sum().backward()
-    (found,) = report.findings
+    (found,) = report.ops
     assert (found.op, found.direction.value, found.status) == ("index_add_", "backward", FindingStatus.ACTIVE)
     assert found.place is not None
     assert "backward()" in found.place.text

@@ -223,7 +223,7 @@ def test_what_pytorch_warns_of_without_reason_is_no_warning_of_ours() -> None:
     """GIVEN no index twice WHEN PyTorch warns of `put_` all the same THEN that is kept beside the finding."""
     with repro_magic.deterministic() as report:
         torch.zeros(4).put_(torch.tensor([0, 1]), torch.ones(2))
-    (found,) = report.findings
+    (found,) = report.ops
     assert (found.op, found.status, found.alerts) == ("put_", FindingStatus.LATENT, True)
 
 

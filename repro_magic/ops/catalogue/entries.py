@@ -5,7 +5,7 @@ CUDA and MPS lines are PyTorch's own documentation and alert sites, not measurem
 
 from __future__ import annotations
 
-from repro_magic.findings import Direction
+from repro_magic.findings import Direction, Remedy
 from repro_magic.ops.catalogue import conditions as on
 from repro_magic.ops.catalogue.model import Condition, Effect, Entry, Hazard, always
 
@@ -23,11 +23,15 @@ _MULTIPLIED = (
 _TIES = "Among equal values, which index is returned varies."
 _ALERTED = "PyTorch alerts whenever this op runs, but the result of this call is deterministic."
 
-_UNDER_SWITCH = "Run the cell under %%deterministic: PyTorch then uses a deterministic kernel."
-_FORWARD_TOO = "Run the forward pass under %%deterministic, too: the kernel is chosen there."
-_ON_CPU = "Compute it on the CPU."
-_NOTHING = "Nothing to do."
-_ONE_INDEX = "Use each index at most once, or compute it on the CPU."
+_under = Remedy.under_deterministic
+_UNDER_SWITCH = Remedy(
+    "Run the cell under %%deterministic: PyTorch then uses a deterministic kernel.",
+    "Run it under repro_magic.deterministic(): PyTorch then uses a deterministic kernel.",
+)
+_FORWARD_TOO = _under("Run the forward pass under {deterministic}, too: the kernel is chosen there.")
+_ON_CPU = Remedy("Compute it on the CPU.")
+_NOTHING = Remedy("Nothing to do.")
+_ONE_INDEX = Remedy("Use each index at most once, or compute it on the CPU.")
 
 
 def _page(name: str) -> str:
@@ -45,19 +49,19 @@ def _handled(why: str, condition: Condition = always, *, devices: tuple[str, ...
     return Hazard(devices, why, _UNDER_SWITCH, Effect.HANDLES, condition)
 
 
-def _cuda(why: str, remedy: str, condition: Condition = always) -> tuple[Hazard, ...]:
+def _cuda(why: str, remedy: Remedy, condition: Condition = always) -> tuple[Hazard, ...]:
     """No deterministic path on CUDA; where the condition does not hold, PyTorch still alerts."""
     hazard = Hazard(("cuda",), why, remedy, Effect.ALERTS, condition)
     return (hazard,) if condition is always else (hazard, _alert_only("cuda"))
 
 
-def _mps(why: str, remedy: str = _ON_CPU, condition: Condition = always) -> Hazard:
+def _mps(why: str, remedy: Remedy = _ON_CPU, condition: Condition = always) -> Hazard:
     """No deterministic path on Apple's GPUs."""
     return Hazard(("mps",), why, remedy, Effect.ALERTS, condition)
 
 
 def _backward(  # noqa: PLR0913 - the columns of a table
-    op: str, public: str, remedy: str, alerts: tuple[str, ...], *, condition: Condition = always, hot: bool = False
+    op: str, public: str, remedy: Remedy, alerts: tuple[str, ...], *, condition: Condition = always, hot: bool = False
 ) -> Entry:
     """A backward op of one name that adds gradients by atomicAdd on CUDA."""
     hazards = _cuda(_GRADIENTS, remedy, condition)
@@ -124,7 +128,7 @@ _INDEXING = (
             Hazard(
                 ("cpu",),
                 _SPLIT_WRITES,
-                "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
+                _under("Use each index at most once, or write x.view(-1)[index] = source under {deterministic}."),
                 Effect.ALERTS,
                 on.every(_WRITES, _OTHER_THREADS_WRITE, on.different("source"), on.places_repeat),
             ),
@@ -137,14 +141,16 @@ _INDEXING = (
             Hazard(
                 ("cuda",),
                 _OVERWRITTEN,
-                "Use each index at most once, or write x.view(-1)[index] = source under %%deterministic.",
+                _under("Use each index at most once, or write x.view(-1)[index] = source under {deterministic}."),
                 Effect.ALERTS,
                 _PUT_ON_CUDA,
             ),
             Hazard(
                 ("cuda",),
                 _ADDED,
-                "Use each index at most once, or write x.view(-1).index_put_((index,), source, accumulate=True).",
+                Remedy(
+                    "Use each index at most once, or write x.view(-1).index_put_((index,), source, accumulate=True)."
+                ),
                 Effect.ALERTS,
                 on.every(_ADDS, on.floating(), on.places_repeat),
             ),
@@ -210,7 +216,14 @@ _INDEXING = (
                     on.every(on.given("src"), on.equals("reduce", reduce), _LANES_ADD),
                 )
                 for reduce, why, remedy in (
-                    ("add", _ADDED, "Use scatter_add_ and run the cell under %%deterministic."),
+                    (
+                        "add",
+                        _ADDED,
+                        Remedy(
+                            "Use scatter_add_ and run the cell under %%deterministic.",
+                            "Use scatter_add_ and run it under repro_magic.deterministic().",
+                        ),
+                    ),
                     ("multiply", _MULTIPLIED, _ONE_INDEX),
                 )
             ),
@@ -264,7 +277,7 @@ _COUNTING = (
             Hazard(
                 ("cuda",),
                 _ADDED,
-                "Use torch.zeros(size, device=x.device).index_add_(0, x, weights) under %%deterministic.",
+                _under("Use torch.zeros(size, device=x.device).index_add_(0, x, weights) under {deterministic}."),
                 Effect.ALERTS,
                 on.every(on.given("weights"), on.floating("weights"), on.values_repeat),
             ),
@@ -282,7 +295,7 @@ _COUNTING = (
             Hazard(
                 ("cuda",),
                 "Counts larger than the dtype holds exactly are added in no fixed order (atomicAdd).",
-                "Use torch.bucketize and torch.bincount without weights, or compute it on the CPU.",
+                Remedy("Use torch.bucketize and torch.bincount without weights, or compute it on the CPU."),
                 Effect.ALERTS,
                 on.counts_inexactly,
             ),
@@ -300,7 +313,7 @@ _COUNTING = (
             Hazard(
                 ("cuda",),
                 _TIES,
-                "Use torch.sort(x, stable=True) and take the middle element, or compute it on the CPU.",
+                Remedy("Use torch.sort(x, stable=True) and take the middle element, or compute it on the CPU."),
                 Effect.ALERTS,
                 on.overload_is("dim", "dim_values"),
             ),
@@ -317,11 +330,11 @@ _COUNTING = (
             Hazard(
                 ("cuda",),
                 _TIES,
-                "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU.",
+                Remedy("Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU."),
                 Effect.ALERTS,
                 until=(2, 10),
             ),
-            _mps(_TIES, "Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU."),
+            _mps(_TIES, Remedy("Use torch.sort(x, stable=True) and take the k-th element, or compute it on the CPU.")),
         ),
         link=_page("torch.kthvalue"),
         alerts=("kthvalue CUDA",),
@@ -352,7 +365,7 @@ _COUNTING = (
             Hazard(
                 ("cuda",),
                 "The per-element losses are added in no fixed order (atomicAdd).",
-                'Use reduction="none" and take the mean or sum of the result yourself.',
+                Remedy('Use reduction="none" and take the mean or sum of the result yourself.'),
                 Effect.ALERTS,
                 on.negated(on.equals("reduction", 0)),
             ),
@@ -367,7 +380,11 @@ _COUNTING = (
             direction=Direction.FORWARD,
             names=(f"max_unpool{dims}d",),
             hazards=(
-                *_cuda(_OVERWRITTEN, "Pool with windows that do not overlap, or unpool on the CPU.", on.planes_repeat),
+                *_cuda(
+                    _OVERWRITTEN,
+                    Remedy("Pool with windows that do not overlap, or unpool on the CPU."),
+                    on.planes_repeat,
+                ),
                 _alert_only("cpu"),
             ),
             link=_page(f"torch.nn.MaxUnpool{dims}d"),
@@ -392,7 +409,10 @@ _CUDNN_HAZARDS = (
     Hazard(
         ("cuda",),
         "cuDNN benchmarks its algorithms and may choose differently in each run.",
-        "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic.",
+        Remedy(
+            "Set torch.backends.cudnn.benchmark = False, or run the cell under %%deterministic.",
+            "Set torch.backends.cudnn.benchmark = False, or run it under repro_magic.deterministic().",
+        ),
         Effect.IGNORES,
         on.cudnn_benchmarks,
     ),
@@ -401,7 +421,7 @@ _CUDNN_HAZARDS = (
 _RNN_HAZARD = Hazard(
     ("cuda",),
     "cuDNN's recurrent layers may share a cuBLAS workspace between streams, and sums then vary.",
-    "Restart the kernel with CUBLAS_WORKSPACE_CONFIG=:4096:8 set before the first CUDA call.",
+    Remedy("Restart the kernel with CUBLAS_WORKSPACE_CONFIG=:4096:8 set before the first CUDA call."),
     Effect.IGNORES,
     on.cublas_is_free,
 )
@@ -460,7 +480,10 @@ _LAYERS = (
             Hazard(
                 ("cuda",),
                 "The code requests cuDNN's nondeterministic algorithm.",
-                "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic.",
+                Remedy(
+                    "Set torch.backends.cudnn.deterministic = True, or run the cell under %%deterministic.",
+                    "Set torch.backends.cudnn.deterministic = True, or run it under repro_magic.deterministic().",
+                ),
                 Effect.IGNORES,
                 on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value looked for
             ),
@@ -472,7 +495,7 @@ _LAYERS = (
         public="torch.nn.CTCLoss",
         direction=Direction.BACKWARD,
         names=("_ctc_loss_backward",),
-        hazards=_cuda(_GRADIENTS, "Compute the loss on the CPU: ctc_loss(log_probs.cpu(), ...)."),
+        hazards=_cuda(_GRADIENTS, Remedy("Compute the loss on the CPU: ctc_loss(log_probs.cpu(), ...).")),
         link=_page("torch.nn.CTCLoss"),
         alerts=("ctc_loss_backward_gpu",),
     ),
@@ -497,7 +520,7 @@ _LAYERS = (
             Hazard(
                 ("cuda",),
                 _GRADIENTS,
-                'Use mode="sum" or mode="mean", or compute it on the CPU.',
+                Remedy('Use mode="sum" or mode="mean", or compute it on the CPU.'),
                 Effect.ALERTS,
                 on.equals("mode", 2),  # max
             ),
@@ -510,13 +533,13 @@ _LAYERS = (
 )
 
 
-def _pooling(dims: int, kind: str) -> str:
+def _pooling(dims: int, kind: str) -> Remedy:
     """A way out for pools with atomicAdd."""
-    return f"Use {kind}Pool{dims}d with stride equal to its kernel size, or compute it on the CPU."
+    return Remedy(f"Use {kind}Pool{dims}d with stride equal to its kernel size, or compute it on the CPU.")
 
 
 _MAX_POOL_3D = "max_pool3d_with_indices_backward"
-_EVEN = "Make the input size a multiple of the output size, or compute it on the CPU."
+_EVEN = Remedy("Make the input size a multiple of the output size, or compute it on the CPU.")
 
 _POOLING = (
     *(
@@ -592,7 +615,7 @@ _POOLING = (
     ),
 )
 
-_PAD_WITH_ZEROS = "Pad with zeros or by replication under %%deterministic, or compute it on the CPU."
+_PAD_WITH_ZEROS = _under("Pad with zeros or by replication under {deterministic}, or compute it on the CPU.")
 
 _PADDING_AND_SAMPLING = (
     *(
@@ -630,7 +653,9 @@ _PADDING_AND_SAMPLING = (
             names=(f"grid_sampler_{dims}d_backward", *(("cudnn_grid_sampler_backward",) if dims == 2 else ())),  # noqa: PLR2004
             hazards=(
                 *_cuda(
-                    _GRADIENTS, "Detach the input if you train only the grid, or sample on the CPU.", on.input_gradient
+                    _GRADIENTS,
+                    Remedy("Detach the input if you train only the grid, or sample on the CPU."),
+                    on.input_gradient,
                 ),
                 _mps(_GRADIENTS, condition=on.input_gradient),
                 _alert_only("mps"),
@@ -654,18 +679,21 @@ _PADDING_AND_SAMPLING = (
             alerts=(f"{op.removeprefix('_')}_backward_out_cuda",),
         )
         for op, remedy in (
-            ("upsample_linear1d", 'Use mode="nearest", or interpolate on the CPU.'),
+            ("upsample_linear1d", Remedy('Use mode="nearest", or interpolate on the CPU.')),
             ("upsample_bilinear2d", _FORWARD_TOO),
             ("upsample_bicubic2d", _FORWARD_TOO),
             ("upsample_trilinear3d", _FORWARD_TOO),
-            ("_upsample_bilinear2d_aa", "Use antialias=False under %%deterministic, or interpolate on the CPU."),
-            ("_upsample_bicubic2d_aa", "Use antialias=False under %%deterministic, or interpolate on the CPU."),
+            (
+                "_upsample_bilinear2d_aa",
+                _under("Use antialias=False under {deterministic}, or interpolate on the CPU."),
+            ),
+            ("_upsample_bicubic2d_aa", _under("Use antialias=False under {deterministic}, or interpolate on the CPU.")),
         )
     ),
 )
 
 
-def _attention(kind: str, *more: str, switch: Effect, remedy: str) -> Entry:
+def _attention(kind: str, *more: str, switch: Effect, remedy: Remedy) -> Entry:
     """The backward pass of one fused attention."""
     op = f"_scaled_dot_product_{kind}_attention_backward"
     why = "Gradients of the same key or query are added in no fixed order (atomicAdd)."
@@ -692,7 +720,9 @@ _ATTENTION = (
     _attention(
         "cudnn",
         switch=Effect.ALERTS,
-        remedy="Under %%deterministic, write `with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION):`.",
+        remedy=_under(
+            "Under {deterministic}, write `with torch.nn.attention.sdpa_kernel(SDPBackend.FLASH_ATTENTION):`."
+        ),
     ),
 )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from repro_magic.findings import Direction
+from repro_magic.findings import Direction, Remedy
 from repro_magic.runtime.public import public
 
 
@@ -65,7 +65,7 @@ class Hazard:
     Attributes:
         devices: device types, e.g. `("cuda",)`.
         why: the reason in one sentence.
-        remedy: how to fix it, in one sentence.
+        remedy: how to fix it.
         switch: what `torch.use_deterministic_algorithms` does about it.
         condition: when it applies; see `Condition`.
         differs: False if PyTorch alerts although the result cannot differ.
@@ -75,7 +75,7 @@ class Hazard:
 
     devices: tuple[str, ...]
     why: str
-    remedy: str
+    remedy: Remedy
     switch: Effect
     condition: Condition = always
     differs: bool = True

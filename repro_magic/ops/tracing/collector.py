@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
-from repro_magic.findings import Direction, Draw, Finding, FindingStatus
+from repro_magic.findings import Direction, Draw, Finding, FindingStatus, OpFinding, Remedy
 from repro_magic.introspection.location import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
 from repro_magic.ops.catalogue.model import Entry, OpCall
 from repro_magic.ops.tracing.classify import Classification, Switches, classify
@@ -210,7 +210,7 @@ class Collector:
         self.from_workers: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
         self._sites: dict[object, _OpAtSite] = {}
         self._makers: dict[int, tuple[str, Site]] = {}
-        self._graphs: dict[object, tuple[list[Finding], Site]] = {}
+        self._graphs: dict[object, tuple[list[OpFinding], Site]] = {}
         self._lock = ForkSafeLock()
         self._thread = threading.get_ident()
 
@@ -395,7 +395,7 @@ class Collector:
     def _call(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:
         return OpCall(op.name, op.bind(args, kwargs), _torch().threads(), look=False)
 
-    def ran_graph(self, key: object, findings: list[Finding], frame: FrameType) -> None:
+    def ran_graph(self, key: object, findings: list[OpFinding], frame: FrameType) -> None:
         """Take note that a compiled graph runs, whose ops cannot be seen."""
         with self._lock:
             if key not in self._graphs:
@@ -415,7 +415,7 @@ class Collector:
         drawing = sum(1 for site in sites if site.draws)
         return len(sites), classifications, drawing, len(self.alerts), len(self._graphs), self.refused, self.fault
 
-    def traced_findings(self) -> list[Finding]:
+    def traced_findings(self) -> list[OpFinding]:
         """What was seen on tensors without values so far."""
         return [finding for finding in self._calls() if finding.traced]
 
@@ -445,7 +445,7 @@ class Collector:
             for (op, device, place, worker), count in merged.items()
         ]
 
-    def _calls(self) -> Iterator[Finding]:
+    def _calls(self) -> Iterator[OpFinding]:
         with self._lock:
             sites = list(self._sites.values())
             for site in sites:
@@ -456,7 +456,7 @@ class Collector:
                 if classification is not None:
                     yield _finding(seen, classification, count, at_least=seen.hot and self.exhausted)
 
-    def _in_graphs(self) -> Iterator[Finding]:
+    def _in_graphs(self) -> Iterator[OpFinding]:
         for findings, site in list(self._graphs.values()):  # as they are now: the cell may still run
             for one in findings:
                 accepted = one.accepted or accepts(site, one.op, one.public)
@@ -464,7 +464,7 @@ class Collector:
                     one, place=site.place, called_from=site.called_from, graph=True, count=0, accepted=accepted
                 )
 
-    def _from_alerts(self, ran: list[Finding]) -> Iterator[Finding]:
+    def _from_alerts(self, ran: list[OpFinding]) -> Iterator[OpFinding]:
         """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""
         sites, alerts = list(self._sites.values()), list(self.alerts)
         known = {alert for site in sites for entry in site.op.entries for alert in entry.alerts}
@@ -475,24 +475,17 @@ class Collector:
             if alert.name in known or key in told or any(alert.name in finding.op for finding in ran):
                 continue
             told.add(key)
-            yield Finding(
+            yield OpFinding(
                 op=alert.name,
                 public=alert.name,
-                status=FindingStatus.ACTIVE,
                 device="unknown",
-                direction=Direction.FORWARD,
                 place=alert.site.place,
                 called_from=alert.site.called_from,
-                made_by=None,
                 count=counts[key],
                 at_least=True,
-                hot=False,
                 why=f"PyTorch says: {alert.message}",
-                remedy="Look up the op in the documentation of torch.use_deterministic_algorithms.",
-                elsewhere=None,
+                remedy=Remedy("Look up the op in the documentation of torch.use_deterministic_algorithms."),
                 alerts=True,
-                graph=False,
-                traced=False,
                 accepted=accepts(alert.site, alert.name, alert.name),
                 link="https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html",
             )
@@ -503,9 +496,9 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _finding(seen: _Seen, classification: Classification, count: int, *, at_least: bool) -> Finding:
+def _finding(seen: _Seen, classification: Classification, count: int, *, at_least: bool) -> OpFinding:
     entry, hazard, site = seen.entry, classification.hazard, seen.site
-    return Finding(
+    return OpFinding(
         op=entry.op,
         public=entry.public,
         status=classification.status,
@@ -521,7 +514,6 @@ def _finding(seen: _Seen, classification: Classification, count: int, *, at_leas
         remedy=hazard.remedy,
         elsewhere=classification.elsewhere,
         alerts=classification.alerts,
-        graph=False,
         traced=seen.traced,
         accepted=accepts(site, entry.op, entry.public, *entry.names),
         link=entry.link,
@@ -529,27 +521,16 @@ def _finding(seen: _Seen, classification: Classification, count: int, *, at_leas
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
-    """Calls of one line, seen at several instructions of it or in several forms, told as one."""
+    """Calls of one line, seen at several of its instructions or with several signatures, become one finding."""
     merged: dict[object, Finding] = {}
-    for one in findings:
-        key = (one.where, one.status, one.elsewhere, one.why, one.traced, one.graph, one.worker)
-        first = merged.get(key)
-        merged[key] = (
-            one
-            if first is None
-            else replace(
-                first,
-                count=first.count + one.count,
-                at_least=first.at_least or one.at_least,
-                made_by=first.made_by or one.made_by,
-                alerts=first.alerts or one.alerts,
-            )
-        )
+    for finding in findings:
+        first = merged.get(finding.key)
+        merged[finding.key] = finding if first is None else first.plus(finding)
     return list(merged.values())
 
 
 def _refusal(seen: _Seen, classification: Classification) -> NondeterministicOpError:
-    place, remedy = seen.site.place, classification.hazard.remedy
+    place, remedy = seen.site.place, classification.hazard.remedy.here
     where = "" if place is None else f" at line {place.line} ({place.text})"
     return NondeterministicOpError(
         f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} was blocked because its result may differ "

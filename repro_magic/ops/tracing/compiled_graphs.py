@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from repro_magic.findings import Finding
+from repro_magic.findings import OpFinding
 from repro_magic.runtime.import_hooks import Waiting, when_imported
 
 _DYNAMO = "torch._dynamo.convert_frame"
@@ -31,14 +31,14 @@ class Graphs:
         self,
         *,
         compiling: Callable[[], object],
-        traced: Callable[[], list[Finding]],
-        ran: Callable[[object, list[Finding], Any], object],
+        traced: Callable[[], list[OpFinding]],
+        ran: Callable[[object, list[OpFinding], Any], object],
     ) -> None:
         """Wait for Dynamo: it is imported by the first compilation."""
         self._compiling, self._traced, self._ran = compiling, traced, ran
         self._undo: list[Callable[[], object]] = []
-        self._told: set[Finding] = set()
-        self._pending: list[tuple[CodeType, list[Finding]]] = []
+        self._told: set[OpFinding] = set()
+        self._pending: list[tuple[CodeType, list[OpFinding]]] = []
         self._guarded: set[int] = set()
         self._waiting: Waiting = when_imported(_DYNAMO, self._hook)
 
@@ -77,7 +77,7 @@ class Graphs:
                 self._guarded.add(id(manager))
                 key = object()
 
-                def note(_locals: Any, key: object = key, found: list[Finding] = found) -> bool:  # noqa: ANN401 - Dynamo's
+                def note(_locals: Any, key: object = key, found: list[OpFinding] = found) -> bool:  # noqa: ANN401 - Dynamo's
                     self._ran(key, found, sys._getframe(1))  # noqa: SLF001 - what inspect uses
                     return True
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from repro_magic.exceptions import HookFaultWarning
-from repro_magic.findings import Finding
+from repro_magic.findings import OpFinding
 from repro_magic.introspection.location import site_of
 from repro_magic.ops.tracing import dispatch as watchers
 from repro_magic.ops.tracing.alerts import AlertFold
@@ -32,11 +32,11 @@ class _Process:
         self.watcher.rest()
 
     @staticmethod
-    def _traced() -> list[Finding]:
+    def _traced() -> list[OpFinding]:
         return [finding for collector in watchers.collectors for finding in collector.traced_findings()]
 
     @staticmethod
-    def _ran(key: object, findings: list[Finding], frame: Any) -> None:  # noqa: ANN401 - a frame
+    def _ran(key: object, findings: list[OpFinding], frame: Any) -> None:  # noqa: ANN401 - a frame
         for collector in watchers.collectors:
             collector.ran_graph(key, findings, frame)
 

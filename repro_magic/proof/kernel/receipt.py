@@ -13,7 +13,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from repro_magic.findings import Finding
+from repro_magic.findings import Finding, OpFinding
 from repro_magic.proof.kernel.probe import looked_at
 
 __all__ = ["MIME", "SCHEMA", "Facts", "digest_of_source", "fingerprint", "receipt"]
@@ -108,18 +108,21 @@ def _values(names: Mapping[str, object], is_stopped: Callable[[], bool]) -> Iter
 
 def _findings(findings: Sequence[Finding], is_own: Callable[[str], bool]) -> list[dict[str, Any]]:
     """Each finding, without what depends on the machine's speed: the count of a hot op."""
-    told = [
-        {
-            "op": one.op,
-            "status": one.status.value,
-            "device": one.device,
-            "direction": one.direction.value,
-            "line": next((place.line for place in one.places if is_own(place.file)), None),
-            "count": None if one.hot or one.at_least else one.count,
-        }
-        for one in findings
-    ]
-    return sorted(told, key=lambda one: json.dumps(one, sort_keys=True))
+    return sorted(
+        (_finding(finding, is_own) for finding in findings), key=lambda record: json.dumps(record, sort_keys=True)
+    )
+
+
+def _finding(finding: Finding, is_own: Callable[[str], bool]) -> dict[str, Any]:
+    op = finding if isinstance(finding, OpFinding) else None
+    return {
+        "op": finding.op,
+        "status": finding.status.value,
+        "device": op and op.device,
+        "direction": op and op.direction.value,
+        "line": next((place.line for place in finding.places if is_own(place.file)), None),
+        "count": None if finding.at_least or (op is not None and op.hot) else finding.count,
+    }
 
 
 def digest_of_source(source: str) -> str:

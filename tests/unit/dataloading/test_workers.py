@@ -119,7 +119,7 @@ def start(request: pytest.FixtureRequest) -> str:
 def test_what_workers_flag_and_draw_is_in_the_report(datasets: Any, start: str) -> None:
     with repro_magic.watch() as report:
         assert len(list(loader(datasets.Augmented(), start))) == 4
-    (found,) = report.findings
+    (found,) = report.ops
     assert (found.op, found.status, found.device, found.worker) == ("index_add_", FindingStatus.LATENT, "cpu", True)
     assert (found.line, found.count, found.at_least) == (line_of("flagged"), 8, True), "all that ran is told at the end"
     assert found.place is not None

@@ -129,7 +129,7 @@ def test_an_order_that_does_not_matter_or_is_fixed_is_not(source: str) -> None:
 def test_each_line_is_told_once_with_its_remedy() -> None:
     found = unordered(ast.parse("x = 1\ny = list(s), list(s)\nz = tuple(s)"), NAMES, "cell")
     assert [one.line for one in found] == [2, 3]
-    assert all(one.warns and "sorted" in one.remedy for one in found)
+    assert all(one.warns and "sorted" in one.remedy.in_cell for one in found)
 
 
 def test_nothing_of_the_users_is_run_or_used_up() -> None:

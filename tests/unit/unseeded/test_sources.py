@@ -25,7 +25,6 @@ from repro_magic.ops.catalogue.lookup import lookup
 from repro_magic.rng import entropy
 from repro_magic.rng.entropy import Kind, hooks_down, hooks_up, is_global_unseeded, is_unseeded
 from repro_magic.rng.user_generators import adopt
-from repro_magic.scope import _in_a_script
 from repro_magic.unseeded import sources
 
 
@@ -64,7 +63,7 @@ def found(run: Callable[[], object]) -> list[tuple[str, str]]:
     """Op and the line's text of each source that ran."""
     with repro_magic.watch(warn=False) as report:
         run()
-    return [(one.op, one.place.text if one.place else "") for one in report.findings if one.is_source]
+    return [(one.op, one.place.text if one.place else "") for one in report.unseeded]
 
 
 def none() -> object:
@@ -98,7 +97,8 @@ def test_a_script_is_told_of_no_magics() -> None:
     remedies = {source.remedy for source in sources.SOURCES.values()} | {sources._PIN}
     remedies |= {hazard.remedy for entries in lookup().values() for entry in entries for hazard in entry.hazards}
     assert len(remedies) > 20
-    assert [told for told in map(_in_a_script, remedies) if "%" in told or "notebook" in told or "cell" in told] == []
+    texts = [remedy.in_script for remedy in remedies]
+    assert [text for text in texts if "%" in text or "notebook" in text or "cell" in text] == []
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ def test_calls_of_one_line_are_counted_and_told_once() -> None:
     with repro_magic.watch(warn=False) as report:
         for _ in range(3):
             np.random.default_rng()
-    [one] = report.findings
-    assert (one.count, one.is_source, one.warns) == (3, True, True)
-    assert "seed" in one.remedy
+    [one] = report.unseeded
+    assert (one.count, one.warns) == (3, True)
+    assert "seed" in one.remedy.in_cell
 
 
 def test_of_calls_at_one_place_only_the_unseeded_count() -> None:
@@ -274,7 +274,7 @@ def test_a_comment_accepts() -> None:
 
 
 def test_a_scope_warns_of_sources() -> None:
-    told = pytest.warns(repro_magic.exceptions.NondeterminismWarning, match=r"default_rng on cpu, .*test_sources.py")
+    told = pytest.warns(repro_magic.exceptions.NondeterminismWarning, match=r"default_rng, .*test_sources.py")
     with told, repro_magic.deterministic():
         np.random.default_rng()
 
