@@ -31,6 +31,7 @@ from repro_magic.ops.tracing.collector import Collector
 from repro_magic.ops.tracing.tracer import Tracer
 from repro_magic.rng import entropy
 from repro_magic.runtime.forks import ForkSafeLock
+from repro_magic.runtime.patching import Patch
 from repro_magic.unseeded.sources import Sources
 
 _LOOP = "torch.utils.data._utils.worker"
@@ -154,7 +155,7 @@ class _Workers:
         self._owner = os.getpid()
         self._number = 0
         self._channel: Channel | None = None
-        self._loop: WatchedLoop | None = None
+        self._patch: Patch | None = None
 
     def open(self, collector: Collector) -> Callable[[], None]:
         """Let workers report to a collector, which is being told already; what is returned ends it."""
@@ -197,13 +198,12 @@ class _Workers:
             any(one.attention for one in told),
         )
         if told:
-            if self._loop is None:
-                self._loop = module._worker_loop = WatchedLoop(module._worker_loop, channel)  # noqa: SLF001 - there is no public way
-            self._loop.config = channel.config
-        elif self._loop is not None:
-            if module._worker_loop is self._loop:  # noqa: SLF001 - no public way; else somebody else's stands there
-                module._worker_loop = self._loop.original  # noqa: SLF001 - no public way
-            self._loop = None
+            if self._patch is None:  # there is no public way
+                self._patch = Patch(module, "_worker_loop", lambda loop: WatchedLoop(loop, channel))
+            self._patch.ours.config = channel.config
+        elif self._patch is not None:
+            self._patch.down()
+            self._patch = None
 
     def close(self) -> None:
         """Give the memory back."""

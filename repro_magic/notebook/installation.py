@@ -17,6 +17,7 @@ from repro_magic.exceptions import HookFaultWarning
 from repro_magic.introspection.foreign import Shield
 from repro_magic.introspection.location import drop_own_frames
 from repro_magic.runtime.interrupts import Guard, is_users, uninterrupted
+from repro_magic.runtime.patching import Patch
 
 
 class Installation:
@@ -69,21 +70,7 @@ class Installation:
 
     def keep_our_frames_out_of_tracebacks(self) -> None:
         """An error of a watched op passes through our kernel; the user's line is what should stand last."""
-        shown_by: Any = self._shell.InteractiveTB
-        original = shown_by.structured_traceback
-
-        def structured_traceback(kind: Any, error: Any, traceback: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - as IPython's
-            if isinstance(traceback, TracebackType):
-                drop_own_frames(traceback)
-            return original(kind, error, traceback, *more, **named)
-
-        shown_by.structured_traceback = structured_traceback
-
-        def restore() -> None:
-            if shown_by.__dict__.get("structured_traceback") is structured_traceback:
-                del shown_by.structured_traceback
-
-        self.on_undo(restore)
+        self.on_undo(Patch(self._shell.InteractiveTB, "structured_traceback", _without_our_frames).down)
 
     def add_hook(self, event: str, function: Callable[[Any], object]) -> None:
         """Register an event's hook that tells of its first fault, and lets nothing but Ctrl-C reach the user's cell."""
@@ -122,6 +109,15 @@ class Installation:
                 HookFaultWarning,
                 stacklevel=3,
             )
+
+
+def _without_our_frames(original: Callable[..., Any]) -> Callable[..., Any]:
+    def structured_traceback(kind: Any, error: Any, traceback: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - as IPython's
+        if isinstance(traceback, TracebackType):
+            drop_own_frames(traceback)
+        return original(kind, error, traceback, *more, **named)
+
+    return structured_traceback
 
 
 def _interrupt_soon() -> None:

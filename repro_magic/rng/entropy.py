@@ -27,7 +27,7 @@ from repro_magic.exceptions import HookFaultWarning, UnseededGeneratorError
 from repro_magic.introspection.identity import IdentityMap
 from repro_magic.runtime.forks import ForkSafeLock
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
-from repro_magic.runtime.patching import Hooked, keep_from_dynamo, lookalike, uncompiled
+from repro_magic.runtime.patching import Hooked, Patch, keep_from_dynamo, lookalike, uncompiled
 
 
 class Kind(Enum):
@@ -275,21 +275,17 @@ class _NameHook(_Hook):
 
     def __init__(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
         self._name, self._make = name, make
-        self._put: Any = None
+        self._patch: Patch | None = None
         super().__init__(module)
 
     def up(self) -> None:
-        self._original = getattr(sys.modules[self._module], self._name, None)
-        if self._original is not None:  # a private name that another version may not have
-            self._put = self._make(self._original)
-            setattr(sys.modules[self._module], self._name, self._put)
+        module = sys.modules[self._module]
+        if getattr(module, self._name, None) is not None:  # a private name that another version may not have
+            self._patch = Patch(module, self._name, self._make)
 
     def undo(self) -> None:
-        module = sys.modules.get(self._module)
-        if (
-            self._put is not None and getattr(module, self._name, None) is self._put
-        ):  # else somebody else's stands there
-            setattr(module, self._name, self._original)
+        if self._patch is not None:
+            self._patch.down()
 
 
 class _DynamoHook(_Hook):

@@ -10,18 +10,20 @@ import array
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
+import importlib
 import random
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from typing import Any
 
-from repro_magic.exceptions import HookFaultWarning, InvalidSeedError
+from repro_magic.exceptions import InvalidSeedError
 from repro_magic.rng import state_distance
 from repro_magic.rng.entropy import is_global_unseeded, is_unseeded
 from repro_magic.rng.origins import Birth, plain_seed
+from repro_magic.runtime import entry_points
+from repro_magic.runtime.entry_points import UnexpectedError
 from repro_magic.runtime.import_hooks import is_imported
 from repro_magic.runtime.public import public
 
@@ -296,10 +298,9 @@ LIBRARIES: tuple[Library, ...] = (
 _GENERATORS_IN = {"numpy": "numpy.random"}
 
 
-@functools.cache
-def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of the group `repro_magic.seeders` by the module they wait for (scanned once: about 15 ms)."""
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+def plug_ins() -> dict[str, EntryPoint]:
+    """Entry points of the group `repro_magic.seeders` by the module they wait for."""
+    return entry_points.plug_ins(ENTRY_POINTS)
 
 
 def known_modules() -> list[str]:
@@ -313,23 +314,13 @@ def library_of(module: str) -> Library | None:
     for library in LIBRARIES:
         if library.module == module:
             return library
-    entry = plug_ins()[module]
-    try:
-        library = entry.load()
-    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
-        warnings.warn(
-            f"repro_magic cannot load the seeder plug-in {entry.value!r}: {error!r}", HookFaultWarning, stacklevel=2
-        )
-        return None
-    if not isinstance(library, Library):
-        warnings.warn(
-            f"repro_magic ignores the seeder plug-in {entry.value!r}: expected a Library, found a "
-            f"{type(library).__name__}",
-            HookFaultWarning,
-            stacklevel=2,
-        )
-        return None
-    return library
+    return entry_points.load(plug_ins()[module], "seeder", _library)
+
+
+def _library(loaded: object) -> Library:
+    if not isinstance(loaded, Library):
+        raise UnexpectedError("a Library", f"a {type(loaded).__name__}")
+    return loaded
 
 
 def libraries() -> list[Library]:

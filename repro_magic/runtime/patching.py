@@ -97,6 +97,50 @@ class Hooked:
             self._function.__code__ = self._code
 
 
+class Patch:
+    """An attribute of somebody's module or object that holds ours, until `down`.
+
+    Args:
+        owner: the module or object.
+        name: the attribute.
+        make: makes what stands there from the original.
+
+    Attributes:
+        original: what stood there before.
+        ours: what stands there now.
+
+    Raises:
+        AttributeError: `owner` has no such attribute.
+
+    Example:
+        >>> import types
+        >>> settings = types.SimpleNamespace(rate=1)
+        >>> patch = Patch(settings, "rate", lambda rate: rate + 1)
+        >>> settings.rate
+        2
+        >>> patch.down()
+        >>> settings.rate
+        1
+    """
+
+    def __init__(self, owner: object, name: str, make: Callable[[Any], Any]) -> None:
+        """Put ours there."""
+        self._owner, self._name = owner, name
+        self._is_inherited = name not in vars(owner)
+        self.original = getattr(owner, name)
+        self.ours = make(self.original)
+        setattr(owner, name, self.ours)
+
+    def down(self) -> None:
+        """Put the original back, unless other code has put something else there meanwhile."""
+        if vars(self._owner).get(self._name) is not self.ours:
+            return
+        if self._is_inherited:
+            delattr(self._owner, self._name)
+        else:
+            setattr(self._owner, self._name, self.original)
+
+
 def keep_from_dynamo() -> None:
     """Let `torch.compile` compile the functions' own code, as ever, and not the code that was swapped in before it."""
     skip: Any = getattr(sys.modules.get("torch._dynamo.eval_frame"), "skip_code", None)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
-from repro_magic.exceptions import HookFaultWarning
 from repro_magic.ops.catalogue.entries import CATALOGUE
 from repro_magic.ops.catalogue.model import Entry
+from repro_magic.runtime import entry_points
+from repro_magic.runtime.entry_points import UnexpectedError
 from repro_magic.runtime.import_hooks import is_imported
 
 ENTRY_POINTS = "repro_magic.ops"
 
 
-@functools.cache
-def plug_ins() -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of the group `repro_magic.ops` by the module they wait for (scanned once: about 15 ms)."""
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+def plug_ins() -> dict[str, EntryPoint]:
+    """Entry points of the group `repro_magic.ops` by the module they wait for."""
+    return entry_points.plug_ins(ENTRY_POINTS)
 
 
 @functools.cache
@@ -35,23 +34,15 @@ def entries_of(module: str) -> tuple[Entry, ...]:
 
         where `ENTRIES` is a tuple of `Entry`, whose names carry a namespace, e.g. `"mylib::splat"`.
     """
-    point = plug_ins()[module]
-    try:
-        entries = tuple(point.load())
-    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
-        warnings.warn(
-            f"repro_magic cannot load the ops plug-in {point.value!r}: {error!r}", HookFaultWarning, stacklevel=2
-        )
-        return ()
+    return entry_points.load(plug_ins()[module], "ops", _entries) or ()
+
+
+def _entries(loaded: Iterable[object]) -> tuple[Entry, ...]:
+    entries = tuple(loaded)
     wrong = sorted({type(entry).__name__ for entry in entries if not isinstance(entry, Entry)})
     if wrong:
-        warnings.warn(
-            f"repro_magic ignores the ops plug-in {point.value!r}: expected Entry objects, found {', '.join(wrong)}",
-            HookFaultWarning,
-            stacklevel=2,
-        )
-        return ()
-    return entries
+        raise UnexpectedError("Entry objects", ", ".join(wrong))
+    return tuple(entry for entry in entries if isinstance(entry, Entry))
 
 
 @functools.cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+from repro_magic.runtime.patching import Patch
 
 # Both wordings: of alertNotDeterministic (aten/src/ATen/Context.cpp), and of fused attention in warn mode.
 _WORDINGS = (
@@ -41,18 +44,16 @@ class AlertFold:
     def __init__(self, keep: Callable[[str, str, Any], object]) -> None:
         """Take who keeps them."""
         self._keep = keep
-        self._before: Any = None
-        self._ours: Any = None
+        self._patch: Patch | None = None
 
     def up(self) -> None:
         """Stand before the present functions that show warnings."""
-        module: Any = warnings
-        before = module._showwarnmsg  # noqa: SLF001 - warnings has no public hook here
-        shown_by = _shown_by()
+        self._patch = Patch(warnings, "_showwarnmsg", functools.partial(self._showing, _shown_by()))
 
+    def _showing(self, shown_by: tuple[Any, Any], before: Callable[[Any], object]) -> Callable[[Any], None]:
         def show(message: Any) -> None:  # noqa: ANN401 - a warnings.WarningMessage
             # Whoever records warnings, or shows them in another way, in the meantime gets all of them.
-            is_ours = self._ours is not None and _shown_by() == shown_by
+            is_ours = self._patch is not None and _shown_by() == shown_by
             name = alerted_op(str(message.message)) if is_ours else None
             if name is None:
                 before(message)
@@ -60,15 +61,13 @@ class AlertFold:
                 text = str(message.message).partition(". ")[0].partition(", but")[0] + "."
                 self._keep(name, text, sys._getframe(1))  # noqa: SLF001 - what inspect uses
 
-        self._before, self._ours = before, show
-        module._showwarnmsg = show  # noqa: SLF001 - warnings has no public hook here
+        return show
 
     def down(self) -> None:
-        """Step back, unless other code stands before us: then ours passes everything on."""
-        module: Any = warnings
-        ours, self._ours = self._ours, None
-        if module._showwarnmsg is ours:  # noqa: SLF001 - warnings has no public hook here
-            module._showwarnmsg = self._before  # noqa: SLF001 - warnings has no public hook here
+        """Step back; if other code stands before us, ours passes everything on."""
+        patch, self._patch = self._patch, None
+        if patch is not None:
+            patch.down()
 
 
 def _shown_by() -> tuple[Any, Any]:

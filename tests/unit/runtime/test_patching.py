@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
+
+from repro_magic.runtime.patching import Patch
 
 
 def answered(*how: str) -> dict[str, str]:
@@ -26,3 +29,26 @@ def test_every_hooked_function_answers_as_without_the_hooks() -> None:
     assert len(bare) > 600
     assert {what: (one, bare[what]) for what, one in hooked.items() if one != bare[what]}.keys() == OTHERS.keys()
     assert {what: hooked[what] for what in OTHERS} == OTHERS
+
+
+def test_a_patch_leaves_what_other_code_has_put_there() -> None:
+    owner = types.SimpleNamespace(rate=1)
+    patch = Patch(owner, "rate", lambda rate: rate + 1)
+    owner.rate = 9
+    patch.down()
+    assert owner.rate == 9
+
+
+def test_a_patch_on_an_object_uncovers_its_class() -> None:
+    class Shell:
+        """Its instances inherit a method."""
+
+        def show(self) -> str:
+            return "plain"
+
+    shell = Shell()
+    patch = Patch(shell, "show", lambda show: lambda: f"{show()}, patched")
+    assert shell.show() == "plain, patched"
+    patch.down()
+    assert shell.show() == "plain"
+    assert vars(shell) == {}
