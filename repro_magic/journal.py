@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro_magic.determinism.settings import SETTINGS, Setting
 from repro_magic.rng.generators import LIBRARIES, Generator, generators
-from repro_magic.rng.origins import UNKNOWN, Look, Told, is_unseeded_draw
+from repro_magic.rng.origins import UNKNOWN, Look, Settled, is_unseeded_draw
 from repro_magic.rng.seeding import looks
 from repro_magic.rng.state_change import Move
 from repro_magic.rng.tracking import Tracker
@@ -309,7 +309,7 @@ class Ledger:
             now.state,
             now.measure,
             is_made=was is None,
-            was=Told(UNKNOWN) if was is None else was,
+            was=Settled(UNKNOWN) if was is None else was,
             now=now,
         )
 

@@ -19,7 +19,7 @@ from typing import Any
 from repro_magic.dataloading.options import worker_init_fn
 from repro_magic.introspection.object_graph import attributes
 from repro_magic.rng.seeding import hash_seed_of_this_process
-from repro_magic.rng.user_generators import Private, held_by, private
+from repro_magic.rng.user_generators import UserGenerator, generators_in, user_generator
 
 # How PyTorch's fetchers ask a dataset (torch/utils/data/_utils/fetch.py), and how transforms are called.
 _ASKED = ("__getitem__", "__getitems__", "__iter__", "__next__", "__call__", "forward")
@@ -66,7 +66,7 @@ def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
     if loader.num_workers == 0:
         return
     is_ours = loader.worker_init_fn is worker_init_fn
-    held = [found for found in held_by(loader.dataset, "dataset") if not _is_pytorchs(found.holder)]
+    held = [found for found in generators_in(loader.dataset, "dataset") if not _is_pytorchs(found.holder)]
     others = [*_of_collation(loader), *_used_by_code(loader)]
     cured = {id(found.value) for found in held} if is_ours else set()
     copied = {id(found.value): found for found in [*held, *others] if id(found.value) not in cured}
@@ -96,7 +96,7 @@ def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Dat
         yield _copies(loader, drawn, is_held=all(id(found.value) in in_dataset for found in drawn))
 
 
-def _copies(loader: Any, drawn: list[Private], *, is_held: bool) -> Remark:  # noqa: ANN401 - a DataLoader
+def _copies(loader: Any, drawn: list[UserGenerator], *, is_held: bool) -> Remark:  # noqa: ANN401 - a DataLoader
     names, count = _names(drawn), loader.num_workers
     reasons = ["Each worker gets a copy in the same state"]
     if not loader.persistent_workers:
@@ -113,7 +113,7 @@ def _copies(loader: Any, drawn: list[Private], *, is_held: bool) -> Remark:  # n
     )
 
 
-def _names(found: Any) -> str:  # noqa: ANN401 - an iterable of Private
+def _names(found: Any) -> str:  # noqa: ANN401 - an iterable of UserGenerator
     names = [one.generator.device for one in found]
     more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
     return ", ".join(names[:_MOST_TOLD]) + more
@@ -124,18 +124,18 @@ def _is_pytorchs(holder: object) -> bool:
     return type(holder).__module__.partition(".")[0] == "torch"
 
 
-def _of_collation(loader: Any) -> Iterator[Private]:  # noqa: ANN401 - a DataLoader
+def _of_collation(loader: Any) -> Iterator[UserGenerator]:  # noqa: ANN401 - a DataLoader
     if not isinstance(loader.collate_fn, FunctionType):
-        yield from held_by(loader.collate_fn, "collate_fn")
+        yield from generators_in(loader.collate_fn, "collate_fn")
 
 
-def _is_drawn_from(found: Private) -> bool:
+def _is_drawn_from(found: UserGenerator) -> bool:
     """Whether code that workers run names the attribute; a generator that only `__init__` uses does no harm."""
     reached = _reached(type(found.holder))
     return not reached or found.attribute in _names_in(reached, _READ)  # of a mere holder it is not known who uses it
 
 
-def _takes_care(loader: Any, found: Private) -> bool:  # noqa: ANN401 - a DataLoader
+def _takes_care(loader: Any, found: UserGenerator) -> bool:  # noqa: ANN401 - a DataLoader
     """Whether the code looks as if it gave the generator a seed in each worker, or for each item."""
     reached = [*_reached(type(found.holder)), *_reached(type(loader.dataset))]
     return bool(_names_in(reached, None) & _CARE) or found.attribute in _names_in(reached, {"STORE_ATTR"})
@@ -179,7 +179,7 @@ def _names_in(functions: Iterable[FunctionType], steps: Container[str] | None) -
     return found
 
 
-def _used_by_code(loader: Any) -> Iterator[Private]:  # noqa: ANN401 - a DataLoader
+def _used_by_code(loader: Any) -> Iterator[UserGenerator]:  # noqa: ANN401 - a DataLoader
     """Generators that functions of the user's reach by a global name or keep in a closure, where workers are forked.
 
     A worker that is spawned imports the module anew, and may make them anew as well.
@@ -197,7 +197,7 @@ def _used_by_code(loader: Any) -> Iterator[Private]:  # noqa: ANN401 - a DataLoa
             if isinstance(value, FunctionType):
                 waiting.append(value)
             else:
-                yield from held_by(value, name) if private(name, value) else ()
+                yield from generators_in(value, name) if user_generator(name, value) else ()
 
 
 _LIBRARIES = {"torch", "torchvision", "numpy", "repro_magic"} | sys.stdlib_module_names - {"__main__"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from repro_magic.rng.derive import derived
 from repro_magic.rng.generators import checked_seed
-from repro_magic.rng.user_generators import held_by
+from repro_magic.rng.user_generators import generators_in
 
 
 def loader_options(seed: int) -> dict[str, Any]:
@@ -52,5 +52,5 @@ def worker_init_fn(worker_id: int) -> None:  # noqa: ARG001 - the loader gives i
     info = importlib.import_module("torch.utils.data").get_worker_info()
     if info is None:
         return
-    for place, found in enumerate(held_by(info.dataset, "dataset")):
+    for place, found in enumerate(generators_in(info.dataset, "dataset")):
         found.seed(derived(info.seed % 2**64, place))

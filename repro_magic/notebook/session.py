@@ -33,7 +33,7 @@ from repro_magic.notebook.seed_keeper import Seeded, SeedKeeper
 from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.rng.entropy import hooks_down, hooks_up
 from repro_magic.rng.seeding import note_load, resume, suspend
-from repro_magic.rng.tracking import worth_a_look
+from repro_magic.rng.tracking import trackable_names
 from repro_magic.runtime.interrupts import Guard
 from repro_magic.watching import release
 
@@ -105,7 +105,7 @@ class Session:
         self._watch = CellWatch()
         self._loaders = LoaderLog()
         self._ids: dict[int, str] = {}
-        self._journal = Journal(lambda: worth_a_look(shell.user_ns, shell.user_ns_hidden))
+        self._journal = Journal(lambda: trackable_names(shell.user_ns, shell.user_ns_hidden))
         self._panel: Panel | None = None
         self._files = Files(shell)
         self._receipts = Receipts(shell)

@@ -14,11 +14,11 @@ from typing import Any
 
 from repro_magic.exceptions import InvalidStateError
 from repro_magic.rng.generators import Generator, generators, import_libraries
-from repro_magic.rng.user_generators import private
+from repro_magic.rng.user_generators import user_generator
 
 SCHEMA = "repro-magic.rng-state.v1"
 State = dict[str, Any]
-_ALWAYS = "python cpu"
+_REQUIRED = "python cpu"
 
 
 def rng_state(**own: object) -> State:
@@ -39,16 +39,19 @@ def rng_state(**own: object) -> State:
 
     Example:
         >>> import random
-        >>> own = random.Random(1)
-        >>> kept = rng_state(own=own)
-        >>> first = random.random(), own.random()
-        >>> set_rng_state(kept, own=own)
+        >>> mine = random.Random(1)
+        >>> state = rng_state(mine=mine)
+        >>> first = random.random(), mine.random()
+        >>> set_rng_state(state, mine=mine)
         []
-        >>> first == (random.random(), own.random())
+        >>> first == (random.random(), mine.random())
         True
     """
-    held = {one.key: one for one in generators()} | _private(own)
-    return {"schema": SCHEMA, "generators": {key: _written(one.get_state(), key) for key, one in held.items()}}
+    by_key = {generator.key: generator for generator in generators()} | _user_generators(own)
+    return {
+        "schema": SCHEMA,
+        "generators": {key: _encoded(generator.get_state(), key) for key, generator in by_key.items()},
+    }
 
 
 def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: object) -> list[str]:
@@ -68,14 +71,14 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
             Nothing was changed.
     """
     recorded = _checked(state)
-    mine = _private(own)
-    import_libraries({key.partition(" ")[0] for key in recorded if key not in mine})
-    here = {one.key: one for one in generators()} | mine
-    untold = [key for key in mine if key not in recorded]
-    if strict and (untold or _ALWAYS not in recorded):
+    passed = _user_generators(own)
+    import_libraries({key.partition(" ")[0] for key in recorded if key not in passed})
+    here = {generator.key: generator for generator in generators()} | passed
+    unrecorded = [key for key in passed if key not in recorded]
+    if strict and (unrecorded or _REQUIRED not in recorded):
         raise InvalidStateError(
-            f"the state does not hold {', '.join(untold) or _ALWAYS}: pass it to rng_state() under the same name, "
-            "or skip it with set_rng_state(state, strict=False)"
+            f"the state does not hold {', '.join(unrecorded) or _REQUIRED}: pass it to rng_state() under the same "
+            "name, or skip it with set_rng_state(state, strict=False)"
         )
     missing = [key for key in recorded if key not in here]
     if missing and strict:
@@ -84,9 +87,9 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
             "name; or skip it with set_rng_state(state, strict=False)"
         )
     before = {key: here[key].get_state() for key in recorded if key in here}
-    read = {key: _read(recorded[key], key) for key in before}
+    decoded = {key: _decoded_state(recorded[key], key) for key in before}
     try:
-        for key, value in read.items():
+        for key, value in decoded.items():
             here[key].set_state(value)
     except Exception as error:
         for key, value in before.items():
@@ -98,36 +101,33 @@ def set_rng_state(state: Mapping[str, Any], /, *, strict: bool = True, **own: ob
 def _checked(state: object) -> Mapping[str, Any]:
     schema = state.get("schema") if isinstance(state, Mapping) else None
     if schema != SCHEMA:
-        told = f"has schema {schema!r}" if isinstance(schema, str) else "has no schema"
-        raise InvalidStateError(f"the state {told}, expected {SCHEMA!r}: pass what rng_state() returned")
+        fault = f"has schema {schema!r}" if isinstance(schema, str) else "has no schema"
+        raise InvalidStateError(f"the state {fault}, expected {SCHEMA!r}: pass what rng_state() returned")
     recorded = state["generators"] if isinstance(state, Mapping) and "generators" in state else None
     if not isinstance(recorded, Mapping):
         raise InvalidStateError("the state has no generators: pass what rng_state() returned")
     return recorded
 
 
-def _private(held: Mapping[str, object]) -> dict[str, Generator]:
-    found = {name: private(name, value) for name, value in held.items()}
-    for name, one in found.items():
-        if one is None:
-            kind = type(held[name]).__name__
+def _user_generators(values: Mapping[str, object]) -> dict[str, Generator]:
+    user_generators = {name: user_generator(name, value) for name, value in values.items()}
+    for name, found in user_generators.items():
+        if found is None:
+            kind = type(values[name]).__name__
             raise InvalidStateError(f"cannot save the state of {name}: {kind} is not a supported generator")
-    return {one.generator.key: one.generator for one in found.values() if one is not None}
+    return {found.generator.key: found.generator for found in user_generators.values() if found is not None}
 
 
-# What a state is made of
-
-
-def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
-    """A state as texts, lists and dictionaries: readers of JSON may round large numbers."""
+def _encoded(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
+    """A state as strings, lists and dictionaries; numbers are strings, because JSON readers may round large ones."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int | float):
         return {"float": value.hex()} if isinstance(value, float) else {"int": str(value)}
     if isinstance(value, tuple | list):
-        return {type(value).__name__: [_written(part, key) for part in value]}
+        return {type(value).__name__: [_encoded(part, key) for part in value]}
     if isinstance(value, dict):
-        return {"dict": {str(name): _written(part, key) for name, part in value.items()}}
+        return {"dict": {str(name): _encoded(part, key) for name, part in value.items()}}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic) and value.dtype.kind in "iuf":
         array = numpy.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
@@ -137,18 +137,18 @@ def _written(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has it
     raise InvalidStateError(f"the state of {key} holds a {type(value).__name__}, which cannot be saved")
 
 
-def _read(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
+def _decoded_state(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state
     try:
-        made = _made(value)
-        _check_numbers(made)
+        state = _decoded(value)
+        _check_numbers(state)
     except (TypeError, ValueError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
         raise InvalidStateError(f"the state of {key} is damaged: {error}") from None
-    return made
+    return state
 
 
 _WORDS = 624  # of MT19937
-# Of NumPy's bit generators: the most that a place or a flag may be, and the lengths of arrays. They take any, and read
-# beyond their memory then.
+# Largest positions and flags, and array lengths, of NumPy's bit generators: NumPy accepts any, and then reads beyond
+# its memory.
 _LIMITS = {"pos": _WORDS, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1, "has_gauss": 1}
 _LENGTHS = {
     "MT19937": {"key": _WORDS},
@@ -158,11 +158,11 @@ _LENGTHS = {
 
 
 def _check_numbers(state: Any) -> None:  # noqa: ANN401 - each library has its own kind of state
-    """Refuse what a library would take and fail of later, be it with a crash.
+    """Reject a state that a library would accept and later fail on, or crash.
 
     Raises:
-        ValueError: what is wrong.
-        TypeError, KeyError: a part is of another kind, or missing.
+        ValueError: a number or a length is out of range.
+        TypeError, KeyError: a part has the wrong type, or is missing.
     """
     if isinstance(state, tuple) and state and state[0] == "MT19937":  # numpy.random.get_state()
         _, key, position, has_gauss, gauss = state
@@ -171,47 +171,47 @@ def _check_numbers(state: Any) -> None:  # noqa: ANN401 - each library has its o
     if isinstance(state, dict) and "bit_generator" in state:
         inner = state["state"]
         parts = {**state, **inner}
-        for name, most in _LIMITS.items():
-            if name in parts and not 0 <= parts[name] <= most:
-                raise ValueError(f"{name} is {parts[name]}, expected 0 to {most}")
+        for name, limit in _LIMITS.items():
+            if name in parts and not 0 <= parts[name] <= limit:
+                raise ValueError(f"{name} is {parts[name]}, expected 0 to {limit}")
         for name, length in _LENGTHS.get(state["bit_generator"], {}).items():
             if parts[name].shape != (length,):
                 raise ValueError(f"{name} has the wrong length")
         if "has_gauss" in state and not isinstance(state["gauss"], float):
             raise TypeError("gauss is not a number")
-    elif isinstance(state, tuple) and len(state) == _PYTHONS:  # random.getstate()
+    elif isinstance(state, tuple) and len(state) == _PYTHON_PARTS:  # random.getstate()
         *_, gauss = state
         if gauss is not None and not isinstance(gauss, float):
             raise TypeError("gauss is not a number")
 
 
-_PYTHONS = 3
+_PYTHON_PARTS = 3
 
 
-def _made(value: Any) -> Any:  # noqa: ANN401 - each library has its own kind of state
+def _decoded(value: Any) -> Any:  # noqa: ANN401 - each library has its own kind of state
     if value is None or isinstance(value, str | bool):
         return value
-    [(kind, held)] = value.items()
-    return _MADE_OF[kind](held)
+    [(kind, content)] = value.items()
+    return _DECODERS[kind](content)
 
 
-def _array(held: Any) -> Any:  # noqa: ANN401 - NumPy's
+def _decoded_array(content: Any) -> Any:  # noqa: ANN401 - NumPy's
     numpy = sys.modules["numpy"]
-    dtype, shape, text = held
+    dtype, shape, text = content
     return numpy.frombuffer(base64.b64decode(text, validate=True), numpy.dtype(dtype)).reshape(shape).copy()
 
 
-def _tensor(text: str) -> Any:  # noqa: ANN401 - torch's
+def _decoded_tensor(text: str) -> Any:  # noqa: ANN401 - torch's
     torch = sys.modules["torch"]
     return torch.frombuffer(bytearray(base64.b64decode(text, validate=True)), dtype=torch.uint8)
 
 
-_MADE_OF: Mapping[str, Any] = {
+_DECODERS: Mapping[str, Any] = {
     "int": int,
     "float": float.fromhex,
-    "tuple": lambda parts: tuple(_made(part) for part in parts),
-    "list": lambda parts: [_made(part) for part in parts],
-    "dict": lambda parts: {name: _made(part) for name, part in parts.items()},
-    "array": _array,
-    "tensor": _tensor,
+    "tuple": lambda parts: tuple(_decoded(part) for part in parts),
+    "list": lambda parts: [_decoded(part) for part in parts],
+    "dict": lambda parts: {name: _decoded(part) for name, part in parts.items()},
+    "array": _decoded_array,
+    "tensor": _decoded_tensor,
 }

@@ -34,17 +34,18 @@ def task_seed(seed: int, task_index: int) -> int:
     return derived(checked_seed(seed), _checked_index(task_index))
 
 
-# First numbers of paths, so that no cell's seed is a rank's; places (`adopt`) begin with a byte, tasks with an index.
+# First numbers of spawn keys: a cell and a rank never share a seed. Keys of `adopt` begin with a byte, of tasks with an
+# index.
 _RANK, _CELL = (int.from_bytes(word, "big") for word in (b"rank", b"cell"))
-# What launchers tell each process of its number among all: torchrun and Accelerate, Open MPI, PMI (MPICH), Slurm.
+# Where launchers put a process's rank: torchrun and Accelerate, Open MPI, PMI (MPICH), Slurm.
 _RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
 def rank() -> int | None:
-    """This process's number among those of a distributed run, as its launcher tells; None where there is no launcher.
+    """Return this process's rank in a distributed run, as its launcher reports it; None without a launcher.
 
     Raises:
-        ValueError: a launcher's variable holds no such number.
+        ValueError: a launcher's variable holds no valid rank.
 
     Example:
         >>> import os
@@ -54,32 +55,32 @@ def rank() -> int | None:
         >>> del os.environ["RANK"]
     """
     for variable in _RANKS:
-        told = os.environ.get(variable, "").strip()
-        if told.isdecimal():
-            return int(told)
-        if told:
-            raise ValueError(f"invalid rank {variable}={told!r}; expected a non-negative integer")
+        text = os.environ.get(variable, "").strip()
+        if text.isdecimal():
+            return int(text)
+        if text:
+            raise ValueError(f"invalid rank {variable}={text!r}; expected a non-negative integer")
     return None
 
 
 def rank_seed(seed: int, rank: int) -> int:
-    """The seed of one process among many, from the seed of all."""
+    """Derive the seed of a rank from the common seed."""
     return derived(seed, _RANK, rank)
 
 
 def cell_seed(seed: int, key: bytes, occurrence: int) -> int:
-    """The seed of one cell, from the seed of the notebook.
+    """Derive the seed of a cell from the notebook's seed.
 
     Args:
-        seed: of the notebook.
-        key: what the cell is known by.
-        occurrence: the how manieth cell of that key it is, from 0.
+        seed: the notebook's seed.
+        key: identifies the cell.
+        occurrence: the cell's index among the cells with this key, from 0.
     """
     return derived(seed, _CELL, occurrence, *key)
 
 
 def derived(seed: int, *path: int) -> int:
-    """The seed of a place below a seed: `path` are the numbers of its branches."""
+    """Derive a seed with NumPy's `SeedSequence`; `path` is the spawn key."""
     numpy_random = importlib.import_module("numpy.random")
     sequence = numpy_random.SeedSequence(seed, spawn_key=path)
     low, high = (int(word) for word in sequence.generate_state(2))  # 32-bit words

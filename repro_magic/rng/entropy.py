@@ -1,11 +1,10 @@
-"""Seeds that come from the operating system or from nobody, caught where they are drawn.
+"""Hooks that report each draw of operating-system entropy, and each seed that a generator is given.
 
-While the hooks are up, a handful of functions of `random`, `os`, NumPy and PyTorch tell of each such seed, and of each
-given one, with the frame that asked. They do nothing else: who asked, and whether that matters, is for the listeners to
-find out. Nothing is slowed but the seeding itself.
+While the hooks are up, a handful of functions of `random`, `os`, NumPy and PyTorch notify the listeners, with the frame
+that called them. The listeners decide whose code that is and whether it matters. Only seeding gets slower.
 
 NumPy's generators take their entropy through two names in compiled modules: `randbits` in `bit_generator`, for every
-unseeded `SeedSequence`, and `operator.index` in `_mt19937`, which a legacy seed passes. Found by reading
+unseeded `SeedSequence`, and `operator.index` in `_mt19937`, which a legacy seed passes. See
 `numpy/random/bit_generator.pyx` and `_mt19937.pyx`, NumPy 1.26 to 2.4.
 """
 
@@ -43,10 +42,10 @@ class Kind(Enum):
 
 
 class Listener(Protocol):
-    """Whoever wants to know."""
+    """A callback for seedings and draws of entropy."""
 
     def __call__(self, kind: Kind, frame: FrameType, value: Any, /) -> None:  # noqa: ANN401 - each kind has its own
-        """Take note.
+        """Handle an event.
 
         Args:
             kind: what happened.
@@ -54,35 +53,36 @@ class Listener(Protocol):
             value: the seed that was given; for `Kind.PYTHON` and `Kind.SYSTEM_MADE` the generator; else None.
 
         Raises:
-            UnseededGeneratorError: it must not go on. Any other error is a fault, told once, and the seeding goes on.
+            UnseededGeneratorError: blocks the call. Any other error is a fault: it is reported once, and the call goes
+                on.
         """
 
 
 _lock = ForkSafeLock()
 _listeners: tuple[Listener, ...] = ()
-# Entropy that NumPy's generators took: their seed sequences keep it, and so tell that nobody seeded them; those cannot
-# be referred to weakly. True as long as nobody gave one another state.
+# Entropy that NumPy's generators took -> whether they still are unseeded. Seed sequences keep their entropy but support
+# no weak references, so the entropy is the key.
 _MOST = 10_000
-_taken: dict[int, bool] = {}
+_taken_entropy: dict[int, bool] = {}
 _unseeded: IdentityMap[bool] = IdentityMap()
 _globals_unseeded: dict[str, bool] = {}
 
 
 def listen(listener: Listener) -> None:
-    """Tell `listener` from here on, if the hooks are up."""
-    global _listeners  # noqa: PLW0603 - an immutable tuple, so that no thread sees it half way
+    """Notify `listener` from here on, while the hooks are up."""
+    global _listeners  # noqa: PLW0603 - an immutable tuple: no thread sees a partial update
     with _lock:
         _listeners = (*_listeners, listener)
 
 
 def unlisten(listener: Listener) -> None:
-    """Tell it no longer; harmless if it was not told."""
+    """Stop notifying `listener`; does nothing if it is not registered."""
     global _listeners  # noqa: PLW0603 - the process has one
     with _lock:
-        _listeners = tuple(one for one in _listeners if one != listener)
+        _listeners = tuple(other for other in _listeners if other != listener)
 
 
-def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN401 - each kind has its own
+def _notify(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN401 - each kind has its own
     for listener in _listeners:
         try:
             with uncompiled():
@@ -99,24 +99,24 @@ def _tell(kind: Kind, frame: FrameType, value: Any = None) -> None:  # noqa: ANN
 
 
 def _frame(depth: int) -> FrameType:
-    """The frame that called whoever is hooked, so many frames outside the hook."""
+    """The frame `depth` frames outside the hook."""
     return sys._getframe(depth + 1)  # noqa: SLF001 - what inspect uses
 
 
-# numpy.random.seed takes integers below it.
+# numpy.random.seed accepts integers below this.
 _LEGACY_LIMIT = 2**32
-# A hook's caller, and the caller of a function whose code was swapped.
+# Depths of a hook's caller, and of the caller of a function whose code was swapped.
 _CALLER, _CALLERS_CALLER = 1, 2
 
 
 def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
     def randbits(bits: int) -> int:
         drawn = original(bits)
-        if len(_taken) >= _MOST:
-            _taken.pop(next(iter(_taken)), None)
-        _taken[drawn] = True
-        _tell(Kind.NUMPY, _frame(_CALLER))
-        _note_if_numpys_global(is_unseeded=True)
+        if len(_taken_entropy) >= _MOST:
+            _taken_entropy.pop(next(iter(_taken_entropy)), None)
+        _taken_entropy[drawn] = True
+        _notify(Kind.NUMPY, _frame(_CALLER))
+        _note_if_numpy_global(is_unseeded=True)
         return drawn
 
     return randbits
@@ -124,8 +124,8 @@ def _randbits(original: Callable[[int], int]) -> Callable[[int], int]:
 
 def _coerce(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def coerce(entropy: Any) -> Any:  # noqa: ANN401 - a seed of any form
-        if entropy not in _taken if type(entropy) is int else type(entropy) is list and entropy:
-            _tell(Kind.SEEDED, _frame(_CALLER), entropy)
+        if entropy not in _taken_entropy if type(entropy) is int else type(entropy) is list and entropy:
+            _notify(Kind.SEEDED, _frame(_CALLER), entropy)
         return original(entropy)
 
     return coerce
@@ -139,16 +139,16 @@ class _Operator:
 
     @staticmethod
     def index(seed: Any) -> int:  # noqa: ANN401 - a seed of any form
-        _tell(Kind.SEEDED, _frame(_CALLER), seed)
-        if type(seed) is not int or 0 <= seed < _LEGACY_LIMIT:  # else NumPy refuses it, and nothing is seeded
-            _note_if_numpys_global(is_unseeded=False)
+        _notify(Kind.SEEDED, _frame(_CALLER), seed)
+        if type(seed) is not int or 0 <= seed < _LEGACY_LIMIT:  # else NumPy rejects it and seeds nothing
+            _note_if_numpy_global(is_unseeded=False)
         return operator.index(seed)
 
 
-def _note_if_numpys_global(*, is_unseeded: bool) -> None:
-    """`numpy.random.seed` is a bound method of a compiled class and stays; it holds its generator's lock meanwhile."""
+def _note_if_numpy_global(*, is_unseeded: bool) -> None:
+    """Record a seeding of NumPy's global generator, whose lock the compiled method `numpy.random.seed` holds."""
     generator = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
-    if generator is None:  # NumPy is being imported, and makes it just now
+    if generator is None:  # NumPy is being imported and creates it now
         return
     lock = generator._bit_generator.lock  # noqa: SLF001 - there is no public way
     if lock._is_owned() if hasattr(lock, "_is_owned") else lock.locked():  # noqa: SLF001 - a plain lock before NumPy 2.4
@@ -159,7 +159,7 @@ def _before_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # no
     value = seed
     if seed is None:
         value = None if generator is random._inst else generator  # noqa: SLF001 - the functions are its methods
-    _tell(Kind.PYTHON if seed is None else Kind.SEEDED, _frame(_CALLERS_CALLER), value)
+    _notify(Kind.PYTHON if seed is None else Kind.SEEDED, _frame(_CALLERS_CALLER), value)
 
 
 def _after_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # noqa: ANN401 - as Random.seed
@@ -172,24 +172,24 @@ def _after_random_seed(generator: Any, seed: Any, _version: Any) -> None:  # noq
 def _before(kind: Kind) -> Callable[..., None]:
     def before(*values: Any) -> None:  # noqa: ANN401 - each function has its own
         first = values[0] if values else None
-        if type(first) is tuple:  # a function that takes its arguments as they come, and passes them on
+        if type(first) is tuple:  # a function declared with *args
             first = first[0] if first else None
-        _tell(kind, _frame(_CALLERS_CALLER), first)
+        _notify(kind, _frame(_CALLERS_CALLER), first)
 
     return before
 
 
-def _after_torchs_seed(*, is_unseeded: bool) -> Callable[..., None]:
+def _after_torch_seed(*, is_unseeded: bool) -> Callable[..., None]:
     def after(*_values: Any) -> None:  # noqa: ANN401 - the hooked functions have their own arguments
         _globals_unseeded["torch"] = is_unseeded
 
     return after
 
 
-def _taking(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _notifying(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def take(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
-            _tell(kind, _frame(_CALLER))
+            _notify(kind, _frame(_CALLER))
             return original(*args, **kwargs)
 
         return take
@@ -197,43 +197,43 @@ def _taking(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return wrap
 
 
-def _uuids_time(original: Callable[[], Any]) -> Callable[[], Any]:
+def _uuid_time(original: Callable[[], Any]) -> Callable[[], Any]:
     def generate_time_safe() -> Any:  # noqa: ANN401 - as the original
         frame = _frame(_CALLER)
-        if frame.f_code.co_name == "uuid1":  # uuid.getnode() asks, too, for what belongs to the machine
-            _tell(Kind.URANDOM, frame)
+        if frame.f_code.co_name == "uuid1":  # uuid.getnode() calls it, too, for the machine's address
+            _notify(Kind.URANDOM, frame)
         return original()
 
     return generate_time_safe
 
 
 @functools.cache
-def _of_the_system(original: Callable[..., bytes]) -> Any:  # noqa: ANN401 - one for all modules that export it
-    return lookalike(original, lambda: _tell(Kind.URANDOM, _frame(_CALLERS_CALLER)))
+def _system_entropy(original: Callable[..., bytes]) -> Any:  # noqa: ANN401 - the same for all modules that export it
+    return lookalike(original, lambda: _notify(Kind.URANDOM, _frame(_CALLERS_CALLER)))
 
 
-# Python functions, whose code is swapped: module, the path in it, what is called before and after.
+# Python functions whose code is swapped: module, path in it, callbacks before and after.
 _CODE: tuple[tuple[str, str, Callable[..., None], Callable[..., None] | None], ...] = (
     ("random", "Random.seed", _before_random_seed, _after_random_seed),
     ("random", "SystemRandom.seed", _before(Kind.SYSTEM_MADE), None),
-    ("torch.random", "seed", _before(Kind.TORCH), _after_torchs_seed(is_unseeded=True)),
-    ("torch.random", "manual_seed", _before(Kind.SEEDED), _after_torchs_seed(is_unseeded=False)),
+    ("torch.random", "seed", _before(Kind.TORCH), _after_torch_seed(is_unseeded=True)),
+    ("torch.random", "manual_seed", _before(Kind.SEEDED), _after_torch_seed(is_unseeded=False)),
     *(("torch.cuda.random", name, _before(Kind.TORCH), None) for name in ("seed", "seed_all")),
     *(("torch.cuda.random", name, _before(Kind.SEEDED), None) for name in ("manual_seed", "manual_seed_all")),
 )
-# Names that are bound to something else: private ones that only their own module's code reads, and builtin functions.
+# Names that are rebound: private names that only their own module reads, and builtin functions.
 _NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
-    ("random", "_urandom", _taking(Kind.SYSTEM)),
-    ("uuid", "_generate_time_safe", _uuids_time),
+    ("random", "_urandom", _notifying(Kind.SYSTEM)),
+    ("uuid", "_generate_time_safe", _uuid_time),
     ("numpy.random.bit_generator", "randbits", _randbits),
     ("numpy.random.bit_generator", "_coerce_to_uint32_array", _coerce),
     ("numpy.random._mt19937", "operator", lambda _original: _Operator()),
-    *((module, name, _of_the_system) for module in ("os", os.name) for name in ("urandom", "getrandom")),
+    *((module, name, _system_entropy) for module in ("os", os.name) for name in ("urandom", "getrandom")),
 )
 
 
 class _Hook(abc.ABC):
-    """What is done to a module as soon as it is imported, and undone."""
+    """A change to a module, made as soon as the module is imported."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -241,11 +241,11 @@ class _Hook(abc.ABC):
 
     @abc.abstractmethod
     def up(self) -> None:
-        """Do it."""
+        """Make the change."""
 
     @abc.abstractmethod
     def undo(self) -> None:
-        """Undo it."""
+        """Undo the change."""
 
     def down(self) -> None:
         self._waiting.cancel()
@@ -262,7 +262,7 @@ class _CodeHook(_Hook):
 
     def up(self) -> None:
         function = functools.reduce(getattr, self._path.split("."), sys.modules[self._module])
-        if isinstance(function, FunctionType):  # else somebody put something else there
+        if isinstance(function, FunctionType):  # else other code replaced it
             self._hooked = Hooked(function, before=self._before, after=self._after)
 
     def undo(self) -> None:
@@ -271,7 +271,7 @@ class _CodeHook(_Hook):
 
 
 class _NameHook(_Hook):
-    """A name in somebody's module, and what stands there meanwhile."""
+    """A rebound name in another package's module."""
 
     def __init__(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
         self._name, self._make = name, make
@@ -289,7 +289,7 @@ class _NameHook(_Hook):
 
 
 class _DynamoHook(_Hook):
-    """`torch.compile` is not to compile our hooks, which look at the frames around them."""
+    """Keeps `torch.compile` from compiling our hooks, which read the frames around them."""
 
     def __init__(self) -> None:
         self._folders: list[str] = []
@@ -297,7 +297,7 @@ class _DynamoHook(_Hook):
 
     def up(self) -> None:
         rules: Any = sys.modules[self._module]
-        if hasattr(rules, "add") and hasattr(rules, "_recompile_re"):  # what it leaves alone, by package
+        if hasattr(rules, "add") and hasattr(rules, "_recompile_re"):  # the packages that it skips
             before = rules.SKIP_DIRS.copy()
             rules.add("repro_magic")
             self._folders = rules.SKIP_DIRS[len(before) :]
@@ -315,18 +315,18 @@ _users = 0
 
 
 def hooks_up() -> None:
-    """Put the hooks in, those of modules that are not imported as soon as they are. Calls nest."""
+    """Install the hooks, in modules that are not imported yet as soon as they are. Calls nest."""
     global _users  # noqa: PLW0603 - the process has one of each function
     with _lock:
         _users += 1
         if _users == 1:
-            _hooks.extend(_CodeHook(*one) for one in _CODE)
-            _hooks.extend(_NameHook(*one) for one in _NAMES)
+            _hooks.extend(_CodeHook(*entry) for entry in _CODE)
+            _hooks.extend(_NameHook(*entry) for entry in _NAMES)
             _hooks.append(_DynamoHook())
 
 
 def hooks_down() -> None:
-    """Take them out again, when this was called as often as `hooks_up`."""
+    """Remove the hooks once this was called as often as `hooks_up`."""
     global _users  # noqa: PLW0603 - the process has one
     with _lock:
         _users -= 1
@@ -336,13 +336,13 @@ def hooks_down() -> None:
 
 
 def is_unseeded(value: Any) -> bool | None:  # noqa: ANN401 - a generator of any library
-    """Whether a generator's seed came from the operating system, as far as the hooks were up to see it.
+    """Whether a generator's seed came from the operating system, as far as the hooks saw it.
 
     Args:
         value: a `random.Random`, `numpy.random.Generator`, `numpy.random.RandomState` or `torch.Generator`.
 
     Returns:
-        None if it cannot be told. An unseeded `torch.Generator` has a fixed seed, which is as good as any.
+        None if unknown. A new `torch.Generator` counts as seeded: PyTorch gives it a fixed seed.
 
     Example:
         >>> import random
@@ -353,28 +353,28 @@ def is_unseeded(value: Any) -> bool | None:  # noqa: ANN401 - a generator of any
     """
     entropy = _entropy(value)
     if entropy is not None:
-        return _taken.get(entropy, None if entropy < 0 or entropy >= _ALL_WRITTEN_DOWN else False)
+        return _taken_entropy.get(entropy, None if entropy < 0 or entropy >= _WRITTEN_DOWN_BELOW else False)
     known = _unseeded.get(value)
     if known is not None:
         return known
     torch = sys.modules["torch"] if is_imported("torch") else None
     if torch is not None and isinstance(value, torch.Generator):
-        # Its own seed() gives a number of up to 64 bits; nobody writes such a one down.
-        return False if value.initial_seed() < 2**32 or value.initial_seed() == _TORCHS_OWN else None
+        # Its seed() draws a number of up to 64 bits; hand-written seeds are smaller.
+        return False if value.initial_seed() < 2**32 or value.initial_seed() == _TORCH_DEFAULT_SEED else None
     return None
 
 
 def note_seeded(value: Any) -> None:  # noqa: ANN401 - a generator of any library
-    """Take note that a generator was given a seed, or a state, in a way that the hooks do not see."""
+    """Record that a generator was given a seed, or a state, in a way that the hooks do not see."""
     entropy = _entropy(value)
     if entropy is None:
         _unseeded[value] = False
-    elif entropy in _taken:
-        _taken[entropy] = False
+    elif entropy in _taken_entropy:
+        _taken_entropy[entropy] = False
 
 
 def is_global_unseeded(library: str) -> bool | None:
-    """The same of a library's global generator, as far as somebody seeded it while the hooks were up.
+    """Whether a library's global generator was last seeded from the operating system; None if the hooks saw no seeding.
 
     Args:
         library: `"python"`, `"numpy"` or `"torch"`.
@@ -383,12 +383,12 @@ def is_global_unseeded(library: str) -> bool | None:
 
 
 def note_global_seeded(library: str) -> None:
-    """Take note that a library's global generators were given a seed in a way that the hooks do not see."""
+    """Record that a library's global generators were given a seed in a way that the hooks do not see."""
     _globals_unseeded[library] = False
 
 
 def _entropy(value: Any) -> int | None:  # noqa: ANN401 - of any library
-    """The number that NumPy's generator started from; 0 for several, -1 if it keeps none, None if it is not NumPy's."""
+    """The entropy of a NumPy generator; 0 for several numbers, -1 if it keeps none, None for other generators."""
     numpy = sys.modules["numpy.random"] if is_imported("numpy.random") else None
     if numpy is None or not isinstance(value, numpy.Generator | numpy.RandomState):
         return None
@@ -397,11 +397,11 @@ def _entropy(value: Any) -> int | None:  # noqa: ANN401 - of any library
     if sequence is None:  # what RandomState.seed() leaves, with a seed or without
         return _NOT_KEPT
     entropy = getattr(sequence, "entropy", 0)
-    return entropy if isinstance(entropy, int) else 0  # numbers in a list were somebody's choice
+    return entropy if isinstance(entropy, int) else 0  # a list of numbers is a seed that the user chose
 
 
 _NOT_KEPT = -1
-# No seed that people write down is larger; one taken before the hooks were up is, nearly always.
-_ALL_WRITTEN_DOWN = 2**96
+# Seeds in source code are smaller; entropy taken before the hooks were up nearly always is larger.
+_WRITTEN_DOWN_BELOW = 2**96
 # c10/core/GeneratorImpl.h: default_rng_seed_val
-_TORCHS_OWN = 67280421310721
+_TORCH_DEFAULT_SEED = 67280421310721

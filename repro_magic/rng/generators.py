@@ -1,7 +1,8 @@
-"""Every global random generator of the process: how to seed it, read it and put it back.
+"""Every global random generator of the process: how to seed, read and restore it.
 
-A *library* owns global generators, one for each device. A table of libraries (`LIBRARIES`, and the plug-ins of the
-entry-point group `repro_magic.seeders`) is all that the rest of the package knows; nothing here imports a library.
+A *library* owns global generators, one for each device. The rest of the package knows libraries only through the table
+`LIBRARIES` and the plug-ins of the entry-point group `repro_magic.seeders`. Nothing here imports a library, except
+`import_libraries`.
 """
 
 from __future__ import annotations
@@ -127,8 +128,9 @@ def checked_seed(seed: object) -> int:
     return value
 
 
-# Python's generator is the same, and makes the same two words of such a seed: both would draw the same numbers.
-_NOT_PYTHONS = 1
+# Python's generator is an MT19937, too, and splits such a seed into the same two words: both would draw the same
+# numbers.
+_UNLIKE_PYTHON = 1
 
 
 def seed_words(seed: int) -> int | list[int]:
@@ -142,7 +144,7 @@ def seed_words(seed: int) -> int | list[int]:
         (42, [7, 1, 1])
     """
     low, high = seed & 0xFFFF_FFFF, seed >> 32
-    return [low, high, _NOT_PYTHONS] if high else low
+    return [low, high, _UNLIKE_PYTHON] if high else low
 
 
 def _python_generators() -> Iterable[Generator]:
@@ -169,12 +171,12 @@ def _numpy_seed(seed: int) -> None:
     bit_generator = _numpy_bit_generator()
     if type(bit_generator).__name__ == "MT19937":
         _numpy_random().seed(seed_words(seed))
-    else:  # numpy.random.set_bit_generator() was called; numpy.random.seed() refuses such a one
+    else:  # numpy.random.set_bit_generator() was called; numpy.random.seed() supports MT19937 only
         _numpy_random().set_bit_generator(type(bit_generator)(seed))
 
 
 def _numpy_birth() -> Birth | None:
-    """The seed sequence that the global bit generator was made with: NumPy's own, or one of `set_bit_generator`."""
+    """How the global bit generator was created: by NumPy, or by the caller of `set_bit_generator`."""
     bits = _numpy_bit_generator()
     sequence = getattr(bits, "_seed_seq", None)
     if sequence is None:
@@ -182,7 +184,7 @@ def _numpy_birth() -> Birth | None:
     state = state_distance.numpy_state(type(bits)(sequence).state)
     seed = plain_seed(sequence.entropy)
     unseeded = is_unseeded(_numpy_random().Generator(bits))
-    # NumPy made its MT19937 when it was imported, maybe before anybody could see where the entropy came from.
+    # NumPy creates its MT19937 on import, which may be before the hooks were up.
     is_numpys = unseeded is None and type(bits).__name__ == "MT19937"
     return Birth(state, None if unseeded or is_numpys else seed, is_numpys or unseeded)
 
@@ -191,7 +193,7 @@ def _numpy_generators() -> Iterable[Generator]:
     if not is_imported("numpy.random"):
         return
     numpy_random = _numpy_random()
-    if type(_numpy_bit_generator()).__name__ != "MT19937":  # the state has another shape, but goes in and out as well
+    if type(_numpy_bit_generator()).__name__ != "MT19937":  # its state is a dictionary of another shape
         yield Generator(
             library="numpy",
             device="cpu",
@@ -199,7 +201,7 @@ def _numpy_generators() -> Iterable[Generator]:
             set_state=numpy_random.set_state,
             to_bytes=state_distance.numpy_state,
             birth=_numpy_birth,
-            distance=state_distance.of_numpys(_numpy_bit_generator()),
+            distance=state_distance.of_numpy(_numpy_bit_generator()),
         )
         return
     yield Generator(
@@ -217,15 +219,15 @@ def _numpy_generators() -> Iterable[Generator]:
 def _torch_seed(seed: int) -> None:
     torch = sys.modules["torch"]
     if torch.accelerator.current_accelerator() is None:
-        # Built without accelerators. torch.manual_seed would still queue a call for each kind, with a formatted stack
-        # trace for each: 1 ms inside a kernel.
+        # Built without accelerators: torch.manual_seed would still queue a call per device type, each with a formatted
+        # stack trace, which takes 1 ms inside a kernel.
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)  # CPU, and CUDA, MPS, XPU … now or when they start
 
 
 def _torch_is_untouched() -> bool | None:
-    """Whether `torch.manual_seed` and `torch.seed` were never called: each would have left a call for CUDA's start."""
+    """Whether `torch.manual_seed` and `torch.seed` were never called: each queues a call for CUDA's start."""
     cuda = sys.modules["torch"].cuda
     calls = getattr(getattr(cuda, "_lazy_seed_tracker", None), "get_calls", None)
     return None if calls is None or cuda.is_initialized() else not any(calls())
@@ -294,8 +296,8 @@ LIBRARIES: tuple[Library, ...] = (
 )
 
 
-# Where a library's generators are, if importing the library alone may leave that module out.
-_GENERATORS_IN = {"numpy": "numpy.random"}
+# The module with a library's generators, where importing the library may not import that module.
+_GENERATOR_MODULES = {"numpy": "numpy.random"}
 
 
 def plug_ins() -> dict[str, EntryPoint]:
@@ -310,7 +312,7 @@ def known_modules() -> list[str]:
 
 @functools.cache
 def library_of(module: str) -> Library | None:
-    """The library whose generators live in `module`; None, told once, where a plug-in cannot be loaded."""
+    """The library whose generators live in `module`; None, after a single warning, if its plug-in cannot be loaded."""
     for library in LIBRARIES:
         if library.module == module:
             return library
@@ -324,9 +326,9 @@ def _library(loaded: object) -> Library:
 
 
 def libraries() -> list[Library]:
-    """The libraries that are imported at this moment."""
-    found = [library_of(module) for module in known_modules() if is_imported(module)]
-    return [library for library in found if library is not None]
+    """The libraries that are imported now."""
+    imported = [library_of(module) for module in known_modules() if is_imported(module)]
+    return [library for library in imported if library is not None]
 
 
 def import_libraries(names: Collection[str]) -> None:
@@ -335,10 +337,10 @@ def import_libraries(names: Collection[str]) -> None:
     for module in known_modules() if missing else ():
         library = library_of(module)
         if library is not None and library.name in missing:
-            with contextlib.suppress(ImportError):  # the caller finds that its generators are missing
-                importlib.import_module(_GENERATORS_IN.get(module, module))
+            with contextlib.suppress(ImportError):  # the caller reports the missing generators
+                importlib.import_module(_GENERATOR_MODULES.get(module, module))
 
 
 def generators() -> list[Generator]:
-    """The generators that can be read at this moment: of imported libraries, on started devices."""
+    """The generators that can be read now: of imported libraries, on started devices."""
     return [generator for library in libraries() for generator in library.generators()]

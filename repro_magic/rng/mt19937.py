@@ -1,8 +1,8 @@
-"""From which seeding a state of MT19937 comes: every generator of that kind can be run backwards.
+"""Recover the seed of an MT19937 state by running the generator backwards.
 
-Both seedings leave a pattern. A seed of one integer makes each word from the one before. A key of several words is
-added to the words in turn, so that their differences repeat with the key's length; entropy from the operating system is
-a key as long as the state itself, and repeats nowhere. Source: `init_genrand` and `init_by_array` of
+Both seeding algorithms leave a pattern. An integer seed derives each word from the word before it. A key of several
+words is added to the state's words in turn, so the differences repeat with the key's length; entropy from the operating
+system is a key as long as the state and never repeats. Source: `init_genrand` and `init_by_array` of
 http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/MT2002/CODES/mt19937ar.c, which Python, NumPy and PyTorch share.
 """
 
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 WORDS = 624
 _MIDDLE = 397
 _TWIST, _UPPER, _LOWER, _ALL = 0x9908_B0DF, 0x8000_0000, 0x7FFF_FFFF, 0xFFFF_FFFF
-# The first word after a seeding from an array; NumPy sets it so for entropy of the system, too.
-_OF_AN_ARRAY = 0x8000_0000
-# So many blocks are run back, 0.3 ms each.
+# The first word after seeding from an array; NumPy sets it for operating-system entropy, too.
+_FIRST_WORD_OF_ARRAY = 0x8000_0000
+# The number of blocks that are run back, at 0.3 ms each.
 _BLOCKS = 40
-# Key lengths that are recognised in a state that was run back: Python makes a key of 17 words or more of a text.
-_LONGEST_KEY, _LOOKED_AT = 30, 64
-# Of a state nothing was drawn from, every word can be checked. A key from the operating system is as long as the state.
+# The longest key recognised after running back: Python turns a string into a key of 17 or more words.
+_LONGEST_KEY, _CHECKED_WORDS = 30, 64
+# In a fresh state every word can be checked. A key from the operating system is as long as the state.
 _LONGEST_FRESH_KEY = 600
 
 
 @dataclass(frozen=True)
 class Seeding:
-    """The seeding that a state goes back to.
+    """How a state was seeded.
 
     Attributes:
-        key: the integer it was seeded with, or the words of an array.
-        drawn: how many words were drawn since.
+        key: the integer seed, or the words of an array.
+        drawn: the number of words drawn since.
     """
 
     key: int | tuple[int, ...]
@@ -39,7 +39,7 @@ class Seeding:
 
 
 def words_of_seed(seed: int) -> list[int]:
-    """The state right after seeding with one integer of 32 bits, as NumPy's legacy generator and PyTorch do it.
+    """The state right after seeding with a 32-bit integer, as in NumPy's legacy generator and PyTorch.
 
     Example:
         >>> words_of_seed(5489)[:2]
@@ -47,12 +47,12 @@ def words_of_seed(seed: int) -> list[int]:
     """
     words = [seed & _ALL]
     for place in range(1, WORDS):
-        words.append(_next_of_seed(words[-1], place))
+        words.append(_next_seed_word(words[-1], place))
     return words
 
 
 def words_of_key(key: Sequence[int]) -> list[int]:
-    """The state right after seeding with an array of words of 32 bits (`init_by_array`).
+    """The state right after seeding with an array of 32-bit words (`init_by_array`).
 
     Example:
         >>> import random
@@ -67,7 +67,7 @@ def words_of_key(key: Sequence[int]) -> list[int]:
     for _ in range(WORDS - 1):
         words[place] = (words[place] ^ _mixed(words[place - 1], 1566083941)) - place & _ALL
         place = _next_place(words, place)
-    words[0] = _OF_AN_ARRAY
+    words[0] = _FIRST_WORD_OF_ARRAY
     return words
 
 
@@ -83,7 +83,7 @@ def _next_place(words: list[int], place: int) -> int:
 
 
 def seeding_of(words: Sequence[int], position: int) -> Seeding | None:
-    """The seeding that a state comes from; None: too many words were drawn since, or nobody seeded it.
+    """How a state was seeded; None if too many words were drawn since, or it is unseeded.
 
     Example:
         >>> import random
@@ -94,7 +94,7 @@ def seeding_of(words: Sequence[int], position: int) -> Seeding | None:
     key = _key_of(words, _LONGEST_FRESH_KEY) if position == WORDS else None
     if key is not None:
         return Seeding(key, 0)
-    if is_new(words, position):  # seeded a moment ago, with more words than anybody writes down
+    if is_new(words, position):  # fresh, with a longer key than any in source code
         return None
     block = list(words)
     for blocks in range(_BLOCKS):
@@ -106,26 +106,26 @@ def seeding_of(words: Sequence[int], position: int) -> Seeding | None:
 
 
 def is_new(words: Sequence[int], position: int) -> bool:
-    """Whether nothing was drawn since a seeding of any kind, entropy of the system included."""
-    return (position >= WORDS - 1 and words[0] == _OF_AN_ARRAY) or (position == WORDS and _is_of_integer(words))
+    """Whether nothing was drawn since the state was seeded, by a seed or by operating-system entropy."""
+    return (position >= WORDS - 1 and words[0] == _FIRST_WORD_OF_ARRAY) or (position == WORDS and _is_of_integer(words))
 
 
 def _key_of(words: Sequence[int], longest: int) -> int | tuple[int, ...] | None:
-    """The key of a fresh seeding; of the first word, only the highest bit is looked at."""
-    return _integer_of(words) if _is_of_integer(words) else _short_key(words, longest)
+    """The key of a fresh state; only the highest bit of the first word counts."""
+    return _integer_seed(words) if _is_of_integer(words) else _short_key(words, longest)
 
 
-def _next_of_seed(word: int, place: int) -> int:
+def _next_seed_word(word: int, place: int) -> int:
     return (1812433253 * (word ^ word >> 30) + place) & _ALL
 
 
 def _is_of_integer(words: Sequence[int]) -> bool:
-    # From the second word on: of the first one, running backwards brings back one bit only.
-    return all(words[place] == _next_of_seed(words[place - 1], place) for place in range(2, 8))
+    # Running backwards restores only the highest bit of the first word, so the check begins after it.
+    return all(words[place] == _next_seed_word(words[place - 1], place) for place in range(2, 8))
 
 
-def _integer_of(words: Sequence[int]) -> int | None:
-    """The integer is the first word, and the second word is made from it by steps that can be undone."""
+def _integer_seed(words: Sequence[int]) -> int | None:
+    """The integer seed, which is the first word, computed from the second word by inverting the recurrence."""
     mixed = (words[1] - 1) * pow(1812433253, -1, 1 << 32) & _ALL
     seed = mixed ^ mixed >> 30
     return None if (seed ^ words[0]) & _UPPER else seed
@@ -137,11 +137,11 @@ _BASE = words_of_seed(_SEED_BEFORE_KEY)
 
 
 def _short_key(words: Sequence[int], longest: int) -> tuple[int, ...] | None:
-    """Undo `init_by_array`: what it added to each word is the key's word and that word's place in the key."""
-    added = _added(words, 3 + max(_LOOKED_AT, min(2 * longest, WORDS - 4)))
+    """Undo `init_by_array`, which adds to each word a word of the key and the position in the key."""
+    added = _added(words, 3 + max(_CHECKED_WORDS, min(2 * longest, WORDS - 4)))
     for length in range(1, longest + 1):
         if added[length:] == added[:-length]:
-            # The first of them was added to the fourth word, which takes the key's third place.
+            # `added` begins at index 4 of the state, to which the key's word at index 3 was added.
             sums = [added[(place - 3) % length] for place in range(length)]
             key = tuple(total - place & _ALL for place, total in enumerate(sums))
             return key if words_of_key(key)[1:] == list(words[1:]) else None
@@ -149,7 +149,7 @@ def _short_key(words: Sequence[int], longest: int) -> tuple[int, ...] | None:
 
 
 def _added(words: Sequence[int], end: int) -> list[int]:
-    def after_key(place: int) -> int:  # the word after the first of its two rounds
+    def after_key(place: int) -> int:  # the word after the first of the two rounds
         return (words[place] + place & _ALL) ^ _mixed(words[place - 1], 1566083941)
 
     rounds = [after_key(place) for place in range(3, end)]
@@ -160,7 +160,7 @@ def _added(words: Sequence[int], end: int) -> list[int]:
 
 
 def _block_before(words: list[int]) -> list[int]:
-    """The words that the generator made these from. Of the first one only the highest bit counts, and comes back."""
+    """The block before `words`. Only the highest bit of the first word counts, and is restored."""
     block = list(words)
     for place in range(WORDS - 1, -1, -1):
         twisted = block[place] ^ block[(place + _MIDDLE) % WORDS]

@@ -1,8 +1,7 @@
-"""Where a generator's state comes from: a seed and its number, the operating system, or nobody can tell.
+"""Where a generator's state comes from: a known seed, the operating system, or unknown.
 
-A state often tells by itself: PyTorch keeps its seed in it, and MT19937 can be run back to its seeding. Where it does
-not, it is compared with the state before, and with the seeds that were given meanwhile. Looking only notes what is
-there; what that means is found out when somebody asks.
+Many states reveal their seed: PyTorch stores it, and MT19937 can be run back. Other states are compared with earlier
+states of the generator and with the seeds given since. A `Look` only records; the origin is computed when it is read.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from repro_magic.rng.state_distance import Measure
 
 Seed = int | float | str | bytes | tuple[int, ...]
 
-# A larger number that PyTorch reports may be one that it took from the operating system.
+# PyTorch may have taken a larger number from the operating system.
 _SMALL = 2**32
 # c10/core/GeneratorImpl.h: default_rng_seed_val
-_TORCHS_OWN = 67280421310721
-# So many looks back a state is followed, and so many of the seeds given last are tried.
-_MOST_BEFORE, _MOST_GIVEN, _LONGEST_SEED = 30, 4, 64
-_MOST_KEPT = 64
+_TORCH_DEFAULT_SEED = 67280421310721
+# How many looks back a state is followed, how many of the last seeds are tried, the longest seed that is kept.
+_MOST_LOOKS_BACK, _MOST_SEEDS_TRIED, _LONGEST_SEED = 30, 4, 64
+_MOST_LOOKS_KEPT = 64
 _LONGEST_TEXT = 40
 _SHA512 = 64
 
@@ -122,32 +121,32 @@ def seed_in_words(seed: Seed) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
-class Given:
-    """The seeds that were given while the hooks were up, and how many times generators were seeded at all."""
+class SeedLog:
+    """The seeds given while the hooks were up, and the number of seedings."""
 
     def __init__(self) -> None:
-        """No seed was given."""
+        """Start empty."""
         self.count = 0
         self.seeds: deque[Seed] = deque(maxlen=_LONGEST_SEED)
-        # What a large number means that a library reports.
+        # The origin of a large number that a library reports.
         self.reported: dict[int, SeedState] = {}
-        # The last states that were looked at: one of them may be put back.
+        # Recent looks by state: code may restore one of these states.
         self.looks: dict[bytes, Look] = {}
 
     def look_with(self, state: bytes) -> Look | None:
-        """The look at a state that was there before."""
+        """An earlier look with the same state, if any."""
         return self.looks.get(state)
 
     def keep(self, look: Look) -> None:
-        """Keep a look for when its state is put back."""
+        """Remember a look, in case its state is restored."""
         self.looks.setdefault(look.state, look)
-        if len(self.looks) > _MOST_KEPT:
+        if len(self.looks) > _MOST_LOOKS_KEPT:
             del self.looks[next(iter(self.looks))]
 
     def __call__(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - a seed of any form
-        """Take note; see `entropy.Listener`. What our own code seeds is known already."""
+        """Record a seeding (see `entropy.Listener`), except by our own code."""
         module = _module_outside(frame)
-        if kind in _NO_SEEDING or module.startswith("repro_magic.") or module == _TORCHS:
+        if kind in _NO_SEEDING or module.startswith("repro_magic.") or module == _TORCH_SEED_MODULE:
             return
         self.count += 1
         seed = plain_seed(value) if kind is Kind.SEEDED else None
@@ -155,26 +154,26 @@ class Given:
             self.seeds.append(seed)
 
 
-# What was given in this process.
-GIVEN = Given()
+# The process's log.
+SEED_LOG = SeedLog()
 _HOOKS = {"repro_magic.rng.entropy", "repro_magic.runtime.patching"}
 
 
 def _module_outside(frame: FrameType) -> str:
-    """The module whose code seeded, which is outside of what watches for that."""
+    """The module whose code seeded: the innermost outside the hooks."""
     here: FrameType | None = frame
     while here is not None and here.f_globals.get("__name__") in _HOOKS:
         here = here.f_back
     return "" if here is None else str(here.f_globals.get("__name__"))
 
 
-# It hands a seed on to each device: `torch.seed` the one that it took from the operating system, too.
-_TORCHS = "torch.random"
+# It passes a seed on to each device, also the entropy that `torch.seed` took.
+_TORCH_SEED_MODULE = "torch.random"
 _NO_SEEDING = {Kind.SYSTEM, Kind.SYSTEM_MADE, Kind.URANDOM}
 
 
 def plain_seed(value: Any) -> Seed | None:  # noqa: ANN401 - a seed of any form
-    """A seed without the object that held it; None for what is too long, or of a kind that cannot be kept.
+    """A seed as a plain immutable value; None if it is too long or of another type.
 
     Example:
         >>> plain_seed(3), plain_seed([1, 2]), plain_seed(object())
@@ -186,34 +185,34 @@ def plain_seed(value: Any) -> Seed | None:  # noqa: ANN401 - a seed of any form
         return value  # type: ignore[no-any-return]
     if type(value) in {str, bytes, bytearray}:
         return str(value) if type(value) is str else bytes(value)
-    if type(value) in {list, tuple} and 0 < len(value) <= _LONGEST_SEED and all(type(one) is int for one in value):
+    if type(value) in {list, tuple} and 0 < len(value) <= _LONGEST_SEED and all(type(word) is int for word in value):
         return tuple(value)
     return None
 
 
-class Known(Protocol):
-    """Whatever knows where a generator's state comes from."""
+class HasSeedState(Protocol):
+    """An object that knows where a generator's state comes from."""
 
     @property
     def known(self) -> SeedState:
-        """What is known."""
+        """What is known about the seed."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was told, and need not be found out."""
+class Settled:
+    """A seed state that is known in advance."""
 
     known: SeedState
 
 
 @dataclass(frozen=True)
 class Birth:
-    """The seed sequence that one of NumPy's bit generators was made with.
+    """How a NumPy bit generator was created.
 
     Attributes:
-        state: the generator's state right after that.
-        seed: what the sequence was given, if somebody wrote it down.
-        is_unseeded: whether the operating system gave it; None: cannot be told.
+        state: the state that its seed sequence leads to.
+        seed: the seed of the sequence; None if there is none.
+        is_unseeded: whether the sequence took operating-system entropy; None if unknown.
     """
 
     state: bytes
@@ -223,61 +222,63 @@ class Birth:
 
 @dataclass(eq=False)
 class Look:
-    """One generator at one moment: what can be read off at once, and what it means.
+    """A generator at one moment: what can be read at once, and on demand where its state comes from.
 
     Attributes:
         state: its state.
-        measure: how states of its layout are compared.
+        measure: compares states of its layout.
+        seed_log: the seeds given so far.
         reported: the seed that the library itself reports.
-        is_unseeded: what the hooks know: whether it was last seeded from the operating system; None: they do not.
-        is_untouched: whether its library was never given a seed; None: cannot be told.
-        birth: what NumPy's generator was made with, if nobody seeded it since.
-        before: the look before this one.
-        ours: the last seed that `repro_magic` gave, and the words that NumPy gets of it.
-        events: how many seedings had been seen by now, of any generator.
+        is_unseeded: whether the hooks saw it seeded last from the operating system; None if they saw nothing.
+        is_untouched: whether its library was never given a seed; None if unknown.
+        birth: how a NumPy generator was created, if it was not seeded since.
+        before: the previous look at this generator.
+        ours: the last seed that `repro_magic` gave, and the words that NumPy derives from it.
+        settled: the seed state, if it is known in advance.
+        events: the number of seedings seen so far, of any generator.
     """
 
     state: bytes
     measure: Measure
-    given: Given
+    seed_log: SeedLog
     reported: int | None = None
     is_unseeded: bool | None = None
     is_untouched: bool | None = None
     birth: Birth | None = None
     before: Look | None = None
     ours: Sequence[object] = ()
-    told: SeedState | None = None
+    settled: SeedState | None = None
 
     def __post_init__(self) -> None:
-        """Note what cannot be found out later."""
-        self.events = self.given.count
+        """Record what cannot be computed later."""
+        self.events = self.seed_log.count
         last = self.before if self.before is not None and self.before.measure is self.measure else None
         self.root: Look = self if last is None else last.root
         self.depth: int = 0 if last is None else last.depth + 1
         self.before = last
-        if self.depth > _MOST_BEFORE:
+        if self.depth > _MOST_LOOKS_BACK:
             self.before, self.depth = self.root, 1
         self._had_events = self.before is not None and self._is_seeded_since(self.before)
         self.presumed = self._presumed(last)
         if self.reported is not None and self.reported >= _SMALL:
-            self.given.reported.setdefault(self.reported, self.known)
-        self._earlier = self.given.look_with(self.state)
+            self.seed_log.reported.setdefault(self.reported, self.known)
+        self._earlier = self.seed_log.look_with(self.state)
         if self._earlier is None:
-            self.given.keep(self)
+            self.seed_log.keep(self)
 
     def again(self) -> Look:
-        """The same state at a later moment."""
-        self.events = self.given.count
+        """This look, at a later moment with the same state."""
+        self.events = self.seed_log.count
         return self
 
     def _is_seeded_since(self, last: Look) -> bool:
-        """Whether any generator was seeded since another look, as far as the hooks saw it."""
+        """Whether any generator was seeded since `last`, as far as the hooks saw it."""
         return last.events != self.events or last.is_unseeded is not self.is_unseeded
 
     def _presumed(self, last: Look | None) -> bool | None:
-        """Whether it is seeded, as far as that is seen without looking at the state: this is done after every cell."""
-        if self.told is not None or self.reported is not None:
-            return (self.told or self._by_report_now()).is_seeded
+        """Whether it is seeded, without analysing the state: this runs after every cell."""
+        if self.settled is not None or self.reported is not None:
+            return (self.settled or self._by_report_now()).is_seeded
         if self.is_unseeded is not None and (last is None or self._is_seeded_since(last)):
             return not self.is_unseeded
         if last is not None:
@@ -288,13 +289,20 @@ class Look:
 
     @functools.cached_property
     def known(self) -> SeedState:
-        """What is known of its seed."""
-        if self.told is not None:
-            return self.told
-        ways = (self._by_report, self._by_birth, self._by_state, self._by_move, self._by_given, self._by_events)
-        found = next((found for way in ways if (found := way()) is not None), UNKNOWN)
-        self.presumed, self.before = found.is_seeded, None
-        return found
+        """What is known about its seed."""
+        if self.settled is not None:
+            return self.settled
+        ways = (
+            self._by_report,
+            self._by_birth,
+            self._by_state,
+            self._by_earlier_look,
+            self._by_logged_seeds,
+            self._by_events,
+        )
+        origin = next((origin for way in ways if (origin := way()) is not None), UNKNOWN)
+        self.presumed, self.before = origin.is_seeded, None
+        return origin
 
     def _seeded(self, seed: Seed | None, *, drawn: bool | None) -> SeedState:
         if seed in self.ours:
@@ -309,64 +317,64 @@ class Look:
         return replace(self._by_report_now(), drawn=has_moved if fresh is None else not fresh)
 
     def _by_report_now(self) -> SeedState:
-        """What the reported number alone tells, so that it costs nothing to ask."""
+        """The origin by the reported number alone, which costs nothing."""
         number = self.reported
-        if number is None or self._is_small_or_given(number):
+        if number is None or self._is_small_or_logged(number):
             return self._seeded(number, drawn=None)
-        if number in self.given.reported:  # a state that was put back has its number again
-            return self.given.reported[number]
+        if number in self.seed_log.reported:  # a restored state reports its old number
+            return self.seed_log.reported[number]
         if self.is_unseeded is not None and (self.before is None or self._had_events):
             return _UNSEEDED if self.is_unseeded else self._seeded(number, drawn=None)
         return _UNSEEDED if self.before is None and self.is_untouched else UNKNOWN
 
-    def _is_small_or_given(self, number: int) -> bool:
-        given = {seed % 2**64 for seed in self.given.seeds if type(seed) is int}
-        return number < _SMALL or number == _TORCHS_OWN or number in self.ours or number in given
+    def _is_small_or_logged(self, number: int) -> bool:
+        logged = {seed % 2**64 for seed in self.seed_log.seeds if type(seed) is int}
+        return number < _SMALL or number == _TORCH_DEFAULT_SEED or number in self.ours or number in logged
 
     def _by_birth(self) -> SeedState | None:
-        """From the state that a seed sequence gave, which MT19937 does not show."""
+        """By the state that the seed sequence leads to, which MT19937 does not reveal."""
         born = self.birth
         if born is None or born.is_unseeded is None:
             return None
         if born.state != self.state and self.before is not None and not self._had_events:
             return None
-        drawn = self._moved_from(born.state)
+        drawn = self._drawn_since(born.state)
         if drawn is None:
             return None
         return replace(_UNSEEDED, drawn=drawn > 0) if born.is_unseeded else self._seeded(born.seed, drawn=drawn > 0)
 
     def _by_state(self) -> SeedState | None:
-        found = state_distance.seeding(self.measure, self.state)
-        if found is None:
+        seeding = state_distance.seeding(self.measure, self.state)
+        if seeding is None:
             return None
         is_python = self.measure is state_distance.python
-        seed = _pythons_seed(found.key) if is_python and isinstance(found.key, tuple) else found.key
-        return self._seeded(seed, drawn=found.drawn > 0)
+        seed = _python_seed(seeding.key) if is_python and isinstance(seeding.key, tuple) else seeding.key
+        return self._seeded(seed, drawn=seeding.drawn > 0)
 
-    def _by_move(self) -> SeedState | None:
-        """From the look before: drawing makes no seeded generator an unseeded one."""
+    def _by_earlier_look(self) -> SeedState | None:
+        """By an earlier look: drawing does not change the origin."""
         if self._earlier is not None and self._earlier.measure is self.measure:
             return self._earlier.known
         if self.before is None:
             return None
         for earlier in dict.fromkeys((self.before, self.root)):
-            if self._moved_from(earlier.state) is not None:
+            if self._drawn_since(earlier.state) is not None:
                 return replace(earlier.known, drawn=True)
         if not self._had_events and self.before.known.is_seeded:
             return replace(self.before.known, drawn=True, is_certain=False)
         return None
 
-    def _moved_from(self, state: bytes) -> int | None:
-        """How far the state is from another, by drawing only; None if it is not known to be."""
-        found = self.measure(state, self.state)
-        return None if found is None or found.is_anew else found.count
+    def _drawn_since(self, state: bytes) -> int | None:
+        """The number of draws that lead from `state` to this state; None if none are known to."""
+        distance = self.measure(state, self.state)
+        return None if distance is None or distance.is_anew else distance.count
 
-    def _by_given(self) -> SeedState | None:
-        """From one of the seeds that were given of late: a text is a key too long to be recognised, for one."""
-        for seed in list(dict.fromkeys(reversed(self.given.seeds)))[:_MOST_GIVEN]:
+    def _by_logged_seeds(self) -> SeedState | None:
+        """By trying the last seeds given: a string, for example, is too long a key to recognise in the state."""
+        for seed in list(dict.fromkeys(reversed(self.seed_log.seeds)))[:_MOST_SEEDS_TRIED]:
             key = _key(seed, self.measure)
             first = None if key is None else state_distance.right_after(self.measure, key)
-            drawn = None if first is None else self._moved_from(first)
+            drawn = None if first is None else self._drawn_since(first)
             if drawn is not None:
                 return self._seeded(seed, drawn=drawn > 0)
         return None
@@ -378,7 +386,7 @@ class Look:
 
 
 def is_unseeded_draw(before: Look, after: Look) -> bool:
-    """Whether a generator was drawn from that nobody seeded. It costs nothing where somebody did.
+    """Whether an unseeded generator was drawn from. Cheap for seeded generators.
 
     Example:
         >>> import random
@@ -391,25 +399,25 @@ def is_unseeded_draw(before: Look, after: Look) -> bool:
     """
     if before.presumed is not False or after.presumed is not False or before.state == after.state:
         return False
-    found = after.measure(before.state, after.state)
-    is_draw = found is not None and not found.is_anew and bool(found.count)
+    distance = after.measure(before.state, after.state)
+    is_draw = distance is not None and not distance.is_anew and bool(distance.count)
     if is_draw and before.known.is_seeded is False:
         return True
-    after.presumed = None  # a state was put back, or too much was drawn to tell: do not look again
+    after.presumed = None  # a restored state, or too many draws to follow: do not check again
     return False
 
 
-def _pythons_seed(key: Sequence[int]) -> Seed:
-    """The number whose words a key is. `random.seed` makes one of a text: its bytes, and their SHA-512.
+def _python_seed(key: Sequence[int]) -> Seed:
+    """The seed that Python turned into this key. Of a string it uses the bytes and their SHA-512.
 
     Example:
-        >>> _pythons_seed([7, 1]) == 7 + 2**32
+        >>> _python_seed([7, 1]) == 7 + 2**32
         True
     """
     number = sum(word << 32 * place for place, word in enumerate(key))
     whole = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    text, sealed = whole[:-_SHA512], whole[-_SHA512:]
-    if len(sealed) < _SHA512 or hashlib.sha512(text).digest() != sealed:
+    text, checksum = whole[:-_SHA512], whole[-_SHA512:]
+    if len(checksum) < _SHA512 or hashlib.sha512(text).digest() != checksum:
         return number
     try:
         return text.decode()
@@ -418,17 +426,17 @@ def _pythons_seed(key: Sequence[int]) -> Seed:
 
 
 def _key(seed: Seed, measure: Measure) -> int | Sequence[int] | None:
-    """The key that a library makes of a seed; None if it does not take it."""
+    """The key that a library derives from a seed; None if it does not accept the seed."""
     if measure is state_distance.numpy_mt19937:
         is_small = type(seed) is int and 0 <= seed < _SMALL
         return seed if is_small or isinstance(seed, tuple) else None  # type: ignore[return-value]
     if measure is not state_distance.python or isinstance(seed, tuple):
         return None
-    number = _pythons_number(seed)
+    number = _python_number(seed)
     return [number >> 32 * place & 0xFFFF_FFFF for place in range(max(1, (number.bit_length() + 31) // 32))]
 
 
-def _pythons_number(seed: int | float | str | bytes) -> int:  # noqa: PYI041 - floats are seeds of another kind
+def _python_number(seed: int | float | str | bytes) -> int:  # noqa: PYI041 - floats are seeds of another kind
     if isinstance(seed, int):
         return abs(seed)
     if isinstance(seed, float):

@@ -1,4 +1,4 @@
-"""What `%repro_seed` asks for, as one object."""
+"""The options of `%repro_seed` as an object."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SeedPolicy:
 
     Attributes:
         seed: the seed as the user gave it.
-        per_cell: each later cell starts from a seed of its own, which follows from `seed` and the cell.
+        per_cell: each later cell starts from its own seed, derived from `seed` and the cell.
         adopt: generators reachable from notebook variables are seeded, too.
         strict: creating an unseeded generator raises.
-        ranks: in a distributed run, `"same"` gives every process the seed, `"derived"` each process one of its own.
+        ranks: in a distributed run, `"same"` gives every process the seed, `"derived"` a seed of its own.
     """
 
     seed: int
@@ -29,7 +29,7 @@ class SeedPolicy:
 
     @property
     def line(self) -> str:
-        """The line of code that asks for this policy.
+        """The line of code that sets this policy.
 
         Example:
             >>> SeedPolicy(42, per_cell=True, ranks="derived").line
@@ -41,7 +41,7 @@ class SeedPolicy:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it asks for nothing besides a seed for all generators."""
+        """Whether all options besides the seed have their defaults."""
         return self == SeedPolicy(self.seed)
 
     def seed_here(self) -> int:

@@ -1,6 +1,6 @@
-"""Seed every generator of the process, and know afterwards whether that still holds.
+"""Seed every generator of the process, and report whether the seeds still hold.
 
-Generators belong to the process, so what is known about them does too: one `_Ledger`, whoever asks.
+Generators belong to the process, so it has a single `_Ledger` of what is known about them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from repro_magic.rng.generators import (
     library_of,
     seed_words,
 )
-from repro_magic.rng.origins import GIVEN, UNKNOWN, By, Look, Origin, Seed, SeedState
+from repro_magic.rng.origins import SEED_LOG, UNKNOWN, By, Look, Origin, Seed, SeedState
 from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
 from repro_magic.runtime.public import public
 
@@ -69,13 +69,13 @@ class GeneratorState:
 
 @dataclass
 class _Ledger:
-    """What is known of the process's generators.
+    """What is known about the process's generators.
 
     Attributes:
-        seed: the last seed that all of them were given, None before.
+        seed: the last seed given to all of them; None before the first.
         hash_seed_before: `PYTHONHASHSEED` before the first seeding.
-        seeded: the libraries that were given it.
-        looks: by generator, the last look at it.
+        seeded: the libraries that were given `seed`.
+        looks: the last look at each generator, by key.
     """
 
     seed: int | None = None
@@ -94,32 +94,32 @@ def _seed_library(library: Library, seed: int) -> None:
     except Exception as error:
         if library in LIBRARIES:
             raise
-        # A plug-in's fault must not keep the others from their seed; the tables go on saying that it cannot be told.
+        # A broken plug-in must not keep the other libraries from being seeded; its seed is shown as unknown.
         warnings.warn(f"repro_magic could not seed {library.name}: {error!r}", HookFaultWarning, stacklevel=3)
         return
     note_global_seeded(library.name)
     _ledger.seeded.add(library.name)
-    told = SeedState(Origin.SEEDED, seed, By.US, drawn=False)
-    _ledger.looks.update({generator.key: _look(generator, told=told) for generator in library.generators()})
+    settled = SeedState(Origin.SEEDED, seed, By.US, drawn=False)
+    _ledger.looks.update({generator.key: _look(generator, settled=settled) for generator in library.generators()})
 
 
-def _look(generator: Generator, told: SeedState | None = None) -> Look:
+def _look(generator: Generator, settled: SeedState | None = None) -> Look:
     state = generator.to_bytes(generator.get_state())
-    last = None if told else _ledger.looks.get(generator.key)
+    last = None if settled else _ledger.looks.get(generator.key)
     if last is not None and last.state == state:
         return last.again()
     ours = () if _ledger.seed is None else (_ledger.seed, _as_tuple(seed_words(_ledger.seed)))
     return Look(
         state,
         generator.distance,
-        GIVEN,
+        SEED_LOG,
         reported=generator.seed_in_force(),
         is_unseeded=generator.is_unseeded(),
         is_untouched=generator.is_untouched(),
         birth=generator.birth(),
         before=last,
         ours=ours if generator.library in _ledger.seeded else (),
-        told=told,
+        settled=settled,
     )
 
 
@@ -128,16 +128,16 @@ def _as_tuple(words: int | list[int]) -> int | tuple[int, ...]:
 
 
 def looks() -> dict[str, Look]:
-    """Every global generator that can be read, by library and device. What a look means is found out when asked.
+    """Look at every readable global generator; the looks by library and device.
 
     Example:
         >>> _ = seed_everything(1)
         >>> looks()["python cpu"].known.number
         '1'
     """
-    found = {generator.key: _look(generator) for generator in generators()}
-    _ledger.looks.update(found)
-    return found
+    current = {generator.key: _look(generator) for generator in generators()}
+    _ledger.looks.update(current)
+    return current
 
 
 def _seed_later(module: str, seed: int) -> Callable[[], None]:
@@ -155,17 +155,17 @@ def _stop_waiting() -> None:
 
 
 def suspend() -> None:
-    """Let later imports and child processes alone from here on. Seeded generators stay as they are."""
+    """Stop seeding later imports and child processes. Generator states do not change."""
     _stop_waiting()
-    unlisten(GIVEN)
+    unlisten(SEED_LOG)
     if _ledger.seed is not None and os.environ.get(HASH_SEED_VARIABLE) == str(hash_seed(_ledger.seed)):
         _set_hash_seed(_ledger.hash_seed_before)
 
 
 def resume() -> None:
-    """Take up again what `suspend` stopped, and take note of the seeds that others give."""
-    unlisten(GIVEN)
-    listen(GIVEN)
+    """Resume what `suspend` stopped, and log the seeds that other code sets."""
+    unlisten(SEED_LOG)
+    listen(SEED_LOG)
     if _ledger.seed is not None:
         _set_hash_seed(str(hash_seed(_ledger.seed)))
     _seed_on_import()
@@ -179,7 +179,7 @@ def _set_hash_seed(value: str | None) -> None:
 
 
 def _seed_on_import() -> None:
-    """Wait for the libraries that the last seed has not reached yet; does nothing when no seed was given."""
+    """Seed libraries that are not imported yet on their import; does nothing if there is no seed."""
     _stop_waiting()
     if _ledger.seed is None:
         return
@@ -226,10 +226,10 @@ def seed_everything(seed: int, *, ranks: str = SAME) -> list[GeneratorState]:
 
 
 def seed_of_this_rank(seed: object, ranks: str) -> int:
-    """What a seed means in this process.
+    """The seed of this process, for a seed common to all ranks.
 
     Raises:
-        InvalidSeedError: it is no seed.
+        InvalidSeedError: `seed` is not a seed.
         ValueError: `ranks` is neither `"same"` nor `"derived"`.
 
     Example:
@@ -239,12 +239,12 @@ def seed_of_this_rank(seed: object, ranks: str) -> int:
     checked = checked_seed(seed)
     if ranks not in RANKS:
         raise ValueError(f"ranks must be 'same' or 'derived', not {ranks!r}")
-    own = None if ranks == SAME else rank()
-    return checked if own is None else rank_seed(checked, own)
+    this_rank = None if ranks == SAME else rank()
+    return checked if this_rank is None else rank_seed(checked, this_rank)
 
 
 def seed_quietly(seed: int) -> None:
-    """Do what `seed_everything` does to a seed that was checked, without looking at the outcome."""
+    """Do what `seed_everything` does with a checked seed, without reading the new states."""
     if _ledger.seed is None:
         _ledger.hash_seed_before = os.environ.get(HASH_SEED_VARIABLE)
     _set_hash_seed(str(hash_seed(seed)))
@@ -256,7 +256,7 @@ def seed_quietly(seed: int) -> None:
 
 
 def hash_seed(seed: int) -> int:
-    """The value of `PYTHONHASHSEED` for a seed: its low 32 bits, which is all that Python takes."""
+    """The value of `PYTHONHASHSEED` for a seed: its low 32 bits, which is the most that Python accepts."""
     return seed & 0xFFFF_FFFF
 
 
@@ -280,21 +280,20 @@ def new_seed() -> int:
 
 
 def note_load() -> None:
-    """Look at the generators: what is known of them now tells where later states come from."""
+    """Look at the generators when the extension loads: later states are traced back to these."""
     looks()
 
 
 def seed_in_force() -> int | None:
-    """The seed that `seed_everything` gave last, None if it was never called."""
+    """The last seed that `seed_everything` set; None if it was never called."""
     return _ledger.seed
 
 
 def generator_states() -> list[GeneratorState]:
-    """Every generator that is known at this moment, with what is known of it.
+    """Return every known generator, with what is known about its seed.
 
-    A generator that other code seeded is told with its seed where that can be seen: PyTorch reports it, and the states
-    of Python's and NumPy's generators are run back for 25,000 words, or followed for millions from where they were seen
-    last.
+    Seeds set by other code are found where possible: PyTorch reports its seed; the states of Python's and NumPy's
+    generators are run back for up to 25,000 words, or followed for millions from the last known state.
 
     Example:
         >>> [state.known.in_words for state in seed_everything(1) if state.library == "python"]
@@ -303,12 +302,12 @@ def generator_states() -> list[GeneratorState]:
     states = []
     seen = looks()
     for library in libraries():
-        found = [_state(generator, seen[generator.key]) for generator in library.generators() if generator.key in seen]
-        if not found and library not in LIBRARIES:  # a plug-in without readable generators
+        rows = [_state(generator, seen[generator.key]) for generator in library.generators() if generator.key in seen]
+        if not rows and library not in LIBRARIES:  # a plug-in without readable generators
             known = SeedState(Origin.SEEDED, _ledger.seed, By.US) if library.name in _ledger.seeded else UNKNOWN
-            found = [GeneratorState(library.name, "", known)]
-        states += found
-    # A plug-in's library that nobody imported is not worth a row.
+            rows = [GeneratorState(library.name, "", known)]
+        states += rows
+    # The library of a plug-in gets no row before its import.
     waited_for = {waiting.module for waiting in _waiting}
     states += [
         GeneratorState(library.name, "", SeedState(Origin.WAITING, _ledger.seed, By.US))
@@ -325,7 +324,7 @@ def _state(generator: Generator, look: Look) -> GeneratorState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The states of all generators at one moment, and what was known of them."""
+    """The states of all generators at one moment, and what was known about them."""
 
     states: Mapping[str, tuple[Generator, Any]]
     ledger: _Ledger
@@ -341,18 +340,18 @@ class Snapshot:
         )
 
     def restore(self) -> list[str]:
-        """Put every generator back, and the record of it.
+        """Restore every generator, and the ledger.
 
         Returns:
-            The generators that could not be put back because they did not exist, or could not be read, before.
+            The generators that could not be restored because they did not exist, or were not readable, before.
         """
         for generator, state in self.states.values():
             generator.set_state(state)
         _set_hash_seed(self.hash_seed)
         late = [generator.key for generator in generators() if generator.key not in self.states]
         opaque = [library.name for library in libraries() if library not in LIBRARIES and not [*library.generators()]]
-        kept = replace(self.ledger, seeded=set(self.ledger.seeded), looks=dict(self.ledger.looks))
-        for recorded in fields(_Ledger):
-            setattr(_ledger, recorded.name, getattr(kept, recorded.name))
+        ledger = replace(self.ledger, seeded=set(self.ledger.seeded), looks=dict(self.ledger.looks))
+        for attribute in fields(_Ledger):
+            setattr(_ledger, attribute.name, getattr(ledger, attribute.name))
         _seed_on_import()
         return late + opaque

@@ -1,4 +1,4 @@
-"""Generators that somebody made, and that no global seed reaches: read, put back and seeded as the global ones are."""
+"""Generators that the user's code creates, which no global seed reaches: read, restore and seed them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _PLAIN = (type(None), bool, int, float, str, bytes, ModuleType)
 
 
 @dataclass(frozen=True)
-class Private:
-    """A generator that somebody made.
+class UserGenerator:
+    """A generator that the user's code created.
 
     Attributes:
         value: the object itself.
-        generator: how it is read and put back.
-        seed: seeds it, 0 <= seed < 2**64. A holder keeps the object, and the numbers are new.
-        holder: the innermost object that has it, or the list or dictionary with it, in an attribute; None if none does.
+        generator: reads and restores its state.
+        seed: seeds the object in place, 0 <= seed < 2**64.
+        holder: the innermost object with an attribute that is, or contains, the generator; None if there is none.
         attribute: the name of that attribute.
-        source: what the numbers really come from: two of NumPy's generators may share one.
+        source: the object that draws the numbers; two of NumPy's generators may share a bit generator.
     """
 
     value: object
@@ -47,47 +47,52 @@ class Private:
     source: object = None
 
 
-def private(name: str, value: Any) -> Private | None:  # noqa: ANN401 - of any library
-    """A generator under a name; None for what is none, or has no state that can be kept (`random.SystemRandom`).
+def user_generator(name: str, value: Any) -> UserGenerator | None:  # noqa: ANN401 - of any library
+    """Wrap a generator; None for other objects and for generators without a state (`random.SystemRandom`).
 
     Example:
-        >>> found = private("mine", random.Random(1))
-        >>> found.generator.key, private("mine", 3)
+        >>> mine = user_generator("mine", random.Random(1))
+        >>> mine.generator.key, user_generator("mine", 3)
         ('private mine', None)
     """
     numpy = sys.modules["numpy.random"] if is_imported("numpy.random") else None
     torch = sys.modules["torch"] if is_imported("torch") else None
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
+    get_state: Callable[[], Any]
+    set_state: Callable[[Any], object]
     seed: Callable[[int], object]
     bits = value
     measure: state_distance.Measure = state_distance.python
     to_bytes = _python_bytes
-    kind = type(value)  # not isinstance: it asks a proxy for its class
+    kind = type(value)  # not isinstance(), which follows a proxy's __class__
     if issubclass(kind, random.Random) and not issubclass(kind, random.SystemRandom):
-        get, put, seed = _pythons(kind, value)
-        if _is_overridden(kind):  # a class of somebody's, with a state of its own
+        get_state, set_state, seed = _python_access(kind, value)
+        if _is_overridden(kind):  # its states have a layout of their own
             measure = state_distance.unknown
     elif numpy is not None and issubclass(kind, numpy.Generator):
         bits = value.bit_generator
-        get, put = (lambda: bits.state), functools.partial(setattr, bits, "state")
-        seed = lambda number: put(type(bits)(number).state)  # noqa: E731 - beside its siblings
-        measure, to_bytes = state_distance.of_numpys(bits), state_distance.numpy_state
+        get_state, set_state = (lambda: bits.state), functools.partial(setattr, bits, "state")
+        seed = lambda number: set_state(type(bits)(number).state)  # noqa: E731 - beside its siblings
+        measure, to_bytes = state_distance.of_numpy(bits), state_distance.numpy_state
     elif numpy is not None and issubclass(kind, numpy.RandomState):
-        get, put = (lambda: value.get_state(legacy=False)), value.set_state
+        get_state, set_state = (lambda: value.get_state(legacy=False)), value.set_state
         seed = lambda number: value.seed(seed_words(number))  # noqa: E731 - beside its siblings
         bits = value._bit_generator  # noqa: SLF001 - there is no public way
-        measure, to_bytes = state_distance.of_numpys(bits), state_distance.numpy_state
+        measure, to_bytes = state_distance.of_numpy(bits), state_distance.numpy_state
     elif torch is not None and issubclass(kind, torch.Generator):
-        get, put, seed = value.get_state, value.set_state, value.manual_seed
-        measure, to_bytes = _OF_TORCHS.get(value.device.type, state_distance.unknown), _tensor_bytes
+        get_state, set_state, seed = value.get_state, value.set_state, value.manual_seed
+        measure, to_bytes = _TORCH_MEASURES.get(value.device.type, state_distance.unknown), _tensor_bytes
     else:
         return None
-    return Private(value, Generator(LIBRARY, name, get, put, to_bytes=to_bytes, distance=measure), seed, source=bits)
+    return UserGenerator(
+        value, Generator(LIBRARY, name, get_state, set_state, to_bytes=to_bytes, distance=measure), seed, source=bits
+    )
 
 
-def _pythons(kind: type, value: Any) -> tuple[Callable[[], Any], Callable[[Any], object], Callable[[int], object]]:  # noqa: ANN401 - a random.Random
-    """How one of Python's generators is read, put back and seeded: without its class's code where that changes none."""
+_Access = tuple[Callable[[], Any], Callable[[Any], object], Callable[[int], object]]
+
+
+def _python_access(kind: type, value: Any) -> _Access:  # noqa: ANN401 - a random.Random
+    """Functions that read, restore and seed a Python generator, bypassing the code of its class where possible."""
     if _is_overridden(kind):
         return value.getstate, value.setstate, value.seed
     twist: Any = random.Random.__mro__[1]  # written in C
@@ -100,12 +105,12 @@ def _pythons(kind: type, value: Any) -> tuple[Callable[[], Any], Callable[[Any],
 
 
 def _is_overridden(kind: type) -> bool:
-    """Whether a class made from `random.Random` has a state, or seeding, of its own."""
-    above = itertools.takewhile(lambda one: one is not random.Random, mro_of(kind))
-    return any(name in namespace_of(one) for one in above for name in ("getstate", "setstate", "seed"))
+    """Whether a subclass of `random.Random` overrides its state or its seeding."""
+    above = itertools.takewhile(lambda cls: cls is not random.Random, mro_of(kind))
+    return any(name in namespace_of(cls) for cls in above for name in ("getstate", "setstate", "seed"))
 
 
-def _python_bytes(state: Any) -> bytes:  # noqa: ANN401 - Python's own tuple, or that of a class made from Random
+def _python_bytes(state: Any) -> bytes:  # noqa: ANN401 - Python's own tuple, or a subclass's state
     if isinstance(state, tuple) and len(state) == _PYTHON_PARTS and isinstance(state[1], tuple):
         return array.array("Q", state[1]).tobytes() + repr(state[2]).encode()
     return repr(state).encode()
@@ -116,61 +121,62 @@ def _tensor_bytes(state: Any) -> bytes:  # noqa: ANN401 - a tensor; torch may no
 
 
 _PYTHON_PARTS = 3
-_OF_TORCHS: Mapping[str, state_distance.Measure] = {"cpu": state_distance.torch_cpu, "cuda": state_distance.cuda}
+_TORCH_MEASURES: Mapping[str, state_distance.Measure] = {"cpu": state_distance.torch_cpu, "cuda": state_distance.cuda}
 
 
-def global_ones() -> list[object]:
-    """The global generators, which objects hold, too: scikit-learn's `check_random_state(None)` returns NumPy's."""
+def global_generators() -> list[object]:
+    """The global generators. Other objects may hold them: scikit-learn's `check_random_state(None)` returns NumPy's."""
     numpy, torch = (sys.modules[name] if is_imported(name) else None for name in ("numpy.random", "torch"))
-    found: list[object] = [random._inst]  # noqa: SLF001 - the functions are its methods
+    generators: list[object] = [random._inst]  # noqa: SLF001 - the functions are its methods
     if numpy is not None:
-        found.append(numpy.mtrand._rand)  # noqa: SLF001 - NumPy's global generator has no public name
+        generators.append(numpy.mtrand._rand)  # noqa: SLF001 - NumPy's global generator has no public name
     if torch is not None:
-        found += [torch.default_generator, *torch.cuda.default_generators]
-    return found
+        generators += [torch.default_generator, *torch.cuda.default_generators]
+    return generators
 
 
-def _globals() -> set[int]:
-    return {id(one) for one in global_ones()}
+def _global_ids() -> set[int]:
+    return {id(generator) for generator in global_generators()}
 
 
-def held_by(value: object, name: str) -> Iterator[Private]:
-    """The generators that an object holds in its attributes and in lists, tuples and dictionaries, each once.
+def generators_in(value: object, name: str) -> Iterator[UserGenerator]:
+    """The generators in an object's attributes and in lists, tuples and dictionaries, each once; no global generators.
 
-    The global ones are none of them. At most 10,000 objects are looked at, sixteen levels deep.
+    Visits at most 10,000 objects, sixteen levels deep.
 
     Example:
-        >>> [one.generator.device for one in held_by({"a": [random.Random()], "b": 3}, "x")]
+        >>> [found.generator.device for found in generators_in({"a": [random.Random()], "b": 3}, "x")]
         ["x['a'][0]"]
     """
-    yield from _held_by(value, name, _globals())
+    yield from _generators_in(value, name, _global_ids())
 
 
 def adopt(seed: int, names: Mapping[str, object]) -> list[str]:
-    """Seed the generators that some names hold, each with a seed of its own.
+    """Seed the generators that notebook variables hold, each with its own seed.
 
-    It follows from `seed` and from where the generator is held, so that one generator more changes no other's numbers.
+    That seed is derived from `seed` and the path to the generator, so a new generator does not change the numbers of
+    the others.
 
     Args:
         seed: 0 <= seed < 2**64.
         names: name -> value, such as a notebook's.
 
     Returns:
-        Where they are held, e.g. `"rng"`, `"loader.generator"`.
+        The paths of the seeded generators, e.g. `"rng"`, `"loader.generator"`.
 
     Example:
         >>> import random
         >>> adopt(42, {"mine": random.Random(), "x": 3})
         ['mine']
     """
-    seen, adopted = _globals(), []
+    seen, adopted = _global_ids(), []
     for name, value in names.items():
-        for found in _held_by(value, name, seen):
-            place = found.generator.device
-            with Shield():  # a class of somebody's may refuse its seed
-                found.seed(derived(seed, *place.encode("utf-8", "surrogatepass")))
-                note_seeded(found.value)
-                adopted.append(place)
+        for owned in _generators_in(value, name, seen):
+            path = owned.generator.device
+            with Shield():  # the user's class may reject the seed
+                owned.seed(derived(seed, *path.encode("utf-8", "surrogatepass")))
+                note_seeded(owned.value)
+                adopted.append(path)
     return adopted
 
 
@@ -178,29 +184,30 @@ def _is_plain(value: object) -> bool:
     return is_any(type(value), *_PLAIN)
 
 
-def _guarded(name: str, value: object) -> Private | None:
+def guarded(name: str, value: object) -> UserGenerator | None:
+    """`user_generator`, or None where the object's own code raises."""
     with Shield():
-        return private(name, value)
+        return user_generator(name, value)
     return None
 
 
-def _held_by(value: object, name: str, seen: set[int]) -> Iterator[Private]:
-    """Level by level, so that a loader's generator is found as `loader.generator` and not in its sampler."""
+def _generators_in(value: object, name: str, seen: set[int]) -> Iterator[UserGenerator]:
+    """Search breadth first, so that a loader's generator is found as `loader.generator` and not in its sampler."""
     waiting: deque[tuple[object, str, int, object, str]] = deque([(value, name, 0, None, "")])
-    looked = 0  # at each name so many: a large one before must not hide what another holds
+    looked = 0  # the limit is per name: a large object must not hide what other names hold
     while waiting and looked < _MOST:
-        one, at, depth, holder, attribute = waiting.popleft()
-        if id(one) in seen or _is_plain(one):
+        item, at, depth, holder, attribute = waiting.popleft()
+        if id(item) in seen or _is_plain(item):
             continue
         looked += 1
-        seen.add(id(one))
-        found = _guarded(at, one)
-        if found is not None:
-            yield replace(found, holder=holder, attribute=attribute)
+        seen.add(id(item))
+        owned = guarded(at, item)
+        if owned is not None:
+            yield replace(owned, holder=holder, attribute=attribute)
         elif depth < _DEEPEST:
-            with Shield():  # another thread may change it meanwhile
-                held = ((step, part) for step, part in parts(one, _MOST) if not _is_plain(part))
+            with Shield():  # another thread may change it during the search
+                inner = ((step, part) for step, part in parts(item, _MOST) if not _is_plain(part))
                 waiting += [
-                    (part, at + in_words(step), depth + 1, *((holder, attribute) if is_item(step) else (one, step[1])))
-                    for step, part in itertools.islice(held, max(_MOST - looked - len(waiting), 0))
+                    (part, at + in_words(step), depth + 1, *((holder, attribute) if is_item(step) else (item, step[1])))
+                    for step, part in itertools.islice(inner, max(_MOST - looked - len(waiting), 0))
                 ]

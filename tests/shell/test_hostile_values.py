@@ -25,7 +25,7 @@ from repro_magic.proof.digest.digest import digest
 from repro_magic.proof.digest.object_parts import held_by_code, is_code
 from repro_magic.proof.kernel.probe import gradients, looked_at
 from repro_magic.rng.tracking import Tracker
-from repro_magic.rng.user_generators import adopt, held_by
+from repro_magic.rng.user_generators import adopt, generators_in
 from repro_magic.runtime.interrupts import Guard, uninterrupted
 
 
@@ -120,7 +120,7 @@ LOOKS: tuple[Callable[[Any], object], ...] = (
     held_by_code,
     gradients,
     lambda value: reached("x", {"x": value}, {}),
-    lambda value: list(held_by(value, "x")),
+    lambda value: list(generators_in(value, "x")),
     lambda value: adopt(1, {"x": value}),
     lambda value: Tracker().look([("x", value)]),
 )
@@ -270,7 +270,7 @@ def test_keys_of_any_class_are_neither_hashed_nor_written() -> None:
 
     table = {Key(): random.Random(1), (1, "a"): random.Random(2)}
     asked = Key.asked
-    assert [one.generator.device for one in held_by(table, "x")] == ["x[#0]", "x[(1, 'a')]"]
+    assert [one.generator.device for one in generators_in(table, "x")] == ["x[#0]", "x[(1, 'a')]"]
     tracker = Tracker()
     assert len(tracker.look([("x", table)])) == 2
     assert Key.asked == asked

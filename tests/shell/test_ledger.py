@@ -24,11 +24,11 @@ from repro_magic.findings import Draw
 from repro_magic.introspection.location import Place
 from repro_magic.journal import BETWEEN, CellDraws, Journal
 from repro_magic.rng import entropy, state_distance, tracking
-from repro_magic.rng.origins import UNKNOWN, Origin, SeedState, Told
+from repro_magic.rng.origins import UNKNOWN, Origin, SeedState, Settled
 from repro_magic.rng.state_change import Move
 from repro_magic.rng.state_distance import StateDistance
 from repro_magic.rng.tracking import Tracker
-from repro_magic.rng.user_generators import held_by, private
+from repro_magic.rng.user_generators import generators_in, user_generator
 from repro_magic.views.ledger import ledger
 
 NUMPYS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -58,13 +58,13 @@ def made(kind: str) -> Any:
 
 
 def state(generator: Any) -> bytes:
-    found = private("own", generator)
+    found = user_generator("own", generator)
     assert found is not None
     return found.generator.to_bytes(found.generator.get_state())
 
 
 def measured(generator: Any, before: bytes | None) -> StateDistance | None:
-    found = private("own", generator)
+    found = user_generator("own", generator)
     assert found is not None
     return found.generator.distance(before, state(generator))
 
@@ -125,7 +125,7 @@ def test_a_step_back_and_another_stream_are_no_draw(kind: str) -> None:
     before = state(generator)
     draw(generator, 1)
     after = state(generator)
-    measure = state_distance.of_numpys(generator.bit_generator)
+    measure = state_distance.of_numpy(generator.bit_generator)
     assert measure(after, before) == StateDistance(None, is_anew=True)
     other = np.random.Generator(getattr(np.random, kind)(4))
     draw(other, 6)
@@ -297,7 +297,7 @@ def test_a_generator_is_followed_wherever_it_is_held(make: Callable[[], Any], pl
     """The same places as those where `--adopt` finds one."""
     own, tracker = make(), Tracker()
     moved(tracker, {"own": own})
-    [found] = held_by(own, "own")
+    [found] = generators_in(own, "own")
     assert found.generator.device == place
     draw(found.value, 1)
     assert moved(tracker, {"own": own}) == [place]
@@ -414,7 +414,7 @@ def move(generator: str, count: int | None = 3, **more: Any) -> Move:
     found = None if count is None else StateDistance(count, is_anew=more.pop("is_anew", False))
     more.setdefault("device", "cpu" if generator.startswith("torch") else "")
     known = {True: SeedState(Origin.SEEDED), False: SeedState(Origin.UNSEEDED), None: UNKNOWN}[more.pop("seeded", True)]
-    told = Told(known)
+    told = Settled(known)
     return Move(generator, before=b"", after=b"", measure=lambda _before, _after: found, was=told, now=told, **more)
 
 

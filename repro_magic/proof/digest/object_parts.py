@@ -26,7 +26,7 @@ from repro_magic.introspection.foreign import (
     namespace_of,
 )
 from repro_magic.proof.text.noise import normalised
-from repro_magic.rng.user_generators import private
+from repro_magic.rng.user_generators import user_generator
 
 Fields = dict[Any, object]
 
@@ -156,7 +156,7 @@ def known_parts(kind: type) -> Callable[[Any], Fields | None] | None:
 
 
 def _of_generator(value: object) -> Fields | None:
-    found = private("", value)  # a random.SystemRandom has no state
+    found = user_generator("", value)  # a random.SystemRandom has no state
     return None if found is None else {"state": found.generator.get_state()}
 
 

@@ -12,7 +12,7 @@ from repro_magic.introspection.foreign import kind_of
 from repro_magic.proof.digest.model import Gap
 from repro_magic.proof.digest.parts import Missing, Own, Parts, several
 from repro_magic.proof.digest.plain_values import encoder_of, tagged
-from repro_magic.rng.user_generators import global_ones
+from repro_magic.rng.user_generators import global_generators
 from repro_magic.runtime.interrupts import interruptible, is_users, is_waiting
 
 # Visiting more objects than this would take minutes and gigabytes. Plain values do not count.
@@ -231,7 +231,7 @@ class Walk:
     def is_global(self, value: object) -> bool:
         """Whether it is a library's global generator, whose state is no part of the object that holds it."""
         if self._globals is None:
-            self._globals = {id(generator) for generator in global_ones()}
+            self._globals = {id(generator) for generator in global_generators()}
         return id(value) in self._globals
 
 

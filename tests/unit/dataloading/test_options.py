@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import repro_magic
 from repro_magic.exceptions import InvalidSeedError
-from repro_magic.rng.user_generators import adopt, held_by
+from repro_magic.rng.user_generators import adopt, generators_in
 
 KINDS: dict[str, Callable[[], Any]] = {
     "default_rng": lambda: np.random.default_rng(7),
@@ -95,7 +95,7 @@ def test_generators_are_found_once_wherever_they_are_held() -> None:
     one, other = np.random.default_rng(1), torch.Generator()
     holder: Any = Holder()
     holder.a, holder.me, holder.rest = one, holder, [{"x": (other, one)}, random.SystemRandom(), np.ones(3), "text"]
-    assert [found.generator.device for found in held_by(holder, "h")] == ["h.a", "h.rest[0]['x'][0]"]
+    assert [found.generator.device for found in generators_in(holder, "h")] == ["h.a", "h.rest[0]['x'][0]"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "torch", "MT19937"])
@@ -105,7 +105,7 @@ def test_a_seed_gives_a_private_generator_new_numbers_and_the_same_ones_again(ki
         "torch": torch.Generator,
         "MT19937": lambda: np.random.Generator(np.random.MT19937(1)),
     }
-    [found] = held_by([made[kind]()], "x")
+    [found] = generators_in([made[kind]()], "x")
 
     def state() -> bytes:
         return found.generator.to_bytes(found.generator.get_state())
@@ -153,7 +153,7 @@ def test_generators_are_found_in_slots_partials_methods_and_deep_down() -> None:
         "bound": random.Random(4).shuffle,
         "deep": deep,
     }
-    found = {one.generator.device for one in held_by(held, "x")}
+    found = {one.generator.device for one in generators_in(held, "x")}
     assert "x['method'].__self__" in found
     assert {"x['slot'].rng", "x['partial'].keywords['rng']", "x['bound'].__self__"} <= found
     assert any(name.startswith("x['deep'].inner") for name in found)

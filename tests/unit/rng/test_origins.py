@@ -28,9 +28,9 @@ from repro_magic.views.describe import headline
 @pytest.fixture(autouse=True)
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a session: seedings are seen."""
-    given_now = origins.Given()
+    seed_log = origins.SeedLog()
     for module in (seeding, origins):
-        monkeypatch.setattr(module, "GIVEN", given_now)
+        monkeypatch.setattr(module, "SEED_LOG", seed_log)
     entropy.hooks_up()
     seeding.resume()
     yield
@@ -210,7 +210,7 @@ def test_a_gpus_state_tells_its_seed() -> None:
 
     def look(seed: int, offset: int, **more: Any) -> SeedState:
         state = np.array([seed, offset], dtype=np.uint64).tobytes()
-        return Look(state, state_distance.cuda, origins.Given(), reported=seed, **more).known
+        return Look(state, state_distance.cuda, origins.SeedLog(), reported=seed, **more).known
 
     assert (look(7, 0).seed, look(7, 0).drawn, look(7, 4).drawn) == (7, False, True)
     assert look(2**60, 0).origin is Origin.UNKNOWN
