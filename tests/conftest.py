@@ -1,4 +1,4 @@
-"""Fixtures: a process left as it was found, a shell in this process, and a real kernel."""
+"""Fixtures: a process left as it was found, both ways to watch it, a shell in this process, and a real kernel."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from traitlets.config import Config
 
 from repro_magic.determinism import settings
 from repro_magic.determinism.switches import SWITCHES, deterministic_targets
+from repro_magic.ops.tracing import dispatch, tracer
 from repro_magic.plugins import numba
 from repro_magic.rng import entropy, seeding
 
@@ -76,6 +77,31 @@ def untouched_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.environ.update(environment)
     for switch, value in switches:
         switch.write(value)
+
+
+@pytest.fixture
+def no_compilation_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compilation by an earlier test would keep hot ops unwatched in this process."""
+    monkeypatch.setattr(dispatch.hot_ops, "never", False)
+
+
+@pytest.fixture(params=["keys", "mode"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Each of the two watchers."""
+    tracer.release()
+    if request.param == "mode":
+        monkeypatch.setattr(tracer, "_best_watcher", dispatch.ModeWatcher)
+    yield request.param
+    tracer.release()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """PyTorch with two threads, however many cores there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -345,3 +345,43 @@ def test_what_an_object_raises_is_no_ctrl_c(guard: Guard) -> None:
 
     assert [gap.why for gap in digest([Pretending()]).gaps] == ["looking at it failed: KeyboardInterrupt"]
     assert not guard.pending
+
+
+ODD = """
+import time
+class NoClass:
+    @property
+    def __class__(self): raise RuntimeError("outside of a request")
+class NoDict:
+    @property
+    def __dict__(self): raise RuntimeError("no dictionary")
+class Broken(dict):
+    def items(self): raise RuntimeError("no items")
+    __iter__ = __len__ = items
+class BrokenList(list):
+    def __iter__(self): raise RuntimeError("no elements")
+    __len__ = __getitem__ = __iter__
+class Stops:
+    def __getattribute__(self, name): raise KeyboardInterrupt
+class Key:
+    def __repr__(self): raise RuntimeError("no words")
+    __hash__ = object.__hash__
+odd = [NoClass(), NoDict(), Broken(a=1), BrokenList([1]), Stops(), {Key(): [1]}]
+no_class, no_dict, broken, broken_list, stops, key = odd
+"""
+
+
+def test_objects_that_refuse_to_be_looked_at_are_passed_over(loaded: InteractiveShell) -> None:
+    """GIVEN proxies and the like WHEN cells run and generators are adopted THEN nothing fails, and the others count."""
+    loaded.run_cell("import random\n%repro_seed 42 --per-cell --adopt", store_history=True)
+    loaded.run_cell(ODD + "own = random.Random(1)\n", store_history=True)
+    draw = "# repro: name draw\nrandom.random(), own.random()"
+    first = loaded.run_cell(draw, store_history=True)
+    assert first.result is not None
+    assert loaded.run_cell(draw, store_history=True).result == first.result
+    with capture_output() as captured:
+        loaded.run_line_magic("repro_ledger", "")
+        loaded.run_line_magic("repro_seed", "3 --adopt")
+    ledger, seeding = (output.data["text/plain"] for output in captured.outputs)
+    assert "own" in ledger
+    assert "Also seeded, each with its own seed: own" in seeding

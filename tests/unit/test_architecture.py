@@ -1,4 +1,4 @@
-"""The house's rules: imports run downwards, and importing the package is cheap."""
+"""The house's rules: imports run downwards, importing the package is cheap, and tests lie where one looks for them."""
 
 from __future__ import annotations
 
@@ -126,6 +126,21 @@ def test_the_commands_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+TESTS = Path(__file__).parents[1]
+LONGEST = 500  # lines
+
+
+def test_no_test_file_is_too_long_to_read() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in TESTS.rglob("*.py")}
+    assert {str(path.relative_to(TESTS)): length for path, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_the_folders_of_unit_tests_are_rooms_of_the_package() -> None:
+    folders = {path.parent.relative_to(TESTS / "unit") for path in (TESTS / "unit").rglob("test_*.py")}
+    assert {str(folder) for folder in folders if not (ROOT / folder / "__init__.py").exists()} == set()
+    assert len(folders) > 10, "the tests have moved: teach this test where they are"
 
 
 def test_every_public_name_is_there_and_documented() -> None:
