@@ -15,14 +15,8 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from repro_magic.determinism.advice import Fixed, cublas_workspace
-from repro_magic.determinism.switches import (
-    Applied,
-    Change,
-    Reading,
-    apply,
-    checked_threads,
-    deterministic_targets,
-)
+from repro_magic.determinism.applied import Applied, Change, apply
+from repro_magic.determinism.switches import Reading, checked_threads, deterministic_targets
 from repro_magic.exceptions import NondeterminismWarning, NondeterministicOpError
 from repro_magic.findings import Direction, Draw, Finding, OpFinding, UnseededFinding
 from repro_magic.introspection.location import drop_own_frames

@@ -1,9 +1,8 @@
-"""Every switch that bears on determinism: read it, turn it, put it back exactly as it was.
+"""The table of all switches that bear on determinism: how to read and write each.
 
-The switches are a table. `apply` turns some of them and gives an `Applied`, whose `restore` puts them back. A switch
-whose module is not imported yet is turned right after the import: nothing here imports PyTorch, and nothing imports
-Inductor's configuration, which takes two seconds. That is also why `torch.use_deterministic_algorithms` is not called:
-it imports that configuration each first time. The two things it does are done here as two switches.
+Nothing here imports PyTorch, or Inductor's configuration, which takes two seconds. That is why
+`torch.use_deterministic_algorithms` is not called: its first call imports that configuration. Two switches do the two
+things that it does.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import functools
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from repro_magic.exceptions import InvalidThreadsError, NotRestorableError
-from repro_magic.runtime.forks import ForkSafeLock
-from repro_magic.runtime.import_hooks import Waiting, is_imported, when_imported
+from repro_magic.exceptions import InvalidThreadsError
+from repro_magic.runtime.import_hooks import is_imported
 
 CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 # The two values that cuBLAS documents as deterministic:
@@ -363,109 +361,3 @@ class Reading:
 def read_all() -> list[Reading]:
     """Every switch that is present, with its value."""
     return [Reading(switch, switch.guarded_read()) for switch in SWITCHES if switch.present()]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A switch that was turned: its value before and since."""
-
-    switch: Switch
-    before: Any
-    during: Any
-
-
-@dataclass(eq=False)
-class Applied:
-    """Switches that were turned together.
-
-    Attributes:
-        changes: every switch that was set, also one that had the value already, in the order of setting.
-        overridden: found while restoring: switches that other code had turned in the meantime, with its value.
-    """
-
-    targets: Mapping[Switch, Any]
-    changes: list[Change] = field(default_factory=list)
-    overridden: list[Reading] = field(default_factory=list)
-    _waiting: list[Waiting] = field(default_factory=list)
-
-    def _turn(self) -> None:
-        for module in dict.fromkeys(switch.module for switch in self.targets):
-            if module is None or is_imported(module):
-                self._turn_those_of(module)
-            else:
-                self._waiting.append(when_imported(module, functools.partial(self._turn_those_of, module)))
-
-    def _turn_those_of(self, module: str | None) -> None:
-        for switch, value in self.targets.items():
-            if switch.module == module and switch.present() and self in _active:  # else restored by another thread
-                before = switch.read()
-                self.changes.append(Change(switch, before, value))  # first, so that an interrupt finds it
-                switch.write(value)
-
-    def restore(self) -> None:
-        """Put every switch back as it was, whatever was done to it since.
-
-        Scopes that end in another order than they began (two asyncio tasks, say) leave the right values too: what was
-        before this one is handed to the one that began after it.
-
-        Raises:
-            NotRestorableError: a switch refused its old value. All others are back.
-        """
-        with _lock:
-            for waiting in self._waiting:
-                waiting.cancel()
-            position = _active.index(self)
-            later = _active[position + 1] if position + 1 < len(_active) else None
-            _active.remove(self)
-            failures = self._put_all_back(later)
-        if failures:
-            told = "; ".join(f"{name}: {error}" for name, error in failures.items())
-            raise NotRestorableError(f"could not restore {told}")
-
-    def _put_all_back(self, later: Applied | None) -> dict[str, Exception]:
-        failures: dict[str, Exception] = {}
-        for change in reversed(self.changes):
-            try:
-                self._note_override(change, later)
-                self._put_back(change, later)
-            except Exception as error:  # noqa: BLE001 - one switch must not keep the others from it
-                failures[change.switch.name] = error
-        return failures
-
-    def _note_override(self, change: Change, later: Applied | None) -> None:
-        found = change.switch.guarded_read()
-        if later is None and found != change.during:
-            self.overridden.append(Reading(change.switch, found))
-
-    def _put_back(self, change: Change, later: Applied | None) -> None:
-        for position, kept in enumerate(later.changes if later is not None else ()):
-            if later is not None and kept.switch is change.switch:
-                later.changes[position] = replace(kept, before=change.before)
-                return
-        change.switch.write(change.before)
-
-
-_active: list[Applied] = []
-_lock = ForkSafeLock()
-
-
-def apply(targets: Mapping[Switch, Any]) -> Applied:
-    """Turn switches. Those whose module is not imported yet follow right after its import.
-
-    If one cannot be turned, those before it are put back and the error goes on.
-
-    Example:
-        >>> applied = apply({CUBLAS_WORKSPACE: ":4096:8"})
-        >>> os.environ["CUBLAS_WORKSPACE_CONFIG"]
-        ':4096:8'
-        >>> applied.restore()
-    """
-    applied = Applied(targets)
-    with _lock:
-        _active.append(applied)
-        try:
-            applied._turn()  # noqa: SLF001 - the class and this function are one
-        except BaseException:
-            applied.restore()
-            raise
-    return applied

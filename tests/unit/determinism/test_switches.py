@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_magic.determinism import advice, switches
+from repro_magic.determinism.applied import apply
 from repro_magic.determinism.switches import (
     ALGORITHMS,
     CUBLAS_WORKSPACE,
@@ -25,7 +26,6 @@ from repro_magic.determinism.switches import (
     THREADS,
     Switch,
     Unreadable,
-    apply,
     deterministic_targets,
     read_all,
 )

@@ -22,7 +22,7 @@ from repro_magic.runtime.interrupts import Guard, uninterrupted
 STORM = """
 import os, random, signal, threading, time
 import torch, repro_magic
-from repro_magic.determinism import switches
+from repro_magic.determinism import applied, switches
 
 torch.set_num_threads(1)
 def values():
@@ -48,7 +48,7 @@ for _ in range(400):
                 small @ small
     except KeyboardInterrupt:
         pass
-    leaked += values() != before or bool(switches._active) or signal.getsignal(signal.SIGINT) is not handler
+    leaked += values() != before or bool(applied._active) or signal.getsignal(signal.SIGINT) is not handler
 print(leaked)
 """
 

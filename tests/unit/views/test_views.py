@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_magic.determinism.advice import Fixed
-from repro_magic.determinism.switches import CUDNN_BENCHMARK, THREADS, Change, Reading
+from repro_magic.determinism.applied import Change
+from repro_magic.determinism.switches import CUDNN_BENCHMARK, THREADS, Reading
 from repro_magic.rng.origins import UNKNOWN, By, Origin, SeedState
 from repro_magic.rng.seeding import GeneratorState
 from repro_magic.scope import Report
