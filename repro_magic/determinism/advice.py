@@ -1,4 +1,4 @@
-"""What this process can no longer change, and why."""
+"""Settings that this process can no longer change, and why."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIABLE
 from repro_magic.runtime.import_hooks import is_imported
 
-# From here on PyTorch does not refuse cuBLAS calls without the variable in deterministic mode; it still reads it.
+# Since this version PyTorch no longer rejects cuBLAS calls without the variable in deterministic mode; cuBLAS still
+# reads it.
 CUBLAS_UNCHECKED_SINCE = (2, 10)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Something that this process can no longer change.
+    """A setting that this process can no longer change.
 
     Attributes:
         name: what it is.
@@ -49,14 +50,14 @@ def cuda_has_started(torch: Any) -> bool:  # noqa: ANN401 - the module
 
 
 def cublas_workspace_is_read() -> str | None:
-    """Why the cuBLAS workspace can no longer be changed in this process; None where it can."""
+    """Why the cuBLAS workspace can no longer be changed in this process; None if it can."""
     if not is_imported("torch") or not cuda_has_started(sys.modules["torch"]):
         return None
     return "cuBLAS has already read it: restart the kernel to change it"
 
 
 def cublas_workspace() -> Fixed | None:
-    """The cuBLAS workspace, if CUDA runs in this process without a deterministic setting; else None."""
+    """The cuBLAS workspace, if CUDA started in this process without a deterministic setting; else None."""
     value = os.environ.get(CUBLAS_VARIABLE)
     if not is_imported("torch") or not cuda_has_started(sys.modules["torch"]) or value in CUBLAS_DETERMINISTIC:
         return None
@@ -75,5 +76,5 @@ def cublas_workspace() -> Fixed | None:
 
 
 def fixed() -> list[Fixed]:
-    """All that PyTorch can no longer change in this process."""
-    return [found for found in (cublas_workspace(),) if found is not None]
+    """All settings that this process can no longer change."""
+    return [item for item in (cublas_workspace(),) if item is not None]

@@ -30,8 +30,9 @@ class Applied:
     """Switches that were turned together.
 
     Attributes:
-        changes: every switch that was set, also one that had the value already, in the order of setting.
-        overridden: found while restoring: switches that other code had turned in the meantime, with its value.
+        targets: the values to set.
+        changes: every switch that was set, even if it had the value already, in the order of setting.
+        overridden: filled by `restore`: switches that other code turned in the meantime, with its values.
     """
 
     targets: Mapping[Switch, Any]
@@ -42,25 +43,27 @@ class Applied:
     def _turn(self) -> None:
         for module in dict.fromkeys(switch.module for switch in self.targets):
             if module is None or is_imported(module):
-                self._turn_those_of(module)
+                self._turn_module(module)
             else:
-                self._waiting.append(when_imported(module, functools.partial(self._turn_those_of, module)))
+                self._waiting.append(when_imported(module, functools.partial(self._turn_module, module)))
 
-    def _turn_those_of(self, module: str | None) -> None:
+    def _turn_module(self, module: str | None) -> None:
         for switch, value in self.targets.items():
-            if switch.module == module and switch.present() and self in _active:  # else restored by another thread
+            if switch.module == module and switch.present() and self in _active:  # another thread may have restored
                 before = switch.read()
-                self.changes.append(Change(switch, before, value))  # first, so that an interrupt finds it
+                self.changes.append(
+                    Change(switch, before, value)
+                )  # before the write, so that an interrupt can restore it
                 switch.write(value)
 
     def restore(self) -> None:
-        """Put every switch back as it was, whatever was done to it since.
+        """Restore every switch, whatever other code did to it since.
 
-        Scopes that end in another order than they began (two asyncio tasks, say) leave the right values too: what was
-        before this one is handed to the one that began after it.
+        Scopes may end in any order (two asyncio tasks, for example): the values from before this scope are handed to
+        the scope that began after it.
 
         Raises:
-            NotRestorableError: a switch refused its old value. All others are back.
+            NotRestorableError: a switch rejected its old value. All others are restored.
         """
         with _lock:
             for waiting in self._waiting:
@@ -68,30 +71,30 @@ class Applied:
             position = _active.index(self)
             later = _active[position + 1] if position + 1 < len(_active) else None
             _active.remove(self)
-            failures = self._put_all_back(later)
+            failures = self._write_back_all(later)
         if failures:
-            told = "; ".join(f"{name}: {error}" for name, error in failures.items())
-            raise NotRestorableError(f"could not restore {told}")
+            refusals = "; ".join(f"{name}: {error}" for name, error in failures.items())
+            raise NotRestorableError(f"could not restore {refusals}")
 
-    def _put_all_back(self, later: Applied | None) -> dict[str, Exception]:
+    def _write_back_all(self, later: Applied | None) -> dict[str, Exception]:
         failures: dict[str, Exception] = {}
         for change in reversed(self.changes):
             try:
                 self._note_override(change, later)
-                self._put_back(change, later)
-            except Exception as error:  # noqa: BLE001 - one switch must not keep the others from it
+                self._write_back(change, later)
+            except Exception as error:  # noqa: BLE001 - a failing switch must not keep the others from being restored
                 failures[change.switch.name] = error
         return failures
 
     def _note_override(self, change: Change, later: Applied | None) -> None:
-        found = change.switch.guarded_read()
-        if later is None and found != change.during:
-            self.overridden.append(Reading(change.switch, found))
+        current = change.switch.guarded_read()
+        if later is None and current != change.during:
+            self.overridden.append(Reading(change.switch, current))
 
-    def _put_back(self, change: Change, later: Applied | None) -> None:
-        for position, kept in enumerate(later.changes if later is not None else ()):
-            if later is not None and kept.switch is change.switch:
-                later.changes[position] = replace(kept, before=change.before)
+    def _write_back(self, change: Change, later: Applied | None) -> None:
+        for position, other in enumerate(later.changes if later is not None else ()):
+            if later is not None and other.switch is change.switch:
+                later.changes[position] = replace(other, before=change.before)
                 return
         change.switch.write(change.before)
 
@@ -101,9 +104,9 @@ _lock = ForkSafeLock()
 
 
 def apply(targets: Mapping[Switch, Any]) -> Applied:
-    """Turn switches. Those whose module is not imported yet follow right after its import.
+    """Turn switches, now or right after the import of their module.
 
-    If one cannot be turned, those before it are put back and the error goes on.
+    If a switch cannot be turned, the switches turned so far are restored and the error propagates.
 
     Example:
         >>> from repro_magic.determinism.switches import CUBLAS_WORKSPACE
@@ -117,7 +120,7 @@ def apply(targets: Mapping[Switch, Any]) -> Applied:
     with _lock:
         _active.append(applied)
         try:
-            applied._turn()  # noqa: SLF001 - the class and this function are one
+            applied._turn()  # noqa: SLF001 - this function is the constructor of `Applied`
         except BaseException:
             applied.restore()
             raise

@@ -1,7 +1,7 @@
 """Settings of the process, changed by `%config ReproMagic.NAME = VALUE` or in the panel.
 
-A setting is one or two switches under a short name, with values that people write. It has no value of its own: it reads
-the process, so that other code which turned a switch is seen, and setting it anew always sets it.
+A setting puts one or two switches under a short name, with values that are easy to write. It stores no value: it reads
+the process, so changes by other code show, and writing it always sets the switches.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _MODES: dict[str, tuple[bool, bool]] = {"off": (False, False), "warn": (True, Tr
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One setting.
+    """A setting of `%config ReproMagic`.
 
     Attributes:
-        name: what follows `%config ReproMagic.`
-        label: what the panel calls it.
-        switch: the switch that is read.
-        says: what it does and what it costs, in plain words.
-        choices: the values it takes, where those are words; empty for on and off, and for numbers.
+        name: the name after `%config ReproMagic.`
+        label: the name in the panel.
+        switch: the switch that it reads and writes.
+        says: what it does and what it costs.
+        default: its value in a fresh process; None if that depends on the machine.
+        choices: its values, if they are words; empty for on and off, and for numbers.
         is_count: whether its values are numbers from 1.
-        default: its value in a fresh process; None where that depends on the machine.
-        to_switch: from a value to the switch's.
-        from_switch: the way back.
-        and_turn: switches that go with it, and their value for a value of the setting.
-        blocked: why it can no longer be changed in this process; None where it can.
+        to_switch: converts a value to the switch's value.
+        from_switch: converts the switch's value back.
+        and_turn: further switches to turn, with their values, for a value of the setting.
+        blocked: why it can no longer be changed in this process; None if it can.
     """
 
     name: str
@@ -57,9 +57,9 @@ class Setting:
         return not self.choices and not self.is_count
 
     def read(self) -> Any:  # noqa: ANN401 - each setting has its own type
-        """The value in force: the process's, or the one that waits for PyTorch's import; None if there is neither.
+        """The process's value, or the value that waits for PyTorch's import; None if there is neither.
 
-        An `Unreadable` where PyTorch refuses to tell.
+        An `Unreadable` if PyTorch's getter raises.
         """
         if not self.switch.present():
             return _waiting.get(self)
@@ -67,10 +67,10 @@ class Setting:
         return value if isinstance(value, Unreadable) else self.from_switch(value)
 
     def checked(self, value: object) -> Any:  # noqa: ANN401 - each setting has its own type
-        """`value` as the setting takes it.
+        """Check a value of the setting, and return it.
 
         Raises:
-            InvalidSettingError: it is not one of the setting's values.
+            InvalidSettingError: `value` is not one of the setting's values.
 
         Example:
             >>> CUDNN_BENCHMARK.checked(True)
@@ -84,16 +84,16 @@ class Setting:
         raise InvalidSettingError(f"{self.name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
     def write(self, value: object) -> None:
-        """Turn it, now or right after the import of the module that it belongs to.
+        """Set the value, now or right after the import of the switch's module.
 
         Raises:
-            InvalidSettingError: it is not one of the setting's values, or the process can no longer change it; then
+            InvalidSettingError: `value` is not one of the setting's values, or the process can no longer change it;
                 nothing was changed.
         """
         value = self.checked(value)
-        why = self.blocked()
-        if why is not None:
-            raise InvalidSettingError(f"{self.name} cannot be changed: {why}")
+        reason = self.blocked()
+        if reason is not None:
+            raise InvalidSettingError(f"{self.name} cannot be changed: {reason}")
         for switch, turned in {self.switch: self.to_switch(value), **self.and_turn(value)}.items():
             _turn(switch, turned)
         if self.switch.present():
@@ -102,7 +102,7 @@ class Setting:
             _waiting[self] = value
 
 
-# The process has one of each switch, so what waits for an import is the process's too.
+# Values and switches that wait for an import. Switches belong to the process, so these do, too.
 _waiting: dict[Setting, Any] = {}
 _imports: dict[Switch, Waiting] = {}
 
@@ -111,14 +111,14 @@ def _turn(switch: Switch, value: Any) -> None:  # noqa: ANN401 - each switch has
     if switch in _imports:
         _imports.pop(switch).cancel()
     if switch.module is None or is_imported(switch.module):
-        if switch.present():  # else this PyTorch lacks it
+        if switch.present():  # this PyTorch may lack it
             switch.write(value)
     else:
         _imports[switch] = when_imported(switch.module, functools.partial(switch.write, value))
 
 
 def stop_waiting() -> None:
-    """Turn nothing any more that waits for an import."""
+    """Cancel the settings that wait for an import."""
     while _imports:
         _imports.popitem()[1].cancel()
     _waiting.clear()
@@ -129,7 +129,7 @@ def _toggle(name: str, label: str, switch: Switch, *, default: bool, says: str |
 
 
 def _inductor(mode: str) -> dict[Switch, Any]:
-    """What `torch.use_deterministic_algorithms` does besides; off is what Inductor starts with."""
+    """What else `torch.use_deterministic_algorithms` sets. Inductor starts with off, so off need not wait for it."""
     waits = switches.INDUCTOR_DETERMINISTIC in _imports
     present = switches.INDUCTOR_DETERMINISTIC.present()
     return {switches.INDUCTOR_DETERMINISTIC: mode != "off"} if mode != "off" or waits or present else {}

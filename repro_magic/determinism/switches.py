@@ -27,7 +27,7 @@ _THREADS_LIMIT = 2**31
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A switch whose getter raised; the reason is PyTorch's own."""
+    """The value of a switch whose getter raised, with PyTorch's reason."""
 
     reason: str
 
@@ -38,16 +38,16 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Switch:
-    """One switch.
+    """A setting of PyTorch or its libraries that bears on determinism.
 
     Attributes:
-        name: what a user would type to reach it.
-        module: the module that must be imported for it to exist; None: always there.
-        read: its value.
-        write: sets it; takes what `read` returned.
-        says: in plain words what it does, and what it costs.
-        exists: False where this PyTorch lacks it.
-        in_words: its value for people.
+        name: what a user types to reach it.
+        module: the module that must be imported for it to exist; None if it always exists.
+        read: returns its value.
+        write: sets it to a value that `read` returned.
+        says: what it does and what it costs.
+        exists: whether this PyTorch has it.
+        in_words: formats a value for display.
     """
 
     name: str
@@ -59,23 +59,23 @@ class Switch:
     in_words: Callable[[Any], str] = str
 
     def present(self) -> bool:
-        """Whether it is there at this moment."""
+        """Whether it exists now."""
         return (self.module is None or is_imported(self.module)) and self.exists()
 
     def guarded_read(self) -> Any:  # noqa: ANN401 - each switch has its own type
-        """Its value, or an `Unreadable` where the getter raises (TF32's do after a new-style setting)."""
+        """Its value, or an `Unreadable` if the getter raises, as TF32's do after a new-style setting."""
         try:
             return self.read()
-        except Exception as error:  # noqa: BLE001 - whatever a getter raises is what is to be told
+        except Exception as error:  # noqa: BLE001 - the error is the value to show
             return Unreadable(textwrap.shorten(str(error), 120, placeholder=" …"))
 
     def value_in_words(self, value: Any) -> str:  # noqa: ANN401 - each switch has its own type
-        """A value for people, an unreadable one included."""
+        """A value for display, unreadable values included."""
         return str(value) if isinstance(value, Unreadable) else self.in_words(value)
 
 
-def _reach(path: str) -> Any:  # noqa: ANN401 - a module, a function or a value
-    """What `torch.PATH` is; torch may not be imported here."""
+def _torch_value(path: str) -> Any:  # noqa: ANN401 - a module, a function or a value
+    """The value of `torch.PATH`."""
     return functools.reduce(getattr, path.split("."), sys.modules["torch"])
 
 
@@ -85,17 +85,17 @@ def _attribute(path: str, *, says: str) -> Switch:
 
     def exists() -> bool:
         try:
-            return hasattr(_reach(parent), name)
+            return hasattr(_torch_value(parent), name)
         except AttributeError:
             return False
-        except RuntimeError:  # TF32's getters raise after a new-style setting: the switch exists all the same
+        except RuntimeError:  # TF32's getters raise after a new-style setting, but the switch exists
             return True
 
     return Switch(
         name=f"torch.{path}",
         module="torch",
-        read=lambda: _reach(path),
-        write=lambda value: setattr(_reach(parent), name, value),
+        read=lambda: _torch_value(path),
+        write=lambda value: setattr(_torch_value(parent), name, value),
         says=says,
         exists=exists,
     )
@@ -106,15 +106,15 @@ def _functions(name: str, *, read: str, write: str, says: str) -> Switch:
 
     def exists() -> bool:
         try:
-            return callable(_reach(read)) and callable(_reach(write))
+            return callable(_torch_value(read)) and callable(_torch_value(write))
         except AttributeError:
             return False
 
     return Switch(
         name=name,
         module="torch",
-        read=lambda: _reach(read)(),
-        write=lambda value: _reach(write)(value),
+        read=lambda: _torch_value(read)(),
+        write=lambda value: _torch_value(write)(value),
         says=says,
         exists=exists,
     )
@@ -127,16 +127,16 @@ def _set_variable(value: str | None) -> None:
         os.environ[CUBLAS_VARIABLE] = value
 
 
-# Whether algorithms are deterministic, and whether an op that has none warns only.
+# Whether algorithms are deterministic, and whether an op without a deterministic algorithm only warns.
 _WARN, _STRICT = (True, True), (True, False)
 ALGORITHMS = Switch(
     name="torch.use_deterministic_algorithms",
     module="torch",
     read=lambda: (
-        _reach("are_deterministic_algorithms_enabled")(),
-        _reach("is_deterministic_algorithms_warn_only_enabled")(),
+        _torch_value("are_deterministic_algorithms_enabled")(),
+        _torch_value("is_deterministic_algorithms_warn_only_enabled")(),
     ),
-    write=lambda value: _reach("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
+    write=lambda value: _torch_value("_C._set_deterministic_algorithms")(value[0], warn_only=value[1]),
     says="PyTorch uses deterministic kernels, and warns or raises where an op has none. Some ops get slower.",
     in_words=lambda value: {_WARN: "warn", _STRICT: "strict"}.get(value, "off"),
 )
@@ -189,17 +189,17 @@ THREADS = _functions(
 )
 
 
-def _tf32(older: str, *newer: str) -> Callable[[], bool]:
-    """Reads a switch that has two faces: once the newer one (fp32_precision) was set, PyTorch refuses the older."""
+def _read_tf32(older: str, *newer: str) -> Callable[[], bool]:
+    """A reader for a TF32 switch: its old getter raises once its new form (fp32_precision) was set."""
 
     def read() -> bool:
         try:
-            return bool(_reach(older)())
+            return bool(_torch_value(older)())
         except RuntimeError:
-            found = {_reach(path) == "tf32" for path in newer}
-            if len(found) > 1:
+            is_tf32 = {_torch_value(path) == "tf32" for path in newer}
+            if len(is_tf32) > 1:
                 raise RuntimeError("fp32_precision differs between convolutions and RNNs") from None
-            return True in found
+            return True in is_tf32
 
     return read
 
@@ -212,7 +212,9 @@ CUDNN_TF32 = replace(
         write="_C._set_cudnn_allow_tf32",
         says="cuDNN may round its inputs to TF32 (10 mantissa bits), which is faster.",
     ),
-    read=_tf32("_C._get_cudnn_allow_tf32", "backends.cudnn.conv.fp32_precision", "backends.cudnn.rnn.fp32_precision"),
+    read=_read_tf32(
+        "_C._get_cudnn_allow_tf32", "backends.cudnn.conv.fp32_precision", "backends.cudnn.rnn.fp32_precision"
+    ),
 )
 MATMUL_TF32 = replace(
     _functions(
@@ -221,7 +223,7 @@ MATMUL_TF32 = replace(
         write="_C._set_cublas_allow_tf32",
         says="cuBLAS may round its inputs to TF32 (10 mantissa bits), which is faster.",
     ),
-    read=_tf32("_C._get_cublas_allow_tf32", "backends.cuda.matmul.fp32_precision"),
+    read=_read_tf32("_C._get_cublas_allow_tf32", "backends.cuda.matmul.fp32_precision"),
 )
 CUDNN_ATTENTION = _functions(
     "torch.backends.cuda.enable_cudnn_sdp",
@@ -250,8 +252,8 @@ MATH_ATTENTION = _functions(
     says="Attention may use the math kernel: always deterministic, slower, needs more memory.",
 )
 
-# What can be shown besides; nothing here turns these.
-_SHOWN_ONLY: tuple[Switch, ...] = (
+# Switches that are only displayed, never turned.
+_DISPLAYED_ONLY: tuple[Switch, ...] = (
     _attribute("backends.cudnn.enabled", says="PyTorch uses cuDNN."),
     _attribute("backends.cudnn.benchmark_limit", says="Number of algorithms that cuDNN times in benchmark mode."),
     _functions(
@@ -290,7 +292,7 @@ SWITCHES: tuple[Switch, ...] = (
     MATH_ATTENTION,
     MATMUL_TF32,
     CUDNN_TF32,
-    *_SHOWN_ONLY,
+    *_DISPLAYED_ONLY,
 )
 
 
@@ -298,7 +300,7 @@ def checked_threads(threads: object) -> int:
     """`threads` as an int.
 
     Raises:
-        InvalidThreadsError: it is no integer from 1 to 2**31 - 1.
+        InvalidThreadsError: it is not an integer from 1 to 2**31 - 1.
 
     Example:
         >>> checked_threads(2)
@@ -313,12 +315,11 @@ def checked_threads(threads: object) -> int:
 
 
 def deterministic_targets(*, strict: bool = False, threads: int | None = None) -> dict[Switch, Any]:
-    """What PyTorch's reproducibility note asks for, the old one and today's: switch -> value.
+    """The values that PyTorch's reproducibility notes, old and current, ask for: switch -> value.
 
     Args:
-        strict: an op without a deterministic path raises instead of warning. Where the user has turned that on, it
-            stays on in any case.
-        threads: number of threads of one CPU op; None leaves it alone.
+        strict: an op without a deterministic path raises instead of warning. If the user turned that on, it stays on.
+        threads: number of threads of a CPU op; None leaves it unchanged.
 
     Source:
         https://docs.pytorch.org/docs/stable/notes/randomness.html
@@ -354,10 +355,10 @@ class Reading:
 
     @property
     def in_words(self) -> str:
-        """The value for people."""
+        """The value for display."""
         return self.switch.value_in_words(self.value)
 
 
 def read_all() -> list[Reading]:
-    """Every switch that is present, with its value."""
+    """Every switch that exists now, with its value."""
     return [Reading(switch, switch.guarded_read()) for switch in SWITCHES if switch.present()]

@@ -132,7 +132,7 @@ def test_what_is_imported_after_the_end_is_not_turned() -> None:
     before = switch_values()
     applied = apply(deterministic_targets())
     applied.restore()
-    applied._turn_those_of("torch")
+    applied._turn_module("torch")
     assert switch_values() == before
 
 
