@@ -21,14 +21,14 @@ from repro_magic.introspection.object_graph import attributes
 from repro_magic.rng.seeding import hash_seed_of_this_process
 from repro_magic.rng.user_generators import UserGenerator, generators_in, user_generator
 
-# How PyTorch's fetchers ask a dataset (torch/utils/data/_utils/fetch.py), and how transforms are called.
-_ASKED = ("__getitem__", "__getitems__", "__iter__", "__next__", "__call__", "forward")
-_MAKING = {"__init__", "__post_init__", "__new__"}
-# Instructions that read an attribute, or a global.
-_READ, _GLOBAL = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"}, {"LOAD_GLOBAL", "LOAD_NAME"}
-# Who uses these where items are made gives generators seeds there.
-_CARE = {"get_worker_info", "initial_seed", "getpid", "seed", "manual_seed", "setstate", "set_state"}
-_MOST_FUNCTIONS, _MOST_TOLD = 500, 3
+# Methods that PyTorch's fetchers call on a dataset (torch/utils/data/_utils/fetch.py), and transforms' entry points.
+_ITEM_METHODS = ("__getitem__", "__getitems__", "__iter__", "__next__", "__call__", "forward")
+_CONSTRUCTORS = {"__init__", "__post_init__", "__new__"}
+# Instructions that read an attribute; that read a global.
+_ATTRIBUTE_READS, _GLOBAL_READS = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"}, {"LOAD_GLOBAL", "LOAD_NAME"}
+# Code that uses these names to make items probably reseeds generators there.
+_RESEEDING_NAMES = {"get_worker_info", "initial_seed", "getpid", "seed", "manual_seed", "setstate", "set_state"}
+_MOST_FUNCTIONS, _MOST_NAMED = 500, 3
 _OPTIONS = "**repro_magic.loader_options(seed)"
 
 
@@ -37,7 +37,7 @@ class Remark:
     """A remark about a loader.
 
     Attributes:
-        what: in a few words.
+        what: a short title.
         why: the reason, in one or two sentences.
         remedy: what to do.
         is_fault: whether numbers are duplicated, or the order differs between runs, whatever the seed.
@@ -54,50 +54,53 @@ def audit(loader: Any) -> list[Remark]:  # noqa: ANN401 - a DataLoader; torch ma
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> [(one.what, one.is_fault) for one in audit(DataLoader(range(9), shuffle=True))]
+        >>> [(remark.what, remark.is_fault) for remark in audit(DataLoader(range(9), shuffle=True))]
         [('no generator=', False), ('num_workers=0', False)]
     """
-    found = [remark for check in _CHECKS for remark in check(loader)]
-    return sorted(found, key=lambda remark: not remark.is_fault)
+    remarks = [remark for check in _CHECKS for remark in check(loader)]
+    return sorted(remarks, key=lambda remark: not remark.is_fault)
 
 
 def _copied_generators(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     """Generators that each worker gets a copy of."""
     if loader.num_workers == 0:
         return
-    is_ours = loader.worker_init_fn is worker_init_fn
-    held = [found for found in generators_in(loader.dataset, "dataset") if not _is_pytorchs(found.holder)]
-    others = [*_of_collation(loader), *_used_by_code(loader)]
-    cured = {id(found.value) for found in held} if is_ours else set()
-    copied = {id(found.value): found for found in [*held, *others] if id(found.value) not in cured}
-    in_dataset = {id(found.value) for found in held}
-    drawn = [found for found in copied.values() if id(found.value) not in in_dataset or _is_drawn_from(found)]
+    reseeds_dataset = loader.worker_init_fn is worker_init_fn
+    in_dataset = {
+        id(generator.value): generator
+        for generator in generators_in(loader.dataset, "dataset")
+        if not _is_from_torch(generator.holder)
+    }
+    elsewhere = {id(generator.value): generator for generator in (*_used_by_collate_fn(loader), *_used_by_code(loader))}
+    reseeded = in_dataset if reseeds_dataset else {}
+    copied = {key: generator for key, generator in (in_dataset | elsewhere).items() if key not in reseeded}
+    drawn = [generator for key, generator in copied.items() if key not in in_dataset or _is_drawn_from(generator)]
     if not copied:
         return
-    if loader.worker_init_fn is not None and not is_ours:
+    if loader.worker_init_fn is not None and not reseeds_dataset:
         yield Remark(
-            f"custom worker_init_fn with {_names(copied.values())}",
+            f"custom worker_init_fn with {_joined_names(copied.values())}",
             "Each worker gets a copy of the generators; repro_magic cannot see whether the function reseeds them.",
             f"Call repro_magic.worker_init_fn(worker_id) in it, or pass {_OPTIONS}.",
         )
-    elif any(_takes_care(loader, found) for found in copied.values()):
+    elif any(_seems_to_reseed(loader, generator) for generator in copied.values()):
         yield Remark(
-            f"{_names(copied.values())} in every worker",
+            f"{_joined_names(copied.values())} in every worker",
             "Each worker gets a copy in the same state. The code seems to reseed it in the worker.",
             f"If it does not, pass {_OPTIONS}.",
         )
     elif not drawn:
         yield Remark(
-            f"{_names(copied.values())} in every worker",
+            f"{_joined_names(copied.values())} in every worker",
             "Each worker gets a copy in the same state. No code in the worker seems to draw from it.",
             f"If some code does, pass {_OPTIONS}.",
         )
     else:
-        yield _copies(loader, drawn, is_held=all(id(found.value) in in_dataset for found in drawn))
+        yield _copies_remark(loader, drawn, is_held=all(id(generator.value) in in_dataset for generator in drawn))
 
 
-def _copies(loader: Any, drawn: list[UserGenerator], *, is_held: bool) -> Remark:  # noqa: ANN401 - a DataLoader
-    names, count = _names(drawn), loader.num_workers
+def _copies_remark(loader: Any, drawn: list[UserGenerator], *, is_held: bool) -> Remark:  # noqa: ANN401 - a DataLoader
+    names, count = _joined_names(drawn), loader.num_workers
     reasons = ["Each worker gets a copy in the same state"]
     if not loader.persistent_workers:
         reasons.append("and gets it again in each epoch, so every epoch draws the same numbers")
@@ -109,80 +112,85 @@ def _copies(loader: Any, drawn: list[UserGenerator], *, is_held: bool) -> Remark
         f"Pass worker_init_fn=repro_magic.worker_init_fn, or {_OPTIONS}."
         if is_held
         else f"Store it in an attribute of the dataset, and pass {_OPTIONS}.",
-        is_fault=count > 1 or not loader.persistent_workers,  # one alone repeats itself in each epoch
+        is_fault=count > 1 or not loader.persistent_workers,  # a single worker repeats its numbers in each epoch
     )
 
 
-def _names(found: Any) -> str:  # noqa: ANN401 - an iterable of UserGenerator
-    names = [one.generator.device for one in found]
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-    return ", ".join(names[:_MOST_TOLD]) + more
+def _joined_names(generators: Any) -> str:  # noqa: ANN401 - an iterable of UserGenerator
+    names = [generator.generator.device for generator in generators]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
-def _is_pytorchs(holder: object) -> bool:
-    """Data pipes hold generators that the loader seeds itself, in all workers the same on purpose."""
+def _is_from_torch(holder: object) -> bool:
+    """Whether PyTorch defines the holder: data pipes hold generators that the loader seeds the same in all workers."""
     return type(holder).__module__.partition(".")[0] == "torch"
 
 
-def _of_collation(loader: Any) -> Iterator[UserGenerator]:  # noqa: ANN401 - a DataLoader
+def _used_by_collate_fn(loader: Any) -> Iterator[UserGenerator]:  # noqa: ANN401 - a DataLoader
     if not isinstance(loader.collate_fn, FunctionType):
         yield from generators_in(loader.collate_fn, "collate_fn")
 
 
-def _is_drawn_from(found: UserGenerator) -> bool:
-    """Whether code that workers run names the attribute; a generator that only `__init__` uses does no harm."""
-    reached = _reached(type(found.holder))
-    return not reached or found.attribute in _names_in(reached, _READ)  # of a mere holder it is not known who uses it
+def _is_drawn_from(generator: UserGenerator) -> bool:
+    """Whether code that workers run reads the attribute; a generator that only `__init__` uses is harmless."""
+    methods = _item_methods(type(generator.holder))
+    # Without methods the holder is plain data, and any code may draw from its generator.
+    return not methods or generator.attribute in _names_in(methods, _ATTRIBUTE_READS)
 
 
-def _takes_care(loader: Any, found: UserGenerator) -> bool:  # noqa: ANN401 - a DataLoader
-    """Whether the code looks as if it gave the generator a seed in each worker, or for each item."""
-    reached = [*_reached(type(found.holder)), *_reached(type(loader.dataset))]
-    return bool(_names_in(reached, None) & _CARE) or found.attribute in _names_in(reached, {"STORE_ATTR"})
+def _seems_to_reseed(loader: Any, generator: UserGenerator) -> bool:  # noqa: ANN401 - a DataLoader
+    """Whether the code seems to reseed the generator in each worker, or for each item."""
+    methods = [*_item_methods(type(generator.holder)), *_item_methods(type(loader.dataset))]
+    return bool(_names_in(methods, None) & _RESEEDING_NAMES) or generator.attribute in _names_in(
+        methods, {"STORE_ATTR"}
+    )
 
 
-def _reached(kind: type) -> list[FunctionType]:
-    """The methods of a class that are called for an item, and those that they name."""
-    methods = _methods(kind)
-    asked = [name for name in _ASKED if name in methods] or [name for name in methods if name not in _MAKING]
-    found = dict.fromkeys(asked)
-    waiting = deque(asked)
+def _item_methods(cls: type) -> list[FunctionType]:
+    """The methods of a class that run for an item: its entry points, and the methods that they use."""
+    methods = _methods(cls)
+    entry_points = [name for name in _ITEM_METHODS if name in methods] or [
+        name for name in methods if name not in _CONSTRUCTORS
+    ]
+    reached = dict.fromkeys(entry_points)
+    waiting = deque(entry_points)
     while waiting:
-        more = _names_in([methods[waiting.popleft()]], _READ) & (methods.keys() - found.keys())
-        found |= dict.fromkeys(sorted(more))
-        waiting += sorted(more)
-    return [methods[name] for name in found]
+        named = _names_in([methods[waiting.popleft()]], _ATTRIBUTE_READS) & (methods.keys() - reached.keys())
+        reached |= dict.fromkeys(sorted(named))
+        waiting += sorted(named)
+    return [methods[name] for name in reached]
 
 
-def _methods(kind: type) -> dict[str, FunctionType]:
-    """The functions of a class, those that decorators hide too."""
-    found: dict[str, FunctionType] = {}
-    for one in kind.__mro__[:-1]:
-        for name, value in vars(one).items():
+def _methods(cls: type) -> dict[str, FunctionType]:
+    """The functions of a class and its bases, unwrapped from decorators."""
+    functions: dict[str, FunctionType] = {}
+    for base in cls.__mro__[:-1]:
+        for name, value in vars(base).items():
             function = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)) or value)
             if isinstance(function, FunctionType):
-                found.setdefault(name, function)
-    return found
+                functions.setdefault(name, function)
+    return functions
 
 
 def _names_in(functions: Iterable[FunctionType], steps: Container[str] | None) -> set[str]:
-    """The names in some functions' code, all or those in certain instructions: `rng` and `self.rng` are two things."""
-    found: set[str] = set()
+    """The names in functions' code: all, or those in the given instructions, which tell `rng` from `self.rng`."""
+    names: set[str] = set()
     waiting = [function.__code__ for function in functions]
     while waiting:
         code = waiting.pop()
-        waiting += [one for one in code.co_consts if isinstance(one, CodeType)]
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
         if steps is None:
-            found.update(code.co_names)
+            names.update(code.co_names)
         else:
-            found |= {step.argval for step in dis.get_instructions(code) if step.opname in steps}
-    return found
+            names |= {step.argval for step in dis.get_instructions(code) if step.opname in steps}
+    return names
 
 
 def _used_by_code(loader: Any) -> Iterator[UserGenerator]:  # noqa: ANN401 - a DataLoader
-    """Generators that functions of the user's reach by a global name or keep in a closure, where workers are forked.
+    """Generators that the user's functions reach through globals or closures, if workers are forked.
 
-    A worker that is spawned imports the module anew, and may make them anew as well.
+    A spawned worker imports the module again, and may create the generators again.
     """
     if _start_method(loader) != "fork":
         return
@@ -208,23 +216,23 @@ def _first_functions(loader: Any) -> Iterator[FunctionType]:  # noqa: ANN401 - a
         if isinstance(value, FunctionType):
             yield value
         else:
-            yield from _reached(type(value))
+            yield from _item_methods(type(value))
 
 
 def _attributes(value: object) -> Iterator[object]:
-    for one in list(attributes(value).values()):
-        yield one
-        if isinstance(one, list | tuple) and len(one) <= _MOST_FUNCTIONS:
-            yield from one
+    for attribute in list(attributes(value).values()):
+        yield attribute
+        if isinstance(attribute, list | tuple) and len(attribute) <= _MOST_FUNCTIONS:
+            yield from attribute
 
 
 def _outer_values(function: FunctionType) -> Iterator[tuple[str, object]]:
-    names = _names_in([function], _GLOBAL)
+    names = _names_in([function], _GLOBAL_READS)
     yield from ((name, function.__globals__[name]) for name in sorted(names) if name in function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
-        except ValueError:  # it is empty still
+        except ValueError:  # the cell is still empty
             continue
 
 
@@ -247,9 +255,13 @@ def _order_of_workers(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a Data
 
 def _order_of_a_set(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     samplers = {"sampler": loader.sampler, "batch_sampler": loader.batch_sampler}
-    is_random = hash_seed_of_this_process() == "random"  # not the variable: a seeding sets it for child processes
+    is_random = hash_seed_of_this_process() == "random"  # not the variable, which seeding sets for child processes
     for name, sampler in samplers.items():
-        if is_random and isinstance(sampler, set | frozenset) and any(isinstance(one, str | bytes) for one in sampler):
+        if (
+            is_random
+            and isinstance(sampler, set | frozenset)
+            and any(isinstance(item, str | bytes) for item in sampler)
+        ):
             yield Remark(
                 f"the {name} is a set of strings",
                 "Python orders a set of strings differently in each process.",
@@ -262,7 +274,7 @@ def _generator(loader: Any) -> Iterator[Remark]:  # noqa: ANN401 - a DataLoader
     if loader.generator is not None:
         return
     samplers = (loader.sampler, getattr(loader.batch_sampler, "sampler", None))
-    draws = any(_is_pytorchs(one) and getattr(one, "generator", one) is None for one in samplers)
+    draws = any(_is_from_torch(sampler) and getattr(sampler, "generator", sampler) is None for sampler in samplers)
     yield Remark(
         "no generator=",
         "Each epoch draws its order from PyTorch's global generator, so it depends on everything drawn before."

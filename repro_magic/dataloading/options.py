@@ -36,7 +36,7 @@ def loader_options(seed: int) -> dict[str, Any]:
     return {"generator": torch.Generator().manual_seed(checked_seed(seed)), "worker_init_fn": worker_init_fn}
 
 
-def worker_init_fn(worker_id: int) -> None:  # noqa: ARG001 - the loader gives it; the seed holds it already
+def worker_init_fn(worker_id: int) -> None:  # noqa: ARG001 - the loader passes it; the worker's seed includes it
     """Reseed the dataset's generators in each worker; pass it as `worker_init_fn` to a `DataLoader`.
 
     PyTorch seeds the global generators of each worker (Python, NumPy, PyTorch). A generator in the dataset is copied
@@ -52,5 +52,5 @@ def worker_init_fn(worker_id: int) -> None:  # noqa: ARG001 - the loader gives i
     info = importlib.import_module("torch.utils.data").get_worker_info()
     if info is None:
         return
-    for place, found in enumerate(generators_in(info.dataset, "dataset")):
-        found.seed(derived(info.seed % 2**64, place))
+    for index, generator in enumerate(generators_in(info.dataset, "dataset")):
+        generator.seed(derived(info.seed % 2**64, index))

@@ -1,4 +1,4 @@
-"""The `DataLoader`s that cells make, also inside functions: where each was made, and what is to be known of it."""
+"""Log of the `DataLoader`s that cells create, also inside functions: where, and with which remarks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _MODULE = "torch.utils.data.dataloader"
 
 @dataclass(frozen=True)
 class Loader:
-    """A loader that was looked at.
+    """An audited loader.
 
     Attributes:
-        name: what the notebook calls it; empty if it has no name there.
-        place: the line that made it, where that was seen.
-        remarks: what is to be known of it, faults first.
-        accepted: whether a comment `# repro: accept DataLoader` stands on the line that made it.
+        name: its variable in the notebook; empty if there is none.
+        place: the line that created it, if known.
+        remarks: faults first.
+        accepted: whether that line has a comment `# repro: accept DataLoader`.
     """
 
     name: str
@@ -39,32 +39,32 @@ class Loader:
 
     @property
     def faults(self) -> list[Remark]:
-        """Those by which numbers come twice, or the order differs."""
+        """The remarks about duplicated numbers, or an order that differs between runs."""
         return [remark for remark in self.remarks if remark.is_fault]
 
 
 def _audited(loader: Any) -> list[Remark]:  # noqa: ANN401 - a DataLoader
-    from repro_magic.dataloading.audit import audit  # noqa: PLC0415 - most notebooks make no loader
+    from repro_magic.dataloading.audit import audit  # noqa: PLC0415 - most notebooks create no loader
 
     return audit(loader)
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A loader that was made: how it looked then, for it may be gone when its cell ends."""
+class _CreatedLoader:
+    """A created loader, audited at once: it may be gone when its cell ends."""
 
     loader: weakref.ref[Any]
     site: Site
     remarks: Sequence[Remark]
 
-    def as_now(self, name: str = "") -> Loader:
+    def audited_now(self, name: str = "") -> Loader:
         loader = self.loader()
         remarks = self.remarks if loader is None else _audited(loader)
         return Loader(name, self.site.place, remarks, accepts(self.site, "DataLoader"))
 
 
 class LoaderLog:
-    """Takes note of each loader that is made, from `up` to `down`. Loaders are held weakly.
+    """Records each loader that is created, from `up` to `down`. Holds weak references only.
 
     Example:
         >>> log = LoaderLog()
@@ -77,31 +77,31 @@ class LoaderLog:
     """
 
     def __init__(self) -> None:
-        """Nothing was made yet."""
-        self._made: list[_Made] = []
-        self._new: list[_Made] = []
+        """Start with no loaders."""
+        self._alive: list[_CreatedLoader] = []
+        self._new: list[_CreatedLoader] = []
         self._waiting: Waiting | None = None
         self._hooked: Hooked | None = None
         self._is_off = False
 
     def up(self) -> None:
-        """Begin, at once or as soon as PyTorch's loaders are imported."""
+        """Start recording, now or as soon as PyTorch's loaders are imported."""
         self._waiting = when_imported(_MODULE, self._wrap)
 
     def _wrap(self) -> None:
         init = sys.modules[_MODULE].DataLoader.__init__
-        if isinstance(init, FunctionType):  # else other code has put something else there
-            self._hooked = Hooked(init, after=self._is_made)
+        if isinstance(init, FunctionType):  # other code may have replaced it
+            self._hooked = Hooked(init, after=self._on_init)
 
-    def _is_made(self, loader: Any, *_options: Any) -> None:  # noqa: ANN401 - a DataLoader
+    def _on_init(self, loader: Any, *_options: Any) -> None:  # noqa: ANN401 - a DataLoader
         with uncompiled():
-            self._note(loader, site_of(sys._getframe(2)))  # noqa: SLF001 - what inspect uses
+            self._record(loader, site_of(sys._getframe(2)))  # noqa: SLF001 - what inspect uses
 
-    def _note(self, loader: Any, site: Site) -> None:  # noqa: ANN401 - a DataLoader
+    def _record(self, loader: Any, site: Site) -> None:  # noqa: ANN401 - a DataLoader
         if self._is_off:
             return
         try:
-            made = _Made(weakref.ref(loader), site, _audited(loader))
+            created = _CreatedLoader(weakref.ref(loader), site, _audited(loader))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
             self._is_off = True
             warnings.warn(
@@ -110,30 +110,30 @@ class LoaderLog:
                 stacklevel=3,
             )
             return
-        self._made = [*(one for one in self._made if one.loader() is not None), made]
-        self._new.append(made)
+        self._alive = [*(earlier for earlier in self._alive if earlier.loader() is not None), created]
+        self._new.append(created)
 
     def new(self) -> list[Loader]:
-        """Those that were made since this was asked last, also those that are gone again."""
+        """The loaders created since the last call, even if they are gone."""
         new, self._new = self._new, []
-        return [made.as_now() for made in new]
+        return [created.audited_now() for created in new]
 
     def all(self, names: Mapping[str, object]) -> list[Loader]:
-        """Every loader that some names hold, then those without a name that were made and are not gone."""
+        """Every loader that is bound to a name, then the recorded loaders that exist without a name."""
         if not is_imported(_MODULE):
             return []
-        kind = sys.modules[_MODULE].DataLoader
-        made = {id(loader): one for one in self._made if (loader := one.loader()) is not None}
-        # IPython names results, too: `_`, `_3`.
-        named = {id(value): name for name, value in names.items() if issubclass(type(value), kind) and name[:1] != "_"}
-        found = [
-            made[key].as_now(name) if key in made else Loader(name, None, _audited(names[name]))
+        cls = sys.modules[_MODULE].DataLoader
+        created_by_id = {id(loader): created for created in self._alive if (loader := created.loader()) is not None}
+        # IPython binds results to names, too: `_`, `_3`.
+        named = {id(value): name for name, value in names.items() if issubclass(type(value), cls) and name[:1] != "_"}
+        named_loaders = [
+            created_by_id[key].audited_now(name) if key in created_by_id else Loader(name, None, _audited(names[name]))
             for key, name in named.items()
         ]
-        return [*found, *(one.as_now() for key, one in made.items() if key not in named)]
+        return [*named_loaders, *(created.audited_now() for key, created in created_by_id.items() if key not in named)]
 
     def down(self) -> None:
-        """End; if other code has swapped the code meanwhile, that stays, and ours passes everything on."""
+        """Stop recording. If other code patched `__init__` since, its patch stays, and ours becomes inactive."""
         self._is_off = True
         if self._waiting is not None:
             self._waiting.cancel()

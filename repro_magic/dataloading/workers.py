@@ -1,9 +1,9 @@
-"""Workers of a `DataLoader` that watched code starts are watched too: what they draw or flag reaches its report.
+"""Watch `DataLoader` workers that watched code starts: their flagged ops and draws reach its report.
 
-A worker is another process, and may outlive the cell that started it (`persistent_workers`). So each stretch that
-somebody records has a number. A worker is given the present one when it is started, and finds the one of a later epoch
-in memory that all of them share; it records under that number, and posts what is new before it hands a batch over.
-Nothing waits for anybody, and the file behind it has no name: however a process ends, nothing is left of it.
+A worker is another process, and may outlive the cell that started it (`persistent_workers`). So each recorded stretch
+has a number. A worker gets the current number when it starts, and reads the number of a later epoch from shared memory.
+It records under that number, and posts its news before it hands over a batch. No process waits for another, and the
+file behind the memory has no name, so it goes away with the processes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is to do.
+    """What a worker records, and how.
 
     Attributes:
-        number: of the stretch that is recorded; 0 if nobody records.
-        strict: an op that may differ raises before it runs.
+        number: the recorded stretch; 0 if nothing is recorded.
+        strict: a flagged op raises before it runs.
         attention: fused attention takes its deterministic path.
     """
 
@@ -58,15 +58,15 @@ _CONFIG = struct.Struct("<q??")
 
 @dataclass(frozen=True)
 class Message:
-    """What one worker has seen in one stretch so far; its next message takes this one's place.
+    """What a worker has recorded in a stretch so far; its next message replaces this.
 
     Attributes:
-        worker: its process.
-        number: of the stretch.
+        worker: the worker's process id.
+        number: the stretch.
         findings: the flagged ops that ran, and the unseeded sources that were used.
         draws: the random ops that drew.
         refused: message and attributes of the error that stopped an op.
-        fault: a fault of ours that ended the watching.
+        fault: an error of ours that ended the watching.
     """
 
     worker: int
@@ -78,16 +78,16 @@ class Message:
 
 
 class Channel:
-    """Shared memory: the present config, and behind it the messages, which can only be added."""
+    """Shared memory: the current config, followed by append-only messages."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take an open file that the other processes have, too."""
+        """Use an open file that the processes share."""
         self.descriptor = descriptor
         self._config = mmap.mmap(descriptor, _CONFIG.size)
 
     @classmethod
     def new(cls) -> Channel:
-        """An empty one.
+        """Create an empty channel.
 
         Raises:
             OSError: too many files are open.
@@ -100,13 +100,13 @@ class Channel:
         os.ftruncate(descriptor, _CONFIG.size)
         import fcntl  # noqa: PLC0415 - Windows has none
 
-        # Each message is added as a whole, whoever else writes.
+        # With O_APPEND each write adds a whole message, whoever else writes.
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
         return cls(descriptor)
 
     @property
     def config(self) -> WorkerConfig:
-        """The present config."""
+        """The current config."""
         return WorkerConfig(*_CONFIG.unpack(self._config[:]))
 
     @config.setter
@@ -115,11 +115,11 @@ class Channel:
 
     @property
     def end(self) -> int:
-        """Where the next message will stand."""
+        """The offset of the next message."""
         return os.fstat(self.descriptor).st_size
 
     def empty(self) -> None:
-        """Throw all messages away."""
+        """Discard all messages."""
         os.ftruncate(self.descriptor, _CONFIG.size)
 
     def post(self, message: Message) -> None:
@@ -128,9 +128,11 @@ class Channel:
         os.write(self.descriptor, _LENGTH.pack(len(content)) + content)
 
     def read(self, start: int, first: int) -> list[Message]:
-        """The last message of each worker and stretch from `start` on, of stretches from number `first` on."""
-        found = {(one.worker, one.number): one for one in self._messages(start) if one.number >= first}
-        return list(found.values())
+        """The last message of each worker and stretch, from the offset `start` and the stretch `first` on."""
+        latest = {
+            (message.worker, message.number): message for message in self._messages(start) if message.number >= first
+        }
+        return list(latest.values())
 
     def _messages(self, start: int) -> Iterator[Message]:
         content = os.pread(self.descriptor, max(self.end - start, 0), start)
@@ -138,47 +140,47 @@ class Channel:
             end = _LENGTH.size + _LENGTH.unpack_from(content)[0]
             if len(content) < end:
                 return
-            yield pickle.loads(content[_LENGTH.size : end])  # noqa: S301 - only processes that share the descriptor can write there: our own
+            yield pickle.loads(content[_LENGTH.size : end])  # noqa: S301 - only our own processes share the descriptor
             content = content[end:]
 
     def close(self) -> None:
-        """Give the memory back, once the last worker has, too."""
+        """Close this process's end; the memory is freed when the last worker closes its own."""
         self._config.close()
         os.close(self.descriptor)
 
 
 class _Workers:
-    """The parent's side: from the first recording to the last, loaders start their workers with a loop that reports."""
+    """The parent's side: while anything is recorded, loaders start their workers with a loop that reports."""
 
     def __init__(self) -> None:
-        """Nothing is replaced before somebody records."""
+        """Replace nothing before the first recording."""
         self._owner = os.getpid()
         self._number = 0
         self._channel: Channel | None = None
         self._patch: Patch | None = None
 
     def open(self, collector: Collector) -> Callable[[], None]:
-        """Let workers report to a collector, which is being told already; what is returned ends it."""
+        """Let workers report to an active collector; the returned function ends it."""
         module = sys.modules.get(_LOOP)
         if os.name == "nt" or os.getpid() != self._owner or not hasattr(module, "_worker_loop"):
             return lambda: None
         try:
             channel = self._channel = self._channel or Channel.new()
-        except OSError:  # too many files are open: then the user's own are more important
+        except OSError:  # too many files are open, and the user's files matter more
             return lambda: None
         if len(watchers.collectors) == 1:
             channel.empty()
         start = channel.end
-        self._renew(channel, module)
-        reported = functools.partial(_told, channel, start, self._number)
+        self._begin_stretch(channel, module)
+        reported = functools.partial(_worker_reports, channel, start, self._number)
         collector.from_workers = lambda: reported()[:2]
 
         def close() -> None:
-            if os.getpid() == self._owner:  # else a worker that was forked: the config is not its to change
+            if os.getpid() == self._owner:  # a forked worker must not change the config
                 findings, draws, refused, fault = reported()
                 collector.from_workers = lambda: (findings, draws)
                 collector.refused = collector.refused or refused
-                self._renew(channel, module)
+                self._begin_stretch(channel, module)
                 if fault is not None:
                     warnings.warn(
                         f"repro_magic stopped watching a DataLoader worker ({fault}); your code is not affected",
@@ -188,16 +190,16 @@ class _Workers:
 
         return close
 
-    def _renew(self, channel: Channel, module: Any) -> None:  # noqa: ANN401 - PyTorch's
-        """Another stretch begins, for somebody has begun or ended."""
+    def _begin_stretch(self, channel: Channel, module: Any) -> None:  # noqa: ANN401 - PyTorch's
+        """Begin a new stretch, because a recording began or ended."""
         self._number += 1
-        told = watchers.collectors
+        collectors = watchers.collectors
         channel.config = WorkerConfig(
-            self._number if told else 0,
-            any(one.strict for one in told),
-            any(one.attention for one in told),
+            self._number if collectors else 0,
+            any(collector.strict for collector in collectors),
+            any(collector.attention for collector in collectors),
         )
-        if told:
+        if collectors:
             if self._patch is None:  # there is no public way
                 self._patch = Patch(module, "_worker_loop", lambda loop: WatchedLoop(loop, channel))
             self._patch.ours.config = channel.config
@@ -206,7 +208,7 @@ class _Workers:
             self._patch = None
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Close the channel."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -217,7 +219,7 @@ _lock = ForkSafeLock()
 
 
 def follow(collector: Collector) -> Callable[[], None]:
-    """Let workers report to a collector at work, until what is returned is called: once the collector is no longer."""
+    """Let workers report to an active collector; call the returned function once the collector has stopped."""
     global _workers  # noqa: PLW0603 - the process has one loop of workers
     with _lock:
         _workers = _workers or _Workers()
@@ -226,7 +228,7 @@ def follow(collector: Collector) -> Callable[[], None]:
 
 
 def release() -> None:
-    """Give the memory back, unless somebody is still recording."""
+    """Free the shared memory, unless a recording is active."""
     global _workers  # noqa: PLW0603 - the process has one loop of workers
     with _lock:
         if _workers is not None and not watchers.collectors:
@@ -239,43 +241,43 @@ def _locked(step: Callable[[], None]) -> None:
         step()
 
 
-_Told = tuple[list[Finding], list[Draw], NondeterministicOpError | None, str | None]
+_WorkerReports = tuple[list[Finding], list[Draw], NondeterministicOpError | None, str | None]
 
 
-def _told(channel: Channel, start: int, first: int) -> _Told:
+def _worker_reports(channel: Channel, start: int, first: int) -> _WorkerReports:
     messages = channel.read(start, first)
-    refused = next((one.refused for one in messages if one.refused is not None), None)
+    refused = next((message.refused for message in messages if message.refused is not None), None)
     return (
-        [replace(found, worker=True, at_least=True) for one in messages for found in one.findings],
-        [replace(draw, worker=True, at_least=True) for one in messages for draw in one.draws],
+        [replace(finding, worker=True, at_least=True) for message in messages for finding in message.findings],
+        [replace(draw, worker=True, at_least=True) for message in messages for draw in message.draws],
         None if refused is None else NondeterministicOpError(refused[0], **refused[1]),
-        next((one.fault for one in messages if one.fault is not None), None),
+        next((message.fault for message in messages if message.fault is not None), None),
     )
 
 
 class WatchedLoop:
-    """PyTorch's loop of a worker, watched; it goes to the worker by fork, or pickled where that is spawned.
+    """PyTorch's worker loop with watching added; forked workers inherit it, spawned workers unpickle it.
 
     Attributes:
-        config: for workers that are started now; a slow one begins when something else is recorded already.
+        config: for workers that start now; a slow worker may begin when another stretch is already recorded.
     """
 
     def __init__(self, original: Callable[..., None], channel: Channel, config: WorkerConfig | None = None) -> None:
-        """Take PyTorch's loop, and where to report to."""
+        """Wrap PyTorch's loop, and report to `channel`."""
         self.original, self._channel = original, channel
         self.config = config or WorkerConfig()
         self._owner = os.getpid()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """As whatever makes it anew in a spawned worker: the loop itself, if another thread's loader is to be read."""
+        """Pickle as this loop for the workers of a watched thread, else as PyTorch's loop."""
         if context.get_spawning_popen() is None or not watchers.is_watched():
-            return _original, ()
-        return _rebuilt, (reduction.DupFd(self._channel.descriptor), self.config)
+            return _pytorch_loop, ()
+        return _unpickled, (reduction.DupFd(self._channel.descriptor), self.config)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the original
-        """Run the loop; if anything of ours fails, untouched."""
+        """Run the loop; unwatched if our set-up fails."""
         report = None
-        with contextlib.suppress(BaseException):  # Ctrl-C reaches the parent as well, which ends the workers
+        with contextlib.suppress(BaseException):  # Ctrl-C also reaches the parent, which ends the workers
             arguments = inspect.signature(self.original).bind(*args, **kwargs)
             queues = arguments.arguments["index_queue"], arguments.arguments["data_queue"]
             if os.getpid() != self._owner:
@@ -286,8 +288,8 @@ class WatchedLoop:
                 report = _Report(self._channel, self.config)
             if report is not None:
                 report.begin()
-                arguments.arguments["index_queue"] = _Asking(queues[0], report.look)
-                arguments.arguments["data_queue"] = _Answering(queues[1], report.post_news)
+                arguments.arguments["index_queue"] = _IndexQueue(queues[0], report.begin_epoch)
+                arguments.arguments["data_queue"] = _DataQueue(queues[1], report.post_news)
                 args, kwargs = arguments.args, arguments.kwargs
         try:
             self.original(*args, **kwargs)
@@ -296,36 +298,36 @@ class WatchedLoop:
                 report.end()
 
 
-def _original() -> Callable[..., None]:
-    from torch.utils.data._utils import worker  # noqa: PLC0415 - in a spawned worker, which is just about to need it
+def _pytorch_loop() -> Callable[..., None]:
+    from torch.utils.data._utils import worker  # noqa: PLC0415 - runs in a spawned worker, which needs it next
 
-    found: Callable[..., None] = worker._worker_loop  # noqa: SLF001 - there is no public way
-    return found
+    loop: Callable[..., None] = worker._worker_loop  # noqa: SLF001 - there is no public way
+    return loop
 
 
-def _rebuilt(descriptor: Any, config: WorkerConfig) -> WatchedLoop | Callable[..., None]:  # noqa: ANN401 - multiprocessing's
+def _unpickled(descriptor: Any, config: WorkerConfig) -> WatchedLoop | Callable[..., None]:  # noqa: ANN401 - multiprocessing's
     try:
-        return WatchedLoop(_original(), Channel(descriptor.detach()), config)
-    except Exception:  # noqa: BLE001 - the worker is the user's, and runs in any case
-        return _original()
+        return WatchedLoop(_pytorch_loop(), Channel(descriptor.detach()), config)
+    except Exception:  # noqa: BLE001 - the user's worker must run in any case
+        return _pytorch_loop()
 
 
 def _leave_inherited() -> None:
-    for listener in entropy._listeners:  # noqa: SLF001 - what refuses stays
+    for listener in entropy._listeners:  # noqa: SLF001 - only our sources are removed: listeners that block stay
         if isinstance(getattr(listener, "__self__", None), Sources):
             entropy.unlisten(listener)
     tracer.leave_inherited()
 
 
 class _Report:
-    """A worker's side. A fault of ours ends the reporting, never the loop."""
+    """The worker's side. An error of ours ends the reporting, never the loop."""
 
     def __init__(self, channel: Channel, config: WorkerConfig) -> None:
         self._channel = channel
         self._config = config
         self._tracer: Tracer | None = None
         self._sources = Sources()
-        self._told: object = None
+        self._posted_news: object = None
         self._is_off = False
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -333,7 +335,7 @@ class _Report:
             return
         try:
             step()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the user's
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
             self._is_off = True
             with contextlib.suppress(Exception):
                 self._channel.post(Message(os.getpid(), self._config.number, fault=repr(error)))
@@ -341,14 +343,14 @@ class _Report:
                 self._close()
 
     def begin(self) -> None:
-        """Before the first epoch."""
+        """Start recording, before the first epoch."""
         self._guarded(self._begin)
 
-    def look(self) -> None:
-        """Before a further epoch: record it under the present number, if somebody records."""
-        self._guarded(self._look)
+    def begin_epoch(self) -> None:
+        """Switch to the current stretch, before a further epoch."""
+        self._guarded(self._begin_epoch)
 
-    def _look(self) -> None:
+    def _begin_epoch(self) -> None:
         config = self._channel.config
         if config != self._config:
             self._post()
@@ -361,13 +363,13 @@ class _Report:
         if config.number:
             self._tracer = Tracer(Collector(strict=config.strict, attention=config.attention))
             self._sources = Sources()
-            self._told = self._news()
+            self._posted_news = self._news()
             self._tracer.open()
             self._sources.open()
 
     def post_news(self) -> None:
-        """After a batch: more calls of what is known are no news, and are told at the end."""
-        if self._tracer is not None and self._news() != self._told:
+        """Post news after a batch; more calls of known ops are not news, and are posted at the end."""
+        if self._tracer is not None and self._news() != self._posted_news:
             self._guarded(self._post)
 
     def _news(self) -> object:
@@ -378,16 +380,16 @@ class _Report:
         if self._tracer is None:
             return
         collector = self._tracer.collector
-        self._told = self._news()
+        self._posted_news = self._news()
         findings, draws = (*collector.findings(), *self._sources.findings()), tuple(collector.draws())
         refused = collector.refused
         fault = None if collector.fault is None else repr(collector.fault)
         if findings or draws or refused or fault:
-            told = None if refused is None else (str(refused), vars(refused))
-            self._channel.post(Message(os.getpid(), self._config.number, findings, draws, told, fault))
+            refusal = None if refused is None else (str(refused), vars(refused))
+            self._channel.post(Message(os.getpid(), self._config.number, findings, draws, refusal, fault))
 
     def end(self) -> None:
-        """The loop is over."""
+        """Post the rest, and stop recording."""
         with contextlib.suppress(BaseException):  # Ctrl-C included: the worker is about to end
             self._guarded(self._post)
             self._close()
@@ -396,12 +398,12 @@ class _Report:
         tracer, self._tracer = self._tracer, None
         if tracer is not None:
             self._sources.close()
-            tracer.collector.fault = None  # the parent tells of it
+            tracer.collector.fault = None  # the parent reports it
             tracer.close()
 
 
 class _Queue:
-    """One of the loop's queues, and what is done beside."""
+    """A queue of the loop, with a step added to its use."""
 
     def __init__(self, queue: Any, step: Callable[[], None]) -> None:  # noqa: ANN401 - multiprocessing's
         self._queue, self._step = queue, step
@@ -410,21 +412,21 @@ class _Queue:
         return getattr(self._queue, name)
 
 
-class _Asking(_Queue):
-    """The next batch is asked for here, and another epoch.
+class _IndexQueue(_Queue):
+    """The queue of requests, for a batch or a new epoch.
 
-    Batches that were asked for in one cell may be made in a later one; they are not that one's.
+    The step runs per epoch, not per request: a cell may request batches that are made while a later cell runs.
     """
 
     def get(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the queue's
-        asked = self._queue.get(*args, **kwargs)
-        if type(asked).__name__ == "_ResumeIteration":
+        request = self._queue.get(*args, **kwargs)
+        if type(request).__name__ == "_ResumeIteration":
             self._step()
-        return asked
+        return request
 
 
-class _Answering(_Queue):
-    """A batch is handed over here."""
+class _DataQueue(_Queue):
+    """The queue of finished batches."""
 
     def put(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the queue's
         self._step()
