@@ -1,4 +1,4 @@
-"""What a line of the user's calls at this moment, read from its source: nothing is evaluated."""
+"""The call that a frame is making, parsed from its source; nothing is evaluated."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 
 from repro_magic.introspection.object_graph import attributes
 
-# So many calls are remembered: loops come by often.
+# Size of the cache: loops make the same calls again and again.
 _MOST = 512
 
 
 _BOUND = re.compile(r"\s*(?:(?P<name>[\w.]+)\s*=(?!=)|.*super\(\)\.__init__)")
-_GIVES = r"(?:seed\(\s*[^)\s]|setstate\(|set_state\(|(?:bit_generator\.)?state\s*=)"
-# So many lines below are searched.
-_BELOW = 30
+_SEEDS = r"(?:seed\(\s*[^)\s]|setstate\(|set_state\(|(?:bit_generator\.)?state\s*=)"
+# How many lines below the call are searched.
+_LINES_BELOW = 30
 
 
 @dataclass(frozen=True)
 class SourceCall:
-    """One call, as its source has it.
+    """A call in source code.
 
     Attributes:
-        written: the function, e.g. `"np.random.default_rng"`; empty where the source is not to be had.
-        node: its syntax; None where it is not to be had.
-        code: whose it is; held, so that its identity stays its own.
-        line: where it stands in its file.
+        written: the function as written, e.g. `"np.random.default_rng"`; empty if the source is unavailable.
+        node: its syntax tree; None if the source is unavailable.
+        code: the code that makes the call; referenced, so that its id is not reused.
+        line: its line in the file.
     """
 
     written: str
@@ -41,88 +41,92 @@ class SourceCall:
 
     @property
     def name(self) -> str:
-        """The function's own name as it is written, e.g. `"default_rng"`."""
+        """The part after the last dot, e.g. `"default_rng"`."""
         return self.written.rpartition(".")[2]
 
     @property
     def base(self) -> str:
-        """What stands before the last dot, e.g. `"np.random"`."""
+        """The part before the last dot, e.g. `"np.random"`."""
         return self.written.rpartition(".")[0]
 
     @property
     def arguments(self) -> list[ast.expr]:
-        """All arguments, those with names too."""
-        return [] if self.node is None else [*self.node.args, *(one.value for one in self.node.keywords)]
+        """All arguments, keyword arguments included."""
+        return [] if self.node is None else [*self.node.args, *(keyword.value for keyword in self.node.keywords)]
 
     @functools.cached_property
     def is_constant(self) -> bool:
-        """Whether all that it is given is written there."""
-        return bool(self.arguments) and all(isinstance(one, ast.Constant) for one in self.arguments)
+        """Whether all arguments are literals."""
+        return bool(self.arguments) and all(isinstance(argument, ast.Constant) for argument in self.arguments)
 
     @functools.cached_property
     def chooses(self) -> bool:
-        """Whether what it is given depends on a condition."""
+        """Whether an argument contains a condition."""
         return any(isinstance(node, ast.IfExp | ast.BoolOp) for node in self._nodes)
 
     @functools.cached_property
     def _nodes(self) -> list[ast.AST]:
-        return [node for one in self.arguments for node in ast.walk(one)]
+        return [node for argument in self.arguments for node in ast.walk(argument)]
 
     @functools.cached_property
     def _called_inside(self) -> frozenset[str]:
         calls = (node.func for node in self._nodes if isinstance(node, ast.Call))
-        return frozenset(str(getattr(one, "attr", getattr(one, "id", ""))) for one in calls)
+        return frozenset(str(getattr(function, "attr", getattr(function, "id", ""))) for function in calls)
 
     def reads(self, functions: Collection[str]) -> bool:
-        """Whether one of some functions is called for what it is given."""
+        """Whether an argument contains a call of one of `functions`."""
         return not self._called_inside.isdisjoint(functions)
 
     @functools.cached_property
     def hashes_text(self) -> bool:
-        """Whether the hash of a text that is written there goes into what it is given."""
+        """Whether an argument contains the hash of a string literal."""
         hashes = [node for node in self._nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "hash"]
         return any(_is_text(argument) for node in hashes for argument in node.args)
 
     @functools.cached_property
     def is_completed_below(self) -> bool:
-        """Whether the lines below give the generator that it makes a seed or a state."""
-        lines = [linecache.getline(self.code.co_filename, number) for number in range(self.line, self.line + _BELOW)]
-        bound = _BOUND.match(lines[0])
-        if self.node is None or bound is None:
+        """Whether the lines below seed the new generator, or set its state, before its first other use."""
+        lines = [
+            linecache.getline(self.code.co_filename, number) for number in range(self.line, self.line + _LINES_BELOW)
+        ]
+        binding = _BOUND.match(lines[0])
+        if self.node is None or binding is None:
             return False
-        name = re.escape(bound["name"] or "self")
-        # Whatever else it is asked for before draws; but a class's own methods may do anything.
-        asked = r"|\w+\(" if bound["name"] else ""
-        first = re.search(rf"(?<![\w.]){name}\.(?:(?P<gives>{_GIVES}){asked})", "".join(lines)[bound.end() :])
-        return first is not None and first["gives"] is not None
+        name = re.escape(binding["name"] or "self")
+        # Any other method of a generator may draw; the methods of a subclass (`self`) may do anything.
+        other_calls = r"|\w+\(" if binding["name"] else ""
+        first_use = re.search(
+            rf"(?<![\w.]){name}\.(?:(?P<seeds>{_SEEDS}){other_calls})", "".join(lines)[binding.end() :]
+        )
+        return first_use is not None and first_use["seeds"] is not None
 
     def has_keyword(self, name: str) -> bool:
-        """Whether an argument is given by that name."""
-        return self.node is not None and any(one.arg == name for one in self.node.keywords)
+        """Whether a keyword argument has that name."""
+        return self.node is not None and any(keyword.arg == name for keyword in self.node.keywords)
 
 
 def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
 
 
-# By identity: hashing a code object takes longer than all the rest.
+# Keyed by id: hashing a code object takes longer than all the rest.
 _known: dict[tuple[int, int], SourceCall] = {}
 
 
 def call_of(frame: FrameType) -> SourceCall:
-    """The call that a frame makes just now."""
+    """The call that a frame is making."""
     key = id(frame.f_code), frame.f_lasti
-    found = _known.get(key)
-    if found is None:
+    call = _known.get(key)
+    if call is None:
         if len(_known) >= _MOST:
             _known.clear()
-        node = _read(frame.f_code, frame.f_lasti)
+        node = _parsed_call(frame.f_code, frame.f_lasti)
         written = "" if node is None else ast.unparse(node.func)
-        found = _known[key] = SourceCall(written, node, frame.f_code, frame.f_lineno)
-    return found
+        call = _known[key] = SourceCall(written, node, frame.f_code, frame.f_lineno)
+    return call
 
 
-def _read(code: CodeType, instruction: int) -> ast.Call | None:
+def _parsed_call(code: CodeType, instruction: int) -> ast.Call | None:
     positions = list(code.co_positions())
     row, last, column, end = positions[instruction // 2] if instruction >= 0 else (None,) * 4
     if row is None or last is None or column is None or end is None:
@@ -131,17 +135,17 @@ def _read(code: CodeType, instruction: int) -> ast.Call | None:
     lines = [linecache.getline(code.co_filename, number).encode() for number in range(row, last + 1)]
     if not lines or not all(lines):
         return None
-    lines[-1] = lines[-1][:end]  # first the end: it may be the same line
+    lines[-1] = lines[-1][:end]  # the end first: both may be on the same line
     lines[0] = lines[0][column:]
     try:
-        found = ast.parse(b"(" + b"".join(lines) + b"\n)", mode="eval").body
+        node = ast.parse(b"(" + b"".join(lines) + b"\n)", mode="eval").body
     except SyntaxError:
         return None
-    return found if isinstance(found, ast.Call) else None
+    return node if isinstance(node, ast.Call) else None
 
 
 def called_by(frame: FrameType) -> str:
-    """What the frame calls just now: the function's own name where that can be looked up, else as it is written."""
+    """The function that a frame is calling: its `__name__` if it can be looked up, else as written."""
     call = call_of(frame)
     if not call.base and call.written.isidentifier():
         name = getattr(value_of(call.written, frame), "__name__", None)
@@ -150,7 +154,7 @@ def called_by(frame: FrameType) -> str:
 
 
 def value_of(name: str, frame: FrameType) -> Any:  # noqa: ANN401 - whatever the name holds
-    """What a plain or dotted name holds; dots are followed in modules and plain attributes only: nothing runs."""
+    """The value of a plain or dotted name; dots follow modules and plain attributes only, so no code runs."""
     first, *rest = name.split(".")
     value = frame.f_locals.get(first, frame.f_globals.get(first, frame.f_builtins.get(first)))
     for part in rest:

@@ -1,8 +1,7 @@
-"""Which of the notebook's names a cell can reach: those that it reads or writes, itself or in a function of its own.
+"""Which notebook variables a cell may change: those it uses, directly or in the notebook's functions and classes.
 
-`train(model)` assigns nothing and changes `model`. So what counts is every name that stands in the cell, or in a
-function or class of the notebook that it reaches; and every name that is bound to another object afterwards, by
-whatever means.
+`train(model)` assigns nothing and changes `model`. So every name counts that appears in the cell, or in a function or
+class of the notebook that the cell reaches, and every name that was rebound, by whatever means.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import Any
 from repro_magic.introspection.foreign import NOTEBOOK, Shield, attributes, is_any, is_notebooks, namespace_of
 
 _NAME = re.compile(r"[^\W\d]\w*")
-# Through so many functions and classes one name is followed.
+# How many objects are visited from a name.
 _MOST = 10_000
 
 
 def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
-    """The notebook's names with what they hold, less IPython's own, and those that begin with an underscore."""
-    hidden = shell.user_ns_hidden  # once: this is asked after every cell, of all its names
+    """The notebook's variables, without IPython's own and without names that begin with an underscore."""
+    hidden = shell.user_ns_hidden  # read once: this loop runs over all names after every cell
     return {
         name: value
         for name, value in list(shell.user_ns.items())
@@ -31,9 +30,9 @@ def own_names(shell: Any) -> dict[str, object]:  # noqa: ANN401 - IPython's
 
 
 def as_python(shell: Any, cell: str) -> str:  # noqa: ANN401 - IPython's
-    """A cell as Python, its magics transformed; as it stands where IPython cannot transform it.
+    """A cell with its magics transformed to Python; unchanged if IPython cannot transform it.
 
-    IPython asks what a lone name holds whether it is a macro, so a value of the user's may raise here.
+    IPython checks whether the value of a lone name is a macro, so the user's value may raise here.
     """
     with Shield():
         return str(shell.transform_cell(cell))
@@ -44,22 +43,22 @@ def reached(source: str, names: Mapping[str, object], before: Mapping[str, int] 
     """The names that a cell reaches, sorted.
 
     Args:
-        source: the cell as Python (its magics transformed). What is no Python reaches nothing by itself.
-        names: the notebook's names after the cell, with what they hold.
-        before: `bindings` before the cell; None if these are not known.
+        source: the cell as Python, with its magics transformed. Source that is not Python uses no names.
+        names: the notebook's variables after the cell.
+        before: `bindings` before the cell; None if unknown.
 
     Example:
         >>> reached("y = x + 1", {"x": 1, "y": 2, "z": 3})
         ['x', 'y']
     """
-    found = {word for word in words(source, names) if word in names}
+    used = {word for word in words(source, names) if word in names}
     if before is not None:
-        found.update(name for name, value in names.items() if before.get(name) != id(value))
-    return sorted(found)
+        used.update(name for name, value in names.items() if before.get(name) != id(value))
+    return sorted(used)
 
 
 def words(source: str, names: Mapping[str, object]) -> set[str]:
-    """The words of a cell's code, and of the notebook's functions and classes that it reaches.
+    """The words in a cell's code, and in the notebook's functions and classes that it reaches.
 
     Example:
         >>> sorted(words("y = exec(x)", {"x": "1"}))
@@ -70,22 +69,22 @@ def words(source: str, names: Mapping[str, object]) -> set[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         tree = ast.Module([], [])
     waiting = list(_words(tree))
-    found: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         word = waiting.pop()
-        if word not in found:
-            found.add(word)
-            waiting += _of_code(names[word]) if word in names else ()
-    return found
+        if word not in visited:
+            visited.add(word)
+            waiting += _names_in_code_of(names[word]) if word in names else ()
+    return visited
 
 
 def bindings(names: Mapping[str, object]) -> dict[str, int]:
-    """Which object each name is bound to."""
+    """The id of each name's object."""
     return {name: id(value) for name, value in names.items()}
 
 
 def _words(tree: ast.AST) -> Iterator[str]:
-    """Names in the code, and words in its texts: a magic's line, and what is evaluated, are texts by now."""
+    """The names in the code, and the words in its evaluated strings: magics are transformed to calls with strings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             yield node.id
@@ -102,27 +101,27 @@ def _words(tree: ast.AST) -> Iterator[str]:
 
 
 def _is_evaluated(function: ast.expr) -> bool:
-    """Whether a call's texts are code: `exec`, `eval`, and the calls that magics become."""
+    """Whether a call's strings are code: `exec`, `eval`, and the calls that magics are transformed to."""
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
     return name in {"exec", "eval", "run_line_magic", "run_cell_magic", "system", "getoutput"}
 
 
-def _of_code(value: object) -> Iterator[str]:
-    """The names in a function's or class's code, if it is the notebook's; of an object, in its class's."""
+def _names_in_code_of(value: object) -> Iterator[str]:
+    """The names in a function's, class's or object's code, where the notebook defines it."""
     waiting = [value]
     seen: set[int] = set()
     while waiting and len(seen) < _MOST:
-        one = waiting.pop()
-        if id(one) in seen:  # an enum's members are of the class that holds them
+        item = waiting.pop()
+        if id(item) in seen:  # cycles: an enum's members lead back to their class
             continue
-        seen.add(id(one))
-        if type(one) is FunctionType and _is_here(one.__module__):
-            yield from _names_of(one.__code__)
-        waiting += _inside(one)
+        seen.add(id(item))
+        if type(item) is FunctionType and _is_notebook_module(item.__module__):
+            yield from _names_in_code(item.__code__)
+        waiting += _related_code(item)
 
 
-def _inside(value: object) -> list[object]:
-    """Where more code of the notebook's may be: below a decorator, in a class, in an object's class."""
+def _related_code(value: object) -> list[object]:
+    """Objects that may hold more code of the notebook: a wrapped function, a class's members, an object's class."""
     kind = type(value)
     if issubclass(kind, type):
         return list(namespace_of(value).values()) if is_notebooks(value) else []  # type: ignore[arg-type]
@@ -132,15 +131,15 @@ def _inside(value: object) -> list[object]:
         return [value.fget, value.fset, value.fdel]  # type: ignore[attr-defined]
     wrapped = attributes(value).get("__wrapped__")
     below = [] if wrapped is None else [wrapped]
-    return [*below, kind] if is_notebooks(kind) else below  # an object of the notebook's: its methods may reach more
+    return [*below, kind] if is_notebooks(kind) else below  # the methods of its class may use more names
 
 
-def _is_here(module: object) -> bool:
+def _is_notebook_module(module: object) -> bool:
     return type(module) is str and module == NOTEBOOK
 
 
-def _names_of(code: CodeType) -> Iterator[str]:
+def _names_in_code(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names_of(constant)
+            yield from _names_in_code(constant)

@@ -1,7 +1,7 @@
-"""Comments that speak to this package: `# repro: accept NAME`, `# repro: name NAME`, `# repro: private NAME`.
+"""Parse the comments `# repro: accept NAME`, `# repro: name NAME` and `# repro: private NAME`.
 
-Only a comment counts, so the source is read as Python's own tokens: the same words in a text, or in a docstring, mean
-nothing. What is no Python (a magic, a shell line) is passed over.
+The source is tokenized, because only comments count, not the same words in a string. Lines that are not Python (magics,
+shell lines) are skipped.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_LISTED = re.compile(r"#\s*repro:\s*(?P<verb>accept|private)\s+(?P<names>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE)
-_NAMED = re.compile(r"#\s*repro:\s*(?P<verb>name)\s+(?P<names>\S+)\s*", re.IGNORECASE)
-_ANY = re.compile(r"#\s*repro:", re.IGNORECASE)
+_ACCEPT_OR_PRIVATE = re.compile(
+    r"#\s*repro:\s*(?P<verb>accept|private)\s+(?P<names>[\w.]+(?:\s*,\s*[\w.]+)*)", re.IGNORECASE
+)
+_CELL_NAME = re.compile(r"#\s*repro:\s*(?P<verb>name)\s+(?P<names>\S+)\s*", re.IGNORECASE)
+_ANY_REMARK = re.compile(r"#\s*repro:", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d]\w*")
-# So many lines that are no Python are passed over.
+# How many lines that are not Python are skipped.
 _MOST_FAULTS = 200
 
 
 @dataclass(frozen=True)
 class Remark:
-    """One such comment.
+    """A `# repro:` comment.
 
     Attributes:
-        line: where it stands, from 1.
-        verb: what it asks for: `"accept"`, `"name"` or `"private"`.
-        names: what it is about.
+        line: its line, from 1.
+        verb: `"accept"`, `"name"` or `"private"`.
+        names: the names that follow.
     """
 
     line: int
@@ -44,21 +46,21 @@ def remarks(source: str) -> tuple[Remark, ...]:
         >>> remarks("x = '# repro: accept y'  # repro: accept x")
         (Remark(line=1, verb='accept', names=('x',)),)
     """
-    if not _ANY.search(source):
+    if not _ANY_REMARK.search(source):
         return ()
-    return tuple(found for line, text, is_alone in _comments(source) for found in _remarks_in(line, text, is_alone))
+    return tuple(remark for line, text, is_alone in _comments(source) for remark in _remarks_in(line, text, is_alone))
 
 
 def _remarks_in(line: int, text: str, is_alone: bool) -> Iterator[Remark]:  # noqa: FBT001 - a fact, not a mode
-    for found in _LISTED.finditer(text):
-        yield Remark(line, found["verb"].lower(), tuple(name.strip() for name in found["names"].split(",")))
-    named = _NAMED.fullmatch(text) if is_alone else None  # a cell's name stands in a line of its own
-    if named is not None:
-        yield Remark(line, "name", (named["names"],))
+    for match in _ACCEPT_OR_PRIVATE.finditer(text):
+        yield Remark(line, match["verb"].lower(), tuple(name.strip() for name in match["names"].split(",")))
+    cell_name = _CELL_NAME.fullmatch(text) if is_alone else None  # a cell's name needs a line of its own
+    if cell_name is not None:
+        yield Remark(line, "name", (cell_name["names"],))
 
 
 def _comments(source: str) -> Iterator[tuple[int, str, bool]]:
-    """Each comment with its line, and whether it stands there alone; from behind each line that is no Python again."""
+    """Each comment with its line, and whether it is alone there; restarts after each line that is not Python."""
     lines, start = source.splitlines(keepends=True), 0
     for _ in range(_MOST_FAULTS):
         last = start
@@ -82,14 +84,18 @@ def _line_of(error: Exception) -> int:
 
 
 def accepted_in(source: str, first: int = 1, last: int | None = None) -> frozenset[str]:
-    """What comments `# repro: accept NAME[, NAME]` name, between two lines or in the whole source.
+    """The names in comments `# repro: accept NAME[, NAME]`, between two lines or in the whole source.
 
     Example:
         >>> sorted(accepted_in("log = open('log')  # repro: accept log, file"))
         ['file', 'log']
     """
-    found = (one for one in remarks(source) if one.verb == "accept" and first <= one.line <= (last or one.line))
-    return frozenset(name for one in found for name in one.names)
+    accepting = (
+        remark
+        for remark in remarks(source)
+        if remark.verb == "accept" and first <= remark.line <= (last or remark.line)
+    )
+    return frozenset(name for remark in accepting for name in remark.names)
 
 
 def private_names(source: str) -> frozenset[str]:
@@ -99,21 +105,21 @@ def private_names(source: str) -> frozenset[str]:
         >>> sorted(private_names("pin = input()  # repro: private pin"))
         ['pin']
     """
-    return frozenset(name for one in remarks(source) if one.verb == "private" for name in one.names)
+    return frozenset(name for remark in remarks(source) if remark.verb == "private" for name in remark.names)
 
 
 def name_of(source: str) -> str | None:
-    """The name that a comment `# repro: name NAME` in a line of its own gives a cell; None if none does.
+    """A cell's name from a comment `# repro: name NAME` on a line of its own; None without such a comment.
 
     Example:
         >>> name_of("# repro: name fit"), name_of("x = 1  # repro: name fit")
         ('fit', None)
     """
-    return next((one.names[0] for one in remarks(source) if one.verb == "name"), None)
+    return next((remark.names[0] for remark in remarks(source) if remark.verb == "name"), None)
 
 
 def mentions(source: str, names: frozenset[str]) -> bool:
-    """Whether a source has one of some names in it, in a text or a comment, too.
+    """Whether a source contains one of the names, also in a string or a comment.
 
     Example:
         >>> mentions("print(f'{pin:4}')", frozenset({"pin"})), mentions("pins = 3", frozenset({"pin"}))

@@ -1,8 +1,8 @@
-"""Looks at objects of foreign classes without running their code, and survives them where that cannot be avoided.
+"""Inspect objects of any class without running their code; where that is impossible, survive what they raise.
 
-An object may answer every attribute, refer to itself, raise anything, or take forever. So a type is read with the
-interpreter's own descriptors, never through a metaclass, and a class is asked for with `issubclass(type(value), …)`:
-`isinstance` asks the object for its `__class__`.
+An object may have every attribute, refer to itself, raise anything, or take forever. So types are read with the
+interpreter's own descriptors, never through a metaclass, and checks are `issubclass(type(value), …)`, because
+`isinstance` reads the object's `__class__`.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ namespace_of: Callable[[type], Mapping[str, Any]] = _NAMESPACE.__get__
 
 
 def module_of(kind: type) -> str:
-    """The module of a type; empty where it names none.
+    """The module of a type; empty if it has none.
 
     Example:
         >>> module_of(int)
         'builtins'
     """
     try:
-        found = _MODULE.__get__(kind)
+        name = _MODULE.__get__(kind)
     except AttributeError:
         return ""
-    return found if type(found) is str else ""
+    return name if type(name) is str else ""
 
 
 def is_any(kind: type, *kinds: type) -> bool:
-    """Whether a type is one of some. `in` would ask its metaclass, which may compare as it likes.
+    """Whether a type is one of `kinds`, compared by identity: `in` would run the `__eq__` of its metaclass.
 
     Example:
         >>> is_any(bool, int, str)
         False
     """
-    return any(kind is one for one in kinds)
+    return any(kind is other for other in kinds)
 
 
 def is_below(kind: type, *bases: type) -> bool:
-    """Whether a type is made from one of some. `issubclass` would let an abstract base hash it.
+    """Whether a type is a subclass of one of `bases`. `issubclass` would let an abstract base hash the type.
 
     Example:
         >>> is_below(bool, int, str)
         True
     """
-    return any(one is base for base in bases for one in mro_of(kind))
+    return any(cls is base for base in bases for cls in mro_of(kind))
 
 
 def is_notebooks(kind: type) -> bool:
@@ -90,36 +90,36 @@ def attributes(value: object) -> dict[str, Any]:
         ({}, {})
     """
     spaces = map(namespace_of, mro_of(type(value)))
-    found = next((space["__dict__"] for space in spaces if "__dict__" in space), None)
-    if not is_any(type(found), GetSetDescriptorType, MemberDescriptorType):
+    descriptor = next((space["__dict__"] for space in spaces if "__dict__" in space), None)
+    if not is_any(type(descriptor), GetSetDescriptorType, MemberDescriptorType):
         return {}
-    own = found.__get__(value)  # type: ignore[union-attr]
-    if type(own) is dict:
-        return own
-    return dict(dict.items(own)) if issubclass(type(own), dict) else {}
+    dictionary = descriptor.__get__(value)  # type: ignore[union-attr]
+    if type(dictionary) is dict:
+        return dictionary
+    return dict(dict.items(dictionary)) if issubclass(type(dictionary), dict) else {}
 
 
 def slots(value: object) -> Iterator[tuple[str, object]]:
-    """What an object's slots hold, read without running code of its class."""
+    """The values of an object's slots, read without running code of its class."""
     for kind in mro_of(type(value)):
         space = namespace_of(kind)
         if "__slots__" in space:
             yield from filled(value, space)
 
 
-def filled(value: object, space: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """The slots that one class declares and that hold something."""
+def filled(owner: object, space: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The values of the slots that a class declares, without empty slots."""
     for name, part in list(space.items()):
         if type(part) is MemberDescriptorType:
             try:
-                found = part.__get__(value)
-            except AttributeError:  # it holds nothing yet
+                value = part.__get__(owner)
+            except AttributeError:  # the slot is empty
                 continue
-            yield name, found
+            yield name, value
 
 
 class Shield(AbstractContextManager["Shield"]):
-    """Swallows whatever a foreign object raises inside; the user's own Ctrl-C passes.
+    """Suppresses whatever an object's code raises; the user's Ctrl-C passes.
 
     Example:
         >>> with Shield():
@@ -129,5 +129,5 @@ class Shield(AbstractContextManager["Shield"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        """Swallow it."""
+        """Suppress the error."""
         return error is not None and not is_users(error)

@@ -1,4 +1,4 @@
-"""What is known of objects, by identity: a user's class may define `__eq__` and have no hash, or run code in either."""
+"""A weak map keyed by identity: a user's class may have no hash, or run code in `__eq__` or `__hash__`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _V = TypeVar("_V")
 
 
 class IdentityMap(Generic[_V]):
-    """Values kept for objects as long as those live; nothing of the objects is called.
+    """Maps objects to values as long as the objects live, without running their code.
 
     Example:
         >>> class Unhashable:
@@ -22,15 +22,15 @@ class IdentityMap(Generic[_V]):
     """
 
     def __init__(self) -> None:
-        """Nothing is known."""
+        """Start empty."""
         self._entries: dict[int, tuple[weakref.ref[object], _V]] = {}
 
     def __setitem__(self, key: object, value: _V) -> None:
-        """Keep a value; an object that cannot be referred to weakly is left out."""
+        """Set a value; does nothing for an object that does not support weak references."""
         entries, number = self._entries, id(key)
 
         def forget(reference: weakref.ref[object]) -> None:
-            # Another object may have the number by now.
+            # Another object may have the same id by now.
             if number in entries and entries[number][0] is reference:
                 del entries[number]
 
@@ -38,12 +38,12 @@ class IdentityMap(Generic[_V]):
             entries[number] = weakref.ref(key, forget), value
 
     def get(self, key: object) -> _V | None:
-        """The value; None where there is none."""
-        found = self._entries.get(id(key))
-        return found[1] if found is not None and found[0]() is key else None
+        """The value; None if there is none."""
+        entry = self._entries.get(id(key))
+        return entry[1] if entry is not None and entry[0]() is key else None
 
     def pop(self, key: object) -> _V | None:
-        """The same, which is forgotten."""
-        found = self.get(key)
+        """Remove and return the value; None if there is none."""
+        value = self.get(key)
         self._entries.pop(id(key), None)
-        return found
+        return value

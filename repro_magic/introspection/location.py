@@ -1,4 +1,4 @@
-"""Which line of the user's code called: of a cell, of a script, never of a library."""
+"""Find the line of the user's code, in a cell or a script, that led to a call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import CodeType, FrameType, TracebackType
 from repro_magic.introspection.comments import accepted_in
 from repro_magic.runtime.patching import is_swapped_in
 
-# Code without a file that people type; any other without one was made by a library (<string>, <frozen …>, <fx …>).
+# Pseudo file names of typed code; libraries generate code under other names (<string>, <frozen …>, <fx …>).
 _TYPED = ("<ipython-input", "<stdin", "<doctest", "<deterministic>", "<timed ", "<magic-timeit>")
 _OURS = (
     *("repro_magic.ops.", "repro_magic.unseeded.", "repro_magic.runtime.", "repro_magic.rng.entropy"),
@@ -30,7 +30,7 @@ class Place:
     """A call in the user's code.
 
     Attributes:
-        file: the code's file name; cells have one too.
+        file: the code's file name; cells have file names, too.
         line: the line where the call begins, from 1.
         end_line: the line where it ends.
     """
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The line, without indentation; empty if the source is not to be had.
+        """The line, without indentation; empty if the source is unavailable.
 
         Example:
             >>> Place("no such file", 1, 1).text
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def accepted(self) -> frozenset[str]:
-        """The ops that a comment `# repro: accept OP[, OP]` on one of its lines names."""
+        """The ops in comments `# repro: accept OP[, OP]` on the lines of the call."""
         linecache.checkcache(self.file)
         return accepted_in("".join(linecache.getlines(self.file)), self.line, self.end_line)
 
@@ -62,24 +62,24 @@ def _library_folders() -> tuple[str, ...]:
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     paths += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1])]
     torch = sys.modules.get("torch")
-    if torch is not None and torch.__file__:  # it may be a checkout of its own
+    if torch is not None and torch.__file__:  # it may be a source checkout elsewhere
         paths.append(str(Path(torch.__file__).parent))
     return tuple(f"{path}/" for path in dict.fromkeys(paths) if path)
 
 
 class _Owners(dict[str, bool]):
-    """File name -> whether the code is the user's; found out once for each. A walk up the frames asks for every one."""
+    """File name -> whether the code is the user's; cached, because every walk up the frames asks for each frame."""
 
     def __missing__(self, file: str) -> bool:
         if file.startswith("<"):
-            found = file.startswith(_TYPED)
+            is_users_code = file.startswith(_TYPED)
         else:
             path = file.replace("\\", "/")
-            # A command such as `jupyter` or `pytest` starts in a file without ending, among the interpreter's scripts.
+            # The script of a command such as `jupyter` or `pytest` has no suffix.
             is_command = path.startswith(f"{sysconfig.get_path('scripts')}/") and not path.endswith(".py")
-            found = not is_command and not path.startswith(_library_folders())
-        self[file] = found
-        return found
+            is_users_code = not is_command and not path.startswith(_library_folders())
+        self[file] = is_users_code
+        return is_users_code
 
 
 _is_users = _Owners()
@@ -96,7 +96,7 @@ def is_users(file: str) -> bool:
 
 
 def drop_own_frames(step: TracebackType | None) -> None:
-    """Leave our own frames out of a traceback: a call that fails does so for the user's reasons.
+    """Remove our own frames from a traceback: the user's call failed, not ours.
 
     Example:
         >>> drop_own_frames(None)
@@ -112,12 +112,12 @@ def _is_own(frame: FrameType) -> bool:
 
 
 class Site:
-    """Where a call came from, cheaply: code objects and instructions, whose lines are looked up when somebody asks."""
+    """Where a call came from, recorded cheaply: code objects and instructions, resolved to lines on demand."""
 
     __slots__ = ("_inner", "_inner_at", "_outer", "_outer_at")
 
     def __init__(self, inner: CodeType | None, inner_at: int, outer: CodeType | None, outer_at: int) -> None:
-        """Take the innermost code of the user's and the outermost, each with its instruction."""
+        """Take the innermost and the outermost code of the user, each with its instruction."""
         self._inner, self._inner_at, self._outer, self._outer_at = inner, inner_at, outer, outer_at
 
     @property
@@ -127,7 +127,7 @@ class Site:
 
     @property
     def called_from(self) -> Place | None:
-        """The outermost, the cell's own line say; None where it is the same."""
+        """The outermost place in the user's code, such as the cell's own line; None if it equals `place`."""
         outer = _place(self._outer, self._outer_at)
         return None if outer == self.place else outer
 
@@ -145,7 +145,7 @@ NOBODY: Caller = (None, 0, None, 0)
 
 
 def caller_of(frame: FrameType | None) -> Caller:
-    """What a `Site` is made of: where `frame` was called from, looking outwards up to the first module or cell.
+    """The arguments of a `Site`: the user's code that called `frame`, from the innermost to the module or cell.
 
     Example:
         >>> caller_of(None) == NOBODY
@@ -167,7 +167,7 @@ def caller_of(frame: FrameType | None) -> Caller:
 
 
 def accepts(site: Site, *names: str) -> bool:
-    """Whether the line, or the cell's line that led to it, accepts the op under one of its names."""
+    """Whether a comment on the line, or on the cell's line that led to it, accepts one of the op's names."""
     accepted = frozenset().union(*(place.accepted for place in (site.place, site.called_from) if place is not None))
     return any(name in accepted or name.rpartition(".")[2] in accepted for name in names)
 

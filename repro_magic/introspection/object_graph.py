@@ -1,4 +1,4 @@
-"""What an object holds, seen without running code of its class, and the way to it."""
+"""The parts of an object, and the paths to them, read without running code of its class."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from repro_magic.introspection.foreign import Shield, attributes, filled, is_not
 
 __all__ = ["Path", "Step", "at", "attributes", "has_parts", "in_words", "is_item", "parts"]
 
-# From an object to one of its parts: attributes by their name, items by their key or place.
+# From an object to a part: attributes by name, items by key or index.
 Step = tuple[Callable[[Any, Any], object], Any]
 Path = tuple[Step, ...]
 
-# Keys that have no code of the user's in their `repr`, hash and comparison.
+# Types of keys whose `repr`, hash and comparison run no code of the user.
 _PLAIN_KEYS = {str, int, float, bool, bytes, type(None)}
 
 
 def parts(value: Any, most: int) -> Iterator[tuple[Step, object]]:  # noqa: ANN401 - whatever is held
-    """The items of a list, tuple or dictionary and the attributes of other objects; of many the first ones.
+    """The first `most` items of a list, tuple or dictionary, or attributes of another object.
 
-    Also what a partial and a bound method keep, what slots hold, and what a class of the notebook's own gives all its
-    objects.
+    Includes slots, the members of a partial or a bound method, and class attributes if the notebook defines the class.
 
     Example:
         >>> [(in_words(step), part) for step, part in parts({"a": 1, "b": 2}, most=1)]
@@ -35,21 +34,25 @@ def parts(value: Any, most: int) -> Iterator[tuple[Step, object]]:  # noqa: ANN4
     kind = type(value)
     if issubclass(kind, dict):
         items = list(islice(dict.items(value), most))
-        yield from ((_to_item(key, place), part) for place, (key, part) in enumerate(items))
+        yield from ((_item_step(key, index), part) for index, (key, part) in enumerate(items))
     elif issubclass(kind, list | tuple):
-        one_by_one: Any = list.__iter__ if issubclass(kind, list) else tuple.__iter__
-        yield from (((_item, place), part) for place, part in enumerate(islice(one_by_one(value), most)))
+        iterate: Any = list.__iter__ if issubclass(kind, list) else tuple.__iter__
+        yield from (((_item, index), part) for index, part in enumerate(islice(iterate(value), most)))
     else:
         for name in _members(kind):
             yield (getattr, name), getattr(value, name)
     if module_of(kind) != "builtins" and not issubclass(kind, type):
-        own = attributes(value)
-        yield from (((_attribute, name), part) for name, part in list(islice(own.items(), most)) if type(name) is str)
-        yield from (((_attribute, name), part) for name, part in _of_its_class(value) if name not in own)
+        dictionary = attributes(value)
+        yield from (
+            ((_attribute, name), part) for name, part in list(islice(dictionary.items(), most)) if type(name) is str
+        )
+        yield from (
+            ((_attribute, name), part) for name, part in _slots_and_class_attributes(value) if name not in dictionary
+        )
 
 
 def has_parts(kind: type) -> bool:
-    """Whether objects of a type may hold others that `parts` sees.
+    """Whether objects of a type may have parts.
 
     Example:
         >>> [has_parts(kind) for kind in (list, functools.partial, int, str)]
@@ -59,41 +62,41 @@ def has_parts(kind: type) -> bool:
         issubclass(kind, list | tuple | dict)
         or bool(_members(kind))
         or bool(_DICTOFFSET.__get__(kind))
-        or any(namespace_of(one).get("__slots__") is not None for one in mro_of(kind))
+        or any(namespace_of(cls).get("__slots__") is not None for cls in mro_of(kind))
     )
 
 
 def at(value: object, path: Path) -> object:
-    """What a path leads to; None where it leads nowhere any more.
+    """The object at the end of a path; None if the path no longer exists.
 
     Example:
-        >>> way = (_item, "a"), (_item, 1)
-        >>> at({"a": [1, 2]}, way), at({"a": []}, way)
+        >>> path = (_item, "a"), (_item, 1)
+        >>> at({"a": [1, 2]}, path), at({"a": []}, path)
         (2, None)
     """
-    found = value
+    part = value
     with Shield():
         for step, key in path:
-            found = step(found, key)
-        return found
+            part = step(part, key)
+        return part
     return None
 
 
 def in_words(step: Step) -> str:
-    """A step as it is written in Python; an item whose key is an object of the user's by its place.
+    """A step as Python code; an item whose key is a user's object is shown by its index.
 
     Example:
         >>> in_words((_item, "a")), in_words((_attribute, "rng")), in_words((_nth, 3))
         ("['a']", '.rng', '[#3]')
     """
-    way, key = step
-    if way is _nth:
+    get, key = step
+    if get is _nth:
         return f"[#{key}]"
-    return f"[{key!r}]" if way is _item else f".{key}"
+    return f"[{key!r}]" if get is _item else f".{key}"
 
 
 def is_item(step: Step) -> bool:
-    """Whether it leads to an item, and not to an attribute.
+    """Whether a step leads to an item, not to an attribute.
 
     Example:
         >>> is_item((_item, 3)), is_item((_attribute, "rng"))
@@ -111,11 +114,11 @@ _MEMBERS: tuple[tuple[type, tuple[str, ...]], ...] = (
 
 
 def _members(kind: type) -> tuple[str, ...]:
-    return next((names for one, names in _MEMBERS if kind is one), ())
+    return next((names for cls, names in _MEMBERS if kind is cls), ())
 
 
-def _to_item(key: object, place: int) -> Step:
-    return (_item, key) if _is_plain(key) else (_nth, place)
+def _item_step(key: object, index: int) -> Step:
+    return (_item, key) if _is_plain(key) else (_nth, index)
 
 
 def _is_plain(key: object) -> bool:
@@ -128,17 +131,17 @@ def _item(value: Any, key: Any) -> object:  # noqa: ANN401 - a list, tuple or di
     return kind.__getitem__(value, key)
 
 
-def _nth(value: Any, place: int) -> object:  # noqa: ANN401 - a dictionary
-    return next(islice(dict.values(value), place, None))
+def _nth(value: Any, index: int) -> object:  # noqa: ANN401 - a dictionary
+    return next(islice(dict.values(value), index, None))
 
 
 def _attribute(value: object, name: str) -> object:
-    own = attributes(value)
-    return own[name] if name in own else dict(_of_its_class(value))[name]
+    dictionary = attributes(value)
+    return dictionary[name] if name in dictionary else dict(_slots_and_class_attributes(value))[name]
 
 
-def _of_its_class(value: object) -> Iterator[tuple[str, object]]:
-    """What an object has in slots, and what a class of the notebook's own gives all its objects."""
+def _slots_and_class_attributes(value: object) -> Iterator[tuple[str, object]]:
+    """The slots of an object, and its class attributes if the notebook defines the class."""
     for kind in mro_of(type(value)):
         space = namespace_of(kind)
         is_of_notebook = is_notebooks(kind)
