@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import ast
 import functools
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import argument, kwds, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, kwds, magic_arguments
 from IPython.display import display
 from traitlets import Bool, Enum
 
 from repro_magic.determinism import settings
-from repro_magic.determinism.switches import checked_threads
-from repro_magic.exceptions import (
-    InvalidSeedError,
-    InvalidThreadsError,
-    NotRunnableError,
-    PanelError,
-    UnwrappedCellError,
-)
+from repro_magic.exceptions import NotRunnableError, PanelError, UnwrappedCellError
+from repro_magic.notebook.cell_scope import CellScope
+from repro_magic.notebook.magic_line import parse, to_seconds, to_seed, to_seed_of_flag, to_threads, unquoted, usage
 from repro_magic.notebook.receipts import DETERMINISTIC, MODES
 from repro_magic.notebook.rewriting import MAGIC, mark
 from repro_magic.notebook.setting_traits import Live
 from repro_magic.rng.derive import rank
-from repro_magic.rng.generators import checked_seed
 from repro_magic.rng.seed_policy import SeedPolicy
 from repro_magic.rng.seeding import DERIVED, RANKS, new_seed
-from repro_magic.runtime.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from repro_magic.journal import CellDraws
     from repro_magic.notebook.seed_keeper import Seeded
     from repro_magic.process_status import ProcessStatus
-    from repro_magic.scope import Report, deterministic
+    from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
 # What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
@@ -53,88 +46,6 @@ def show(document: Document, data: Mapping[str, object] | None = None) -> None:
     bundle = document.bundle()
     shown_by_us.append(bundle["text/plain"])
     display({**bundle, **(data or {})}, raw=True)
-
-
-def _seed(text: str, *, before: str = "%repro_seed") -> int:
-    try:
-        return checked_seed(int(text))
-    except InvalidSeedError as error:
-        raise ArgumentTypeError(str(error)) from error
-    except ValueError as error:
-        variable = f"; for a variable, write `{before} ${text}`" if text.isidentifier() else ""
-        raise ArgumentTypeError(f"{InvalidSeedError.of(text)}{variable}") from error
-
-
-_seed_flag = functools.partial(_seed, before="--seed")
-
-
-def _attribute(flag: str) -> str:
-    """Where argparse keeps a flag."""
-    return flag.removeprefix("--").replace("-", "_")
-
-
-def _threads(text: str) -> int:
-    try:
-        return checked_threads(int(text))
-    except InvalidThreadsError as error:
-        raise ArgumentTypeError(str(error)) from error
-    except ValueError as error:
-        raise ArgumentTypeError(str(InvalidThreadsError.of(text))) from error
-
-
-def _seconds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a positive number of seconds, not {text!r}")
-    return int(text)
-
-
-def _unquoted(text: str) -> str:
-    """IPython leaves the quotes around an argument."""
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
-def without_comment(line: str) -> str:
-    """A magic's line without the comment at its end.
-
-    Example:
-        >>> without_comment("42 --adopt  # as in the paper"), without_comment("--name 'run # 3'")
-        ('42 --adopt  ', "--name 'run # 3'")
-    """
-    quote = ""
-    for place, character in enumerate(line):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == "#" and line[:place][-1:].strip() == "":
-            return line[:place]
-    return line
-
-
-def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators are untyped
-    """Parse `line`.
-
-    Raises:
-        UsageError: the arguments are wrong; the message ends with the usage line.
-    """
-    try:
-        return parse_argstring(magic, without_comment(line))
-    except (UsageError, ValueError) as error:  # ValueError: a quotation that is not closed
-        raise UsageError(f"{error}{_correction(magic, str(error))}\n{usage(magic)}") from None
-
-
-def _correction(magic: Any, fault: str) -> str:  # noqa: ANN401 - IPython's decorators are untyped
-    """What to write instead, for a seed without its flag, and for help."""
-    argument = fault.removeprefix("unrecognized arguments: ")
-    if argument in {"--help", "-h"}:
-        return f": write `{usage(magic).split()[1]}?`"
-    takes_flag = "[--seed N]" in usage(magic)
-    return f": write `%%{MAGIC} --seed {argument}`" if takes_flag and argument.isdecimal() else ""
-
-
-def usage(magic: Any) -> str:  # noqa: ANN401 - IPython's decorators are untyped
-    """The usage line of a magic, with its percent signs."""
-    return "usage: " + " ".join(magic.parser.format_usage().removeprefix("::").split())
 
 
 class Host(Protocol):
@@ -206,7 +117,7 @@ class ReproMagic(Magics):
         self._host.turned(setting)
 
     @magic_arguments()
-    @argument("seed", nargs="?", type=_seed, help="The seed, an integer from 0 to 2**64 - 1.")
+    @argument("seed", nargs="?", type=to_seed, help="The seed, an integer from 0 to 2**64 - 1.")
     @argument("--new", action="store_true", help="Draw a new seed, use it and show it.")
     @argument("--adopt", action="store_true", help="Also seed generators reachable from notebook variables.")
     @argument("--per-cell", action="store_true", help="Start each later cell from its own seed.")
@@ -258,17 +169,29 @@ class ReproMagic(Magics):
         arguments = parse(self.repro_seed, line)
         if arguments.new and arguments.seed is not None:
             raise UsageError(f"give a seed or --new, not both\n{usage(self.repro_seed)}")
-        given = [flag for flag in ("--adopt", "--per-cell", "--strict") if getattr(arguments, _attribute(flag))]
-        given += ["--ranks"] * (arguments.ranks == DERIVED)
-        if given and arguments.seed is None and not arguments.new:
-            raise UsageError(f"{given[0]} needs a seed, or --new\n{usage(self.repro_seed)}")
+        flags = {
+            "--adopt": arguments.adopt,
+            "--per-cell": arguments.per_cell,
+            "--strict": arguments.strict,
+            "--ranks": arguments.ranks == DERIVED,
+        }
+        first = next((flag for flag, is_given in flags.items() if is_given), None)
+        if arguments.new or arguments.seed is not None:
+            self._seed(arguments)
+        elif first is None:
+            self._show_seeds()
+        else:
+            raise UsageError(f"{first} needs a seed, or --new\n{usage(self.repro_seed)}")
+
+    def _show_seeds(self) -> None:
         from repro_magic.views import describe  # noqa: PLC0415
 
-        if arguments.seed is None and not arguments.new:
-            found = self._host.status()
-            told = describe.generators(found.generators, found.last_draws)
-            show(describe.from_here_on(found.seed_policy) + told)
-            return
+        status = self._host.status()
+        show(describe.from_here_on(status.seed_policy) + describe.generators(status.generators, status.last_draws))
+
+    def _seed(self, arguments: Namespace) -> None:
+        from repro_magic.views import describe  # noqa: PLC0415
+
         policy = SeedPolicy(
             new_seed() if arguments.new else arguments.seed,
             per_cell=arguments.per_cell,
@@ -280,14 +203,14 @@ class ReproMagic(Magics):
             seeded = self._host.seed(policy)
         except ValueError as error:  # the launcher's variable holds no rank
             raise UsageError(str(error)) from None
-        told = describe.seeding(
+        seeding = describe.seeding(
             seeded.generators,
             seeded.seed,
             new=policy if arguments.new else None,
             adopted=seeded.adopted,
             rank=rank() if policy.ranks == DERIVED else None,
         )
-        show(told + describe.from_here_on(policy))
+        show(seeding + describe.from_here_on(policy))
 
     def name_in(self, line: str) -> str | None:
         """The name that a deterministic cell's line gives; None if it gives none, or is wrong."""
@@ -322,7 +245,7 @@ class ReproMagic(Magics):
     @magic_arguments()
     @argument("--wait", action="store_true", help="Wait for the verdict; without it, you can go on working.")
     @argument("--stop", action="store_true", help="Stop the running replay.")
-    @argument("--timeout", type=_seconds, metavar="S", help="Time limit per cell, in seconds.")
+    @argument("--timeout", type=to_seconds, metavar="S", help="Time limit per cell, in seconds.")
     @argument("--allow-shell", action="store_true", help="Also run lines such as !pip again.")
     @argument("--root", metavar="DIR", help="The folder to copy; default: the project's.")
     @argument("--include", action="append", metavar="GLOB", help="Paths below it to copy, whatever their size.")
@@ -415,10 +338,10 @@ class ReproMagic(Magics):
         show(ledger.ledger(self._host.ledger()) + self._host.loaders())
 
     @magic_arguments()
-    @argument("--seed", type=_seed_flag, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
+    @argument("--seed", type=to_seed_of_flag, metavar="N", help="Seed every generator first, as %%repro_seed N does.")
     @argument("--strict", action="store_true", help="Raise before an op runs whose result may differ between runs.")
-    @argument("--threads", type=_threads, metavar="N", help="Threads per CPU op inside the cell.")
-    @argument("--name", type=_unquoted, metavar="NAME", help="A name for the cell, shown in the line below it.")
+    @argument("--threads", type=to_threads, metavar="N", help="Threads per CPU op inside the cell.")
+    @argument("--name", type=unquoted, metavar="NAME", help="A name for the cell, shown in the line below it.")
     @argument("--restore-rng", action="store_true", help="Restore all generators after the cell.")
     @argument("--quiet", action="store_true", help="Hide the line below the cell.")
     @kwds(usage="%%%(prog)s [--seed N] [--strict] [--threads N] [--name NAME] [--restore-rng] [--quiet]")
@@ -488,31 +411,6 @@ class ReproMagic(Magics):
         return CellScope(
             scope, entered=self._host.entered, note=functools.partial(self._host.note, quiet=arguments.quiet)
         )
-
-
-class CellScope:
-    """A deterministic scope that tells what it did when it is left, on every way out."""
-
-    def __init__(self, scope: deterministic, entered: Callable[[], object], note: Callable[[Report], object]) -> None:
-        """Take the scope, and who is told."""
-        self._scope, self._entered, self._note = scope, entered, note
-        self._report: Report | None = None
-
-    @uninterrupted
-    def __enter__(self) -> Report:
-        """Enter the scope."""
-        self._report = self._scope.__enter__()
-        self._entered()
-        return self._report
-
-    @uninterrupted
-    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401, PYI036 - handed on
-        """Leave the scope, and tell."""
-        try:
-            self._scope.__exit__(*exception)
-        finally:
-            if self._report is not None:
-                self._note(self._report)
 
 
 def flags_of(magics: ReproMagic, name: str) -> list[str]:
