@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from repro_magic.findings import Direction, Remedy
 from repro_magic.ops.catalogue import conditions as on
+from repro_magic.ops.catalogue import indexing
 from repro_magic.ops.catalogue.model import Condition, Effect, Entry, Hazard, always
 
 _DOCS = "https://docs.pytorch.org/docs/stable"
@@ -71,9 +72,9 @@ def _backward(  # noqa: PLR0913 - the columns of a table
 # Conditions that several lines share.
 _ADDS = on.accumulates
 _WRITES = on.negated(on.accumulates)
-_ROWS_ADD = on.every(on.floating(), on.rows_repeat)
-_LANES_ADD = on.every(on.floating(), on.lanes_repeat)
-_PUT_ON_CUDA = on.every(_WRITES, on.different("source"), on.places_repeat)
+_ROWS_ADD = on.every(on.floating(), indexing.rows_repeat)
+_LANES_ADD = on.every(on.floating(), indexing.lanes_repeat)
+_PUT_ON_CUDA = on.every(_WRITES, indexing.different("source"), indexing.places_repeat)
 _OTHER_THREADS_WRITE = on.split_among_threads(on.elements_of("index"), on.WRITES_IN_ONE_TASK + 1)
 _OTHER_THREADS_ADD = on.split_among_threads(on.elements_of("index"), on.SPLIT_FROM)
 
@@ -95,9 +96,9 @@ _INDEXING = (
                 _SPLIT_WRITES,
                 on.every(
                     _WRITES,
-                    on.split_among_threads(on.elements_written, on.WRITES_IN_ONE_TASK + 1),
-                    on.different_values,
-                    on.tuples_repeat,
+                    on.split_among_threads(indexing.elements_written, on.WRITES_IN_ONE_TASK + 1),
+                    indexing.different_values,
+                    indexing.tuples_repeat,
                 ),
                 devices=("cpu",),
             ),
@@ -106,15 +107,15 @@ _INDEXING = (
                 on.every(
                     _ADDS,
                     on.single_precision,
-                    on.split_among_threads(on.elements_written, on.SPLIT_FROM),
-                    on.different_values,
-                    on.tuples_repeat,
+                    on.split_among_threads(indexing.elements_written, on.SPLIT_FROM),
+                    indexing.different_values,
+                    indexing.tuples_repeat,
                 ),
                 devices=("cpu",),
             ),
             # With accumulate CUDA sorts the indices first, with the switch or without.
-            _handled(_OVERWRITTEN, on.every(_WRITES, on.different_values, on.tuples_repeat)),
-            _mps(_ADDED, _ONE_INDEX, on.every(_ADDS, on.floating(), on.tuples_repeat)),
+            _handled(_OVERWRITTEN, on.every(_WRITES, indexing.different_values, indexing.tuples_repeat)),
+            _mps(_ADDED, _ONE_INDEX, on.every(_ADDS, on.floating(), indexing.tuples_repeat)),
             _alert_only("mps", condition=_ADDS),
         ),
         link=_page("torch.Tensor.index_put_"),
@@ -130,12 +131,14 @@ _INDEXING = (
                 _SPLIT_WRITES,
                 _under("Use each index at most once, or write x.view(-1)[index] = source under {deterministic}."),
                 Effect.ALERTS,
-                on.every(_WRITES, _OTHER_THREADS_WRITE, on.different("source"), on.places_repeat),
+                on.every(_WRITES, _OTHER_THREADS_WRITE, indexing.different("source"), indexing.places_repeat),
             ),
             _alert_only("cpu", condition=_WRITES),
             _handled(
                 _SPLIT_SUMS,
-                on.every(_ADDS, on.single_precision, _OTHER_THREADS_ADD, on.different("source"), on.places_repeat),
+                on.every(
+                    _ADDS, on.single_precision, _OTHER_THREADS_ADD, indexing.different("source"), indexing.places_repeat
+                ),
                 devices=("cpu",),
             ),
             Hazard(
@@ -152,7 +155,7 @@ _INDEXING = (
                     "Use each index at most once, or write x.view(-1).index_put_((index,), source, accumulate=True)."
                 ),
                 Effect.ALERTS,
-                on.every(_ADDS, on.floating(), on.places_repeat),
+                on.every(_ADDS, on.floating(), indexing.places_repeat),
             ),
             _alert_only("cuda"),
         ),
@@ -169,12 +172,12 @@ _INDEXING = (
                 _SPLIT_WRITES,
                 on.every(
                     on.split_among_threads(on.elements_of("source"), on.SPLIT_FROM),
-                    on.different("source"),
-                    on.rows_repeat,
+                    indexing.different("source"),
+                    indexing.rows_repeat,
                 ),
                 devices=("cpu",),
             ),
-            _handled(_OVERWRITTEN, on.every(on.different("source"), on.rows_repeat)),
+            _handled(_OVERWRITTEN, on.every(indexing.different("source"), indexing.rows_repeat)),
         ),
         link=_page("torch.Tensor.index_copy_"),
     ),
@@ -230,7 +233,9 @@ _INDEXING = (
             _alert_only("cuda", condition=on.every(on.given("src"), on.given("reduce"))),
             _handled(
                 _OVERWRITTEN,
-                on.every(on.given("src"), on.negated(on.given("reduce")), on.different("src"), on.lanes_repeat),
+                on.every(
+                    on.given("src"), on.negated(on.given("reduce")), indexing.different("src"), indexing.lanes_repeat
+                ),
             ),
         ),
         link=_page("torch.Tensor.scatter_"),
@@ -279,7 +284,7 @@ _COUNTING = (
                 _ADDED,
                 _under("Use torch.zeros(size, device=x.device).index_add_(0, x, weights) under {deterministic}."),
                 Effect.ALERTS,
-                on.every(on.given("weights"), on.floating("weights"), on.values_repeat),
+                on.every(on.given("weights"), on.floating("weights"), indexing.values_repeat),
             ),
             _alert_only("cuda", condition=on.given("weights")),
         ),
@@ -383,7 +388,7 @@ _COUNTING = (
                 *_cuda(
                     _OVERWRITTEN,
                     Remedy("Pool with windows that do not overlap, or unpool on the CPU."),
-                    on.planes_repeat,
+                    indexing.planes_repeat,
                 ),
                 _alert_only("cpu"),
             ),

@@ -9,7 +9,7 @@ import torch
 from calls import DISTINCT, MANY, REPEATED, ROWS, built, call_of, floats, may_differ, numbers, tensor, whole
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from repro_magic.ops.catalogue import conditions
+from repro_magic.ops.catalogue import indexing
 
 LANES = {"self": floats(4, 3), "dim": 0, "src": floats(2, 3)}
 LANES_REPEAT, LANES_DIFFER = tensor([1, 1, 2], [0, 1, 0]), tensor([1, 1, 2], [0, 0, 0])
@@ -278,7 +278,7 @@ def test_a_call_that_may_differ_and_one_that_cannot(pair: Any) -> None:
 def test_tensors_without_values_are_judged_without_them(pair: Any, look: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN fake tensors on a GPU WHEN judged THEN nothing is read or raises, and nothing is ruled out wrongly."""
     read: list[object] = []
-    monkeypatch.setattr(conditions, "_lane_repeats", lambda lanes: read.append(lanes))
+    monkeypatch.setattr(indexing, "_lane_repeats", lambda lanes: read.append(lanes))
     device, overload, both, trigger, _ = pair
     with FakeTensorMode():
         call = call_of(overload, threads=2, look=look, **built({**both, **trigger}, "cuda"))
@@ -289,7 +289,7 @@ def test_tensors_without_values_are_judged_without_them(pair: Any, look: bool, m
 @pytest.mark.parametrize("pair", PAIRS, ids=pair_id)
 def test_real_tensors_are_not_read_under_somebody_elses_mode(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
-    monkeypatch.setattr(conditions, "_lane_repeats", lambda lanes: read.append(lanes))
+    monkeypatch.setattr(indexing, "_lane_repeats", lambda lanes: read.append(lanes))
     device, overload, both, trigger, _ = pair
     call = call_of(overload, threads=2, **built({**both, **trigger}, "cpu"))
     with FakeTensorMode(allow_non_fake_inputs=True):

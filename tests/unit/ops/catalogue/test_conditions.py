@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from repro_magic.ops.catalogue import conditions
+from repro_magic.ops.catalogue import indexing
 from repro_magic.ops.catalogue.model import Effect, Entry, OpCall
 
 
@@ -150,9 +150,9 @@ def test_repeats_are_found_whatever_the_indices(indices: list[int], look: bool) 
     pairs = OpCall("any.default", {**arguments, "self": torch.zeros(2, 6)}, threads=2, look=look)
     settled = look or len(indices) <= 1 or len(indices) > 6
     for condition, made in (
-        (conditions.rows_repeat, call),
-        (conditions.places_repeat, call),
-        (conditions.tuples_repeat, pairs),
+        (indexing.rows_repeat, call),
+        (indexing.places_repeat, call),
+        (indexing.tuples_repeat, pairs),
     ):
         assert condition(made) is (truth if settled else None)
 
@@ -163,25 +163,25 @@ def test_pairs_of_indices_repeat_only_together(pairs: list[tuple[int, int]]) -> 
     first, second = (torch.tensor([pair[part] for pair in pairs]) for part in (0, 1))
     truth = len({(row % 3, column % 4) for row, column in pairs}) < len(pairs)
     call = OpCall("any.default", {"self": torch.zeros(3, 4), "indices": [first, second]}, threads=2, look=True)
-    assert conditions.tuples_repeat(call) is truth
+    assert indexing.tuples_repeat(call) is truth
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-@pytest.mark.parametrize("count", [conditions.FIRST_CHUNK, conditions.FIRST_CHUNK + 5, conditions.LONGEST_SORT])
+@pytest.mark.parametrize("count", [indexing.FIRST_CHUNK, indexing.FIRST_CHUNK + 5, indexing.LONGEST_SORT])
 def test_repeats_are_found_wherever_they_stand(count: int, shuffled: bool) -> None:
     index = torch.randperm(count) if shuffled else torch.arange(count)
     call = OpCall("any.default", {"self": torch.zeros(count), "dim": 0, "index": index}, threads=2, look=True)
-    assert conditions.rows_repeat(call) is False
+    assert indexing.rows_repeat(call) is False
     index[-1] = index[0]
-    assert conditions.rows_repeat(call) is True
+    assert indexing.rows_repeat(call) is True
 
 
 def test_long_shuffled_indices_are_told_by_marks() -> None:
-    index = torch.randperm(3 * conditions.LONGEST_SORT)
+    index = torch.randperm(3 * indexing.LONGEST_SORT)
     call = OpCall("any.default", {"self": torch.zeros(len(index)), "dim": 0, "index": index}, threads=2, look=True)
-    assert conditions.rows_repeat(call) is False
+    assert indexing.rows_repeat(call) is False
     index[-1] = index[0]
-    assert conditions.rows_repeat(call) is True
+    assert indexing.rows_repeat(call) is True
 
 
 @pytest.mark.parametrize("repeated", [False, True])
@@ -191,7 +191,7 @@ def test_rows_times_columns_are_told_without_the_pairs(repeated: bool) -> None:
     if repeated:
         columns[-1] = columns[0]
     arguments = {"self": torch.zeros(3000, 3000), "indices": [rows[:, None], columns[None]]}
-    assert conditions.tuples_repeat(OpCall("any.default", arguments, threads=2, look=True)) is repeated
+    assert indexing.tuples_repeat(OpCall("any.default", arguments, threads=2, look=True)) is repeated
 
 
 @pytest.mark.parametrize(("size", "unlooked"), [(100, False), (20_000, None)])
@@ -232,7 +232,7 @@ def test_writing_the_same_to_every_index_cannot_differ(shape: Any, indices: Any,
     arguments = built({"self": floats(*shape), "indices": indices, "values": values}, "cpu")
     torch.ops.aten.index_put(*arguments.values())
     call = OpCall("index_put_.default", arguments, threads=2, look=True)
-    assert conditions.different_values(call) is expected
+    assert indexing.different_values(call) is expected
 
 
 def test_a_symbolic_size_is_left_alone() -> None:
