@@ -1,8 +1,8 @@
-"""When a flagged op may differ: small functions of one call, put together in the catalogue.
+"""When a flagged op may differ: small functions of a call, combined in the catalogue.
 
-Each answers True (may differ), False (cannot) or None (cannot be told), and none of them ever raises: what it cannot
-read (a FakeTensor, a symbolic size, a nested or sparse tensor, an odd argument) it cannot tell. Sizes and dtypes are
-free to read. Values are read only if the call allows it, only from ordinary CPU tensors, and at a bounded price.
+Each returns True (may differ), False (cannot) or None (unknown), and never raises. The answer is unknown for what it
+cannot read: a FakeTensor, a symbolic size, a nested or sparse tensor, an odd argument. Sizes and dtypes are free to
+read. Values are read only if the call allows it, only from ordinary CPU tensors, and at a bounded cost.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from repro_magic.determinism.switches import CUBLAS_DETERMINISTIC, CUBLAS_VARIAB
 from repro_magic.ops.catalogue.model import Condition, OpCall
 from repro_magic.ops.catalogue.reading import careful, element_count, plain_int, sizes_of
 
-# Up to here a CPU writes with one task (aten/src/ATen/native/cpu/IndexKernelUtils.h, cpu_index and cpu_take_put).
+# Up to this many elements, a CPU writes in a single task (aten/src/ATen/native/cpu/IndexKernelUtils.h, cpu_index and
+# cpu_take_put).
 WRITES_IN_ONE_TASK = 3000
-# From here on a CPU splits accumulating writes and copies (at::internal::GRAIN_SIZE).
+# From this many elements on, a CPU splits accumulating writes and copies (at::internal::GRAIN_SIZE).
 SPLIT_FROM = 32_768
 
-# Read once, before the first cuBLAS call; the second is what the documentation of torch.nn.LSTM names besides.
+# The documented deterministic values, and the value in the documentation of torch.nn.LSTM.
 _CUBLAS_FIXED = (*CUBLAS_DETERMINISTIC, ":4096:2")
 
 
 def every(*conditions: Condition) -> Condition:
-    """All of them: False if one is False, else None if one cannot be told, else True. The cheap ones come first."""
+    """All conditions hold: False if any is False, else None if any is None, else True. List cheap conditions first."""
 
     def holds(call: OpCall) -> bool | None:
         answer: bool | None = True
         for condition in conditions:
-            found = condition(call)
-            if found is False:
+            outcome = condition(call)
+            if outcome is False:
                 return False
-            if found is None:
+            if outcome is None:
                 answer = None
         return answer
 
@@ -41,42 +42,42 @@ def every(*conditions: Condition) -> Condition:
 
 
 def negated(condition: Condition) -> Condition:
-    """The opposite; what cannot be told stays so."""
+    """The condition does not hold; None stays None."""
 
     def holds(call: OpCall) -> bool | None:
-        found = condition(call)
-        return None if found is None else not found
+        outcome = condition(call)
+        return None if outcome is None else not outcome
 
     return holds
 
 
 def given(name: str) -> Condition:
-    """An argument is there and is not None."""
+    """An argument is passed and is not None."""
     return lambda call: call.arguments.get(name) is not None
 
 
 def equals(name: str, *values: object) -> Condition:
-    """An argument has one of these values; an overload that does not take it has none of them."""
+    """An argument has one of these values; False for an overload without the argument."""
 
     @careful
     def holds(call: OpCall) -> bool | None:
         if name not in call.arguments:
             return False
         value = call.arguments[name]
-        # A bool, a number or a text; of anything else (a SymBool) the comparison is not ours to make.
+        # Comparing anything else, such as a SymBool, may have side effects.
         return value in values if isinstance(value, bool | int | str) else None
 
     return holds
 
 
 def overload_is(*overloads: str) -> Condition:
-    """The call is of one of these overloads, e.g. `"dim"`."""
+    """The call uses one of these overloads, e.g. `"dim"`."""
     return lambda call: call.overload.rpartition(".")[2] in overloads
 
 
 @careful
 def accumulates(call: OpCall) -> bool | None:
-    """Values are added to what is there, not written over it."""
+    """Values are added to the elements, not written over them."""
     if "_index_put_accumulate" in call.overload:
         return True
     value = call.arguments.get("accumulate", False)
@@ -84,7 +85,7 @@ def accumulates(call: OpCall) -> bool | None:
 
 
 def floating(name: str = "self") -> Condition:
-    """A tensor, or the dtype asked for, is floating or complex: the order of a sum shows. Integers add up exactly."""
+    """A tensor, or the requested dtype, is floating or complex: its sums depend on order, unlike those of integers."""
 
     @careful
     def holds(call: OpCall) -> bool | None:
@@ -96,7 +97,7 @@ def floating(name: str = "self") -> Condition:
 
 @careful
 def single_precision(call: OpCall) -> bool | None:
-    """float32: the only dtype in which a CPU adds with several threads; it adds all others in one."""
+    """The dtype is float32: a CPU adds all other dtypes in a single thread."""
     return bool(call.arguments["self"].dtype == sys.modules["torch"].float32)
 
 
@@ -114,14 +115,14 @@ def sparse(call: OpCall) -> bool | None:
 
 @careful
 def input_gradient(call: OpCall) -> bool | None:
-    """The gradient of the input is asked for; that of the grid is deterministic."""
+    """The gradient of the input is requested; the gradient of the grid is deterministic."""
     mask = call.arguments.get("output_mask")
     return True if mask is None else bool(mask[0])
 
 
 @careful
 def counts_inexactly(call: OpCall) -> bool | None:
-    """Floating bins with more elements than their dtype counts exactly: 2**24 in float32."""
+    """Bins are floating, and the elements exceed what their dtype counts exactly: 2**24 in float32."""
     tensor = call.arguments["self"]
     if not tensor.dtype.is_floating_point:
         return False
@@ -130,7 +131,7 @@ def counts_inexactly(call: OpCall) -> bool | None:
 
 @careful
 def uneven_windows(call: OpCall) -> bool | None:
-    """Adaptive pooling whose input size is no multiple of its output size."""
+    """Adaptive pooling: the input size is not a multiple of the output size."""
     dims = 3 if "3d" in call.overload else 2
     inner, outer = (sizes_of(call.arguments[name])[-dims:] for name in ("self", "grad_output"))
     return any(size % windows for size, windows in zip(inner, outer, strict=True))
@@ -138,7 +139,7 @@ def uneven_windows(call: OpCall) -> bool | None:
 
 @careful
 def overlapping_windows(call: OpCall) -> bool | None:
-    """Pooling whose windows are wider than their stride."""
+    """Pooling: windows are wider than their stride."""
     kernel = [plain_int(size) for size in call.arguments["kernel_size"]]
     dims = 3 if "3d" in call.overload else 2
     stride = [plain_int(step) for step in call.arguments["stride"]] or kernel
@@ -148,7 +149,7 @@ def overlapping_windows(call: OpCall) -> bool | None:
 
 
 def _cudnn(call: OpCall, name: str) -> bool:
-    """A switch of cuDNN: as the call got it, else as it stands."""
+    """A switch of cuDNN: the call's argument, else the process's value."""
     value = call.arguments.get(name)
     if value is None:
         value = getattr(sys.modules["torch"].backends.cudnn, name)
@@ -157,13 +158,13 @@ def _cudnn(call: OpCall, name: str) -> bool:
 
 @careful
 def cudnn_benchmarks(call: OpCall) -> bool | None:
-    """CuDNN is on and chooses its algorithm by timing."""
+    """CuDNN is enabled and chooses its algorithm by timing."""
     return _cudnn(call, "enabled") and _cudnn(call, "benchmark")
 
 
 @careful
 def cudnn_is_free(call: OpCall) -> bool | None:
-    """CuDNN is on and may take any algorithm."""
+    """CuDNN is enabled and may use any algorithm."""
     return _cudnn(call, "enabled") and not _cudnn(call, "deterministic")
 
 
@@ -174,7 +175,7 @@ def cublas_is_free(_call: OpCall) -> bool | None:
 
 
 def split_among_threads(written: Callable[[OpCall], int], at_least: int) -> Condition:
-    """Several threads, and so many elements that the work is split."""
+    """The CPU uses several threads, and writes enough elements that they share the work."""
 
     @careful
     def holds(call: OpCall) -> bool | None:
@@ -184,5 +185,5 @@ def split_among_threads(written: Callable[[OpCall], int], at_least: int) -> Cond
 
 
 def elements_of(name: str) -> Callable[[OpCall], int]:
-    """How many elements an argument has."""
+    """The number of elements of an argument."""
     return lambda call: element_count(call.arguments[name])

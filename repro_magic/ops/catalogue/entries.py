@@ -64,12 +64,12 @@ def _mps(why: str, remedy: Remedy = _ON_CPU, condition: Condition = always) -> H
 def _backward(  # noqa: PLR0913 - the columns of a table
     op: str, public: str, remedy: Remedy, alerts: tuple[str, ...], *, condition: Condition = always, hot: bool = False
 ) -> Entry:
-    """A backward op of one name that adds gradients by atomicAdd on CUDA."""
+    """A backward op that adds gradients by atomicAdd on CUDA, with a single aten name."""
     hazards = _cuda(_GRADIENTS, remedy, condition)
     return Entry(op, public, Direction.BACKWARD, (op,), hazards, _page(public), alerts, hot=hot)
 
 
-# Conditions that several lines share.
+# Conditions that several entries share.
 _ADDS = on.accumulates
 _WRITES = on.negated(on.accumulates)
 _ROWS_ADD = on.every(on.floating(), indexing.rows_repeat)
@@ -363,7 +363,7 @@ _COUNTING = (
     ),
     Entry(
         op="nll_loss2d",
-        public="torch.nn.NLLLoss",  # on images and the like; also behind CrossEntropyLoss
+        public="torch.nn.NLLLoss",  # on images; also called by CrossEntropyLoss
         direction=Direction.FORWARD,
         names=("nll_loss2d_forward",),
         hazards=(
@@ -395,7 +395,7 @@ _COUNTING = (
             link=_page(f"torch.nn.MaxUnpool{dims}d"),
             alerts=(f"max_unpooling{dims}d_forward_out",),
         )
-        for dims in (2, 3)  # MaxUnpool1d is done by max_unpool2d
+        for dims in (2, 3)  # MaxUnpool1d calls max_unpool2d
     ),
     Entry(
         op="resize_",
@@ -457,7 +457,7 @@ _LAYERS = (
         link=_CUDNN_LINK,
         hot=True,
     ),
-    # The names with mkldnn are those of the same layers on a CPU: what will differ after a move to CUDA.
+    # The mkldnn names are the same layers on a CPU, listed because they will differ after a move to CUDA.
     Entry(
         op="_cudnn_rnn",
         public="torch.nn.LSTM",
@@ -490,7 +490,7 @@ _LAYERS = (
                     "Set torch.backends.cudnn.deterministic = True, or run it under repro_magic.deterministic().",
                 ),
                 Effect.IGNORES,
-                on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value looked for
+                on.negated(on.equals("deterministic", True)),  # noqa: FBT003 - the value to match
             ),
         ),
         link=_page("torch.nn.CTCLoss"),
@@ -539,7 +539,7 @@ _LAYERS = (
 
 
 def _pooling(dims: int, kind: str) -> Remedy:
-    """A way out for pools with atomicAdd."""
+    """The remedy for pooling with atomicAdd."""
     return Remedy(f"Use {kind}Pool{dims}d with stride equal to its kernel size, or compute it on the CPU.")
 
 
@@ -608,7 +608,7 @@ _POOLING = (
         names=(_MAX_POOL_3D,),
         hazards=(
             Hazard(("cuda",), _GRADIENTS, _pooling(3, "Max"), Effect.ALERTS, on.overlapping_windows, until=(2, 11)),
-            # Seen with the switch on, this op alerts: a forward pass with the switch on does not lead to it.
+            # With the switch on, the op alerts, but then the forward pass does not lead to it.
             Hazard(("cuda",), _GRADIENTS, _FORWARD_TOO, Effect.ALERTS, on.overlapping_windows, since=(2, 11)),
             _alert_only("cuda"),
             _mps(_GRADIENTS, _pooling(3, "Max"), on.overlapping_windows),
@@ -637,7 +637,7 @@ _PADDING_AND_SAMPLING = (
         public="torch.nn.ReflectionPad2d",
         direction=Direction.BACKWARD,
         names=("reflection_pad2d_backward",),
-        # The documentation says that it throws, but there is no such alert: it has a second, deterministic kernel.
+        # The documentation says that it throws, but it never alerts: it has a second, deterministic kernel.
         hazards=(_handled(_GRADIENTS),),
         link=_page("torch.nn.ReflectionPad2d"),
     ),
@@ -699,7 +699,7 @@ _PADDING_AND_SAMPLING = (
 
 
 def _attention(kind: str, *more: str, switch: Effect, remedy: Remedy) -> Entry:
-    """The backward pass of one fused attention."""
+    """The backward pass of a fused attention kernel."""
     op = f"_scaled_dot_product_{kind}_attention_backward"
     why = "Gradients of the same key or query are added in no fixed order (atomicAdd)."
     return Entry(
@@ -714,7 +714,7 @@ def _attention(kind: str, *more: str, switch: Effect, remedy: Remedy) -> Entry:
 
 
 _ATTENTION = (
-    # The last name is that of the CPU, where it is deterministic: what will differ after a move to CUDA.
+    # The last name is the op on a CPU, deterministic there, but it will differ after a move to CUDA.
     _attention(
         "flash",
         "_scaled_dot_product_flash_attention_for_cpu_backward",
@@ -741,7 +741,7 @@ CATALOGUE: tuple[Entry, ...] = (
 )
 
 
-# Ops whose backward pass is flagged: the line that calls them is worth telling beside the backward op.
+# Ops whose backward pass is flagged: reports show their line beside the backward op.
 MAKERS = (
     "index",
     "index_select",

@@ -22,18 +22,17 @@ from repro_magic.ops.catalogue.reading import (
 )
 
 # Sorting costs most: 4 ms for 65,536 indices, 100 ms for a million. Random indices mostly repeat within the first
-# chunk, ordered ones are told by one comparison, and long shuffled ones by marking the places they name.
+# chunk, a single comparison recognises ordered indices, and long shuffled ones are checked by marking their places.
 FIRST_CHUNK = 2**14
 LONGEST_SORT = 2**18
-# One byte for each place marks them all: 3 ms for a million indices.
+# Marking takes a byte for each place: 3 ms for a million indices.
 MOST_MARKS = 2**26
 
 
 def _lane_repeats(lanes: Any, places: int) -> bool | None:  # noqa: ANN401 - a tensor
-    """Whether a value occurs twice along the last dimension; all are at least 0 and below `places`.
+    """Whether a value occurs twice along the last dimension; all values are at least 0 and below `places`.
 
-    By sort and comparison of neighbours, or by marking each place: neither is itself an op of the catalogue, as
-    counting or scattering would be.
+    Sorts and compares neighbours, or marks each place. Neither is a flagged op, unlike counting and scattering.
     """
     length = plain_int(lanes.shape[-1])
     if not lanes.numel():
@@ -54,7 +53,7 @@ def _lane_repeats(lanes: Any, places: int) -> bool | None:  # noqa: ANN401 - a t
 
 
 def _repeats(call: OpCall, index: Any, places: int, length: int, lanes: Callable[[], Any]) -> bool | None:  # noqa: ANN401
-    """Whether an index names one of `places` twice: by counting alone if that settles it, else by looking."""
+    """Whether `length` indices into `places` repeat: by counting if that settles it, else by reading values."""
     if length <= 1:
         return False
     if length > places:
@@ -107,7 +106,7 @@ def planes_repeat(call: OpCall) -> bool | None:
 
 @careful
 def values_repeat(call: OpCall) -> bool | None:
-    """Values to count (bincount) repeat. They are never negative, and how many there may be is not known."""
+    """Values to count (bincount) repeat. They are never negative, and their number of places is unknown."""
     values = call.arguments["self"]
     return _repeats(call, values, sys.maxsize, element_count(values), lambda: values.reshape(1, -1))
 
@@ -118,30 +117,30 @@ def _is_mask(index: Any) -> bool:  # noqa: ANN401 - a tensor
 
 
 def _index_list(call: OpCall) -> list[tuple[int, Any]]:
-    """The index tensors of `x[i, j]` by the dimension they index; a mask counts as the indices it stands for."""
-    found: list[tuple[int, Any]] = []
+    """The index tensors of `x[i, j]` with the dimensions that they index; a mask is converted to indices."""
+    by_dimension: list[tuple[int, Any]] = []
     dimension = 0
     for index in call.arguments["indices"]:
         if index is None:
             dimension += 1
         elif not _is_mask(index):
-            found.append((dimension, index))
+            by_dimension.append((dimension, index))
             dimension += 1
         elif call.look and is_readable(index):
             columns = index.nonzero(as_tuple=True)
-            found += [(dimension + offset, column) for offset, column in enumerate(columns)]
+            by_dimension += [(dimension + offset, column) for offset, column in enumerate(columns)]
             dimension += len(columns)
         else:
             raise UnknownError
-    return found
+    return by_dimension
 
 
 def _most_written(call: OpCall) -> int:
-    """At most so many elements are written where a mask stands beside other indices, whatever it holds."""
+    """An upper bound for the elements written through indices with a mask among them, whatever its values."""
     indices = [index for index in call.arguments["indices"] if index is not None]
     sizes = sizes_of(call.arguments["self"])
     rest = sizes[sum(len(sizes_of(index)) if _is_mask(index) else 1 for index in indices) :] if indices else sizes
-    # The indices that a mask stands for are broadcast with the others: as many as those, or as it has elements.
+    # A mask's indices are broadcast with the others: as many as those, or at most its number of elements.
     lengths = [element_count(index) for index in indices if not _is_mask(index)]
     longest = max(lengths, default=0)
     if longest <= 1:
@@ -154,23 +153,23 @@ def _in_a_row(index: Any, size: int) -> Any:  # noqa: ANN401 - tensors
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int]:
-    """The shape that several shapes are broadcast to."""
+    """The shape that the shapes broadcast to."""
     aligned = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
     return [0 if 0 in sizes else max(sizes) for sizes in aligned][::-1]
 
 
 def _is_grid(shapes: Sequence[Sequence[int]]) -> bool:
-    """Whether each dimension of what indices are broadcast to belongs to one of them."""
+    """Whether each dimension of the broadcast shape comes from a single index."""
     aligned = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
     return all(sum(size != 1 for size in sizes) <= 1 for sizes in aligned)
 
 
 @careful
 def tuples_repeat(call: OpCall) -> bool | None:
-    """Indices as in `x[i, j]` repeat, taken together. A mask names each place once."""
+    """Indices as in `x[i, j]` repeat, taken together. A mask selects each place once."""
     tensor = call.arguments["self"]
-    given_ones = [index for index in call.arguments["indices"] if index is not None]
-    if all(_is_mask(index) for index in given_ones):
+    passed = [index for index in call.arguments["indices"] if index is not None]
+    if all(_is_mask(index) for index in passed):
         return False
     indices = _index_list(call)
     sizes = sizes_of(tensor)
@@ -178,7 +177,7 @@ def tuples_repeat(call: OpCall) -> bool | None:
     shape = _broadcast(shapes)
     places = math.prod(sizes[place] for place, _ in indices)
     if len(indices) > 1 and _is_grid(shapes):
-        # As in x[rows[:, None], columns]: a place is named twice where a row or a column is.
+        # As in x[rows[:, None], columns]: places repeat if rows or columns do.
         answers = [
             _repeats(call, index, sizes[place], element_count(index), functools.partial(_in_a_row, index, sizes[place]))
             for place, index in indices
@@ -197,7 +196,7 @@ def tuples_repeat(call: OpCall) -> bool | None:
 
 
 def _one_value(call: OpCall, tensor: Any) -> bool | None:  # noqa: ANN401 - a tensor
-    """Whether all elements are one value: by shape and strides, or by looking; None if only a look could tell."""
+    """Whether all elements are equal: by shape and strides, else by values; None if values may not be read."""
     sizes, strides = sizes_of(tensor), [plain_int(stride) for stride in tensor.stride()]
     if 0 in sizes or all(size == 1 or stride == 0 for size, stride in zip(sizes, strides, strict=True)):
         return True
@@ -210,7 +209,7 @@ def _one_value(call: OpCall, tensor: Any) -> bool | None:  # noqa: ANN401 - a te
 
 
 def different(name: str) -> Condition:
-    """What is written is not all one value."""
+    """The written values are not all equal."""
 
     @careful
     def holds(call: OpCall) -> bool | None:
@@ -222,7 +221,7 @@ def different(name: str) -> Condition:
 
 @careful
 def different_values(call: OpCall) -> bool | None:
-    """What `x[i] = v` writes is neither all one value nor, as in `x[i] = row`, the same for every index."""
+    """The values of `x[i] = v` are neither all equal nor, as in `x[i] = row`, the same for every index."""
     values = call.arguments["values"]
     same = _one_value(call, values)
     if same is not False:
@@ -234,14 +233,14 @@ def different_values(call: OpCall) -> bool | None:
     dims = max(len(sizes_of(index)) for _, index in indices)
     places = [place for place, _ in indices]
     adjacent = places == list(range(places[0], places[0] + len(places)))
-    # The dimensions of the index stand where the indexed ones stood, or first if those were not side by side.
+    # The dimensions of the index replace the indexed dimensions, or come first if those are not adjacent.
     after = len(sizes_of(call.arguments["self"])) - (places[-1] + 1 if adjacent else len(places))
     own = list(zip(sizes_of(values), values.stride(), strict=True))[::-1][after : after + dims]
     return any(size > 1 and stride != 0 for size, stride in own)
 
 
 def elements_written(call: OpCall) -> int:
-    """How many elements `x[i, j] = v` writes: one index tuple writes a whole slice of the dimensions not indexed."""
+    """The elements that `x[i, j] = v` writes: each index tuple writes a slice of the dimensions without an index."""
     sizes = sizes_of(call.arguments["self"])
     if any(index is not None and _is_mask(index) for index in call.arguments["indices"]) and not call.look:
         return _most_written(call)

@@ -1,4 +1,4 @@
-"""The entries that list an op: PyTorch's own, and those of plug-ins whose library is imported."""
+"""Find an op's entries: PyTorch's, and those of plug-ins whose library is imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plug_ins() -> dict[str, EntryPoint]:
 
 @functools.cache
 def entries_of(module: str) -> tuple[Entry, ...]:
-    """What a plug-in adds; nothing, told once, where it cannot be loaded or is no iterable of entries.
+    """The entries of a plug-in; empty, after a single warning, if it cannot be loaded or holds other objects.
 
     Example:
         A plug-in for a library `mylib`, in the `pyproject.toml` of any package::
@@ -47,18 +47,18 @@ def _entries(loaded: Iterable[object]) -> tuple[Entry, ...]:
 
 @functools.cache
 def _index(modules: tuple[str, ...]) -> Mapping[str, tuple[Entry, ...]]:
-    found: dict[str, tuple[Entry, ...]] = {}
+    index: dict[str, tuple[Entry, ...]] = {}
     for entry in (*CATALOGUE, *(entry for module in modules for entry in entries_of(module))):
         for name in entry.names:
             plain = name.removeprefix("aten::")
-            found[plain] = (*found.get(plain, ()), entry)
-    return MappingProxyType(found)
+            index[plain] = (*index.get(plain, ()), entry)
+    return MappingProxyType(index)
 
 
 def lookup() -> Mapping[str, tuple[Entry, ...]]:
-    """The entries that list an op, by its name without overload: bare if it is aten's, else with its namespace.
+    """All entries by op name without overload: bare for aten, else with its namespace.
 
-    Entries of plug-ins are among them once their module is imported.
+    Includes the entries of plug-ins whose module is imported.
 
     Example:
         >>> [entry.op for entry in lookup()["_index_put_impl_"]]
@@ -68,20 +68,20 @@ def lookup() -> Mapping[str, tuple[Entry, ...]]:
 
 
 def random_ops() -> list[str]:
-    """The aten overloads that draw random numbers, e.g. `"bernoulli_.float"`: those that PyTorch tags so.
+    """The aten overloads that PyTorch tags as drawing random numbers, e.g. `"bernoulli_.float"`.
 
     PyTorch must be imported.
     """
     torch = sys.modules["torch"]
     drawing = torch.Tag.nondeterministic_seeded
-    found = []
-    for full in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - dir(torch.ops.aten) holds only what was used
-        namespace, _, name = full.partition("::")
+    overloads = []
+    for full_name in torch._C._dispatch_get_all_op_names():  # noqa: SLF001 - dir(torch.ops.aten) holds only what was used
+        namespace, _, name = full_name.partition("::")
         packet, _, overload = name.partition(".")
         if namespace != "aten":
             continue
-        # Not by torch.ops.aten, which makes a Python object of each of 3,000 overloads: 120 ms instead of 20.
+        # Not through torch.ops.aten, which creates a Python object for each of 3,000 overloads: 120 ms instead of 20.
         _, _, tags = torch._C._get_operation_overload(f"aten::{packet}", overload) or (None, None, ())  # noqa: SLF001
         if drawing in tags:
-            found.append(f"{packet}.{overload or 'default'}")
-    return sorted(found)
+            overloads.append(f"{packet}.{overload or 'default'}")
+    return sorted(overloads)

@@ -1,8 +1,8 @@
-"""What an entry of the catalogue says, and what it is asked about.
+"""The types of the catalogue: `Entry`, `Hazard`, `Effect`, and `OpCall`, to which conditions apply.
 
-An `Entry` is one operation as a user knows it; its `names` are all the aten names under which it may be seen, every
-overload of which is watched. Its `hazards` say for each kind of device when the result may differ. Nothing here
-looks at a value unless `OpCall.look` allows it, and nothing imports torch: the table is data.
+An `Entry` is an operation as users know it. Its `names` are its aten names; all their overloads are watched. Its
+`hazards` say when the result may differ on which device. Values are read only if `OpCall.look` allows it, and nothing
+imports torch: the table is data.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Effect(Enum):
 @public
 @dataclass(frozen=True)
 class OpCall:
-    """One call of a watched op, as a condition sees it.
+    """A call of a watched op, as a condition sees it.
 
     Attributes:
         overload: the aten overload, e.g. `"index_put_.default"`.
-        arguments: every argument by its schema's name, defaults filled in.
+        arguments: every argument by its name in the schema, defaults included.
         threads: threads per CPU op.
         look: whether values may be read; never for FakeTensors, for devices, or after the first calls.
         traced: whether the tensors have no values; written values are then assumed to differ.
@@ -48,7 +48,7 @@ class OpCall:
     at_scale: bool = False
 
 
-# True: may differ; False: cannot; None: cannot be told without looking at values.
+# True: may differ; False: cannot; None: unknown without reading values.
 Condition = Callable[[OpCall], bool | None]
 
 
@@ -58,7 +58,7 @@ def always(_call: OpCall) -> bool:
 
 
 @public
-@dataclass(frozen=True, eq=False)  # one line of the table is that line: hashed often, by identity
+@dataclass(frozen=True, eq=False)  # compared by identity: hazards are hashed often
 class Hazard:
     """A reason why the result of an op may differ: devices, condition and remedy.
 
