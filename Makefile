@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo lab notebook docs lint test check test-browser test-floor bench lock clean
+.PHONY: help demo lab notebook docs lint test check explore test-browser test-floor bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -73,13 +73,16 @@ lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/mypy
 
 # Two kernels that train side by side shall share the cores, not fight for them.
-test check test-browser test-floor: export OMP_WAIT_POLICY = PASSIVE
+test check explore test-browser test-floor: export OMP_WAIT_POLICY = PASSIVE
 
 test: lint  ## Lint, types and all tests on the newest versions
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not browser'
 
 check: lint  ## The fast part of it: no real kernels
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not kernel and not browser'
+
+explore: $(VENV)/.test  ## The fast tests with new random examples; a failure prints how to repeat it
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not kernel and not browser' --hypothesis-profile explore
 
 test-browser: $(VENV)/.browser  ## The panel in JupyterLab and Notebook 7, in Chromium; renews docs/images/panel-*.png
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m browser tests
