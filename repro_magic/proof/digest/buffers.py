@@ -1,4 +1,4 @@
-"""Digests of large buffers, so that bytes which no cell can have written are not read again after every cell."""
+"""Cache the digests of large buffers, so that bytes no cell can have written are not read again after every cell."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 from repro_magic.proof.digest.elements import Read
 
-# Below so many bytes reading costs less than remembering.
+# Below this size in bytes, reading costs less than caching.
 _LARGE = 1 << 20
 
-# A device, and where on it an owner's memory begins and ends.
+# A device, and the start and end of an owner's memory there.
 _Range = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value's bytes lie.
+    """Where a value's bytes are in memory.
 
     Attributes:
-        range: all the memory of its owner: a view may be written through any other view.
-        address: where the value itself begins.
-        layout: how its elements lie there.
-        owner: the array or storage that owns the memory; None if others may write it unseen, such as a mapped file.
+        range: all the memory of its owner, because views share it.
+        address: the start of the value itself.
+        layout: strides and the like.
+        owner: the array or storage that owns the memory; None if something unseen may write it, as in a mapped file.
     """
 
     range: _Range
@@ -36,8 +36,8 @@ class _Place:
 
 
 @dataclass
-class _Known:
-    """What is known of a buffer: its digest, who owns it, after which cell and in which pass it was read."""
+class _KnownBuffer:
+    """A cached digest: its owner, the cell after which it was read, and the last pass that saw it."""
 
     bits: bytes
     is_owned_by: Callable[[Any], bool]
@@ -46,48 +46,48 @@ class _Known:
 
 
 class Scope(Enum):
-    """What the values that are being read are."""
+    """Which values are being read."""
 
-    ALL = "all values"  # all are read
-    REACHED = "those that the cell may have written"  # all are read, and it is noted where they lie
-    OTHERS = "all others"  # what is remembered is taken, unless it shares memory with those
+    ALL = "all values"  # always read
+    REACHED = "those that the cell may have written"  # always read, and their memory is recorded
+    OTHERS = "all others"  # taken from the cache, unless they share memory with those
 
 
 class Buffers:
-    """Reads arrays and tensors for `elements.reading_through`, and remembers the large ones.
+    """Reads arrays and tensors for `elements.reading_through`, with a cache for large buffers.
 
     Attributes:
-        scope: what is being read.
-        is_doubtful: whether a buffer was found changed that was not read after the cell before: then it may be an
-            earlier cell that changed it.
+        scope: which values are being read.
+        is_doubtful: whether a buffer changed that was not read after the previous cell: an earlier cell may have
+            changed it.
     """
 
     def __init__(self) -> None:
-        """Nothing is known."""
+        """Start with an empty cache."""
         self.scope, self.is_doubtful = Scope.ALL, False
-        self._known: dict[tuple[object, ...], _Known] = {}
+        self._known: dict[tuple[object, ...], _KnownBuffer] = {}
         self._reached: set[_Range] = set()
         self._cell = self._pass = 0
 
     def __len__(self) -> int:
-        """How many buffers are known."""
+        """The number of cached buffers."""
         return len(self._known)
 
     def begin(self, cell: int) -> None:
-        """A pass over all values, after a cell."""
+        """Begin a pass over all values, after a cell."""
         self._cell, self._pass = cell, self._pass + 1
         self._reached.clear()
 
     def end(self) -> None:
-        """Forget the buffers that no value held in this pass."""
+        """Drop the buffers that no value used in this pass."""
         self._known = {key: known for key, known in self._known.items() if known.seen == self._pass}
 
     def are_read_after(self, cell: int) -> bool:
-        """Whether all that are known were read after this cell."""
+        """Whether all cached buffers were read after this cell."""
         return all(known.cell == cell for known in self._known.values())
 
     def read(self, value: Any, head: bytes, read: Read) -> bytes:
-        """The digest of a value's bytes: remembered, or read."""
+        """The digest of a value's bytes, from the cache or read."""
         is_large = value.nbytes >= _LARGE
         place = _place(value) if is_large or self.scope is Scope.REACHED else None
         if place is None:
@@ -107,13 +107,13 @@ class Buffers:
         bits = read(value, head)
         if known is not None and known.bits != bits and known.cell < self._cell - 1:
             self.is_doubtful = True
-        self._known[key] = _Known(bits, _owned(place.owner), self._cell, self._pass)
+        self._known[key] = _KnownBuffer(bits, _ownership_test(place.owner), self._cell, self._pass)
         return bits
 
     def _is_trusted(self, memory: _Range) -> bool:
         device, start, end = memory
         return self.scope is Scope.OTHERS and not any(
-            one == device and first < end and start < last for one, first, last in self._reached
+            other == device and first < end and start < last for other, first, last in self._reached
         )
 
 
@@ -121,20 +121,20 @@ def _place(value: Any) -> _Place | None:
     numpy = sys.modules.get("numpy")
     try:
         is_array = numpy is not None and isinstance(value, numpy.ndarray)
-        return _of_array(value) if is_array else _of_tensor(value)
+        return _array_place(value) if is_array else _tensor_place(value)
     except (RuntimeError, NotImplementedError):  # a tensor without storage
         return None
 
 
-def _of_array(value: Any) -> _Place:
+def _array_place(value: Any) -> _Place:
     numpy, torch = sys.modules["numpy"], sys.modules.get("torch")
     address = value.__array_interface__["data"][0]
     owner = value
     while isinstance(owner.base, numpy.ndarray):
         owner = owner.base
     if torch is not None and isinstance(owner.base, torch.Tensor):
-        below = _of_tensor(owner.base)
-        return _Place(below.range, address, value.strides, below.owner)
+        base = _tensor_place(owner.base)
+        return _Place(base.range, address, value.strides, base.owner)
     return _Place(("cpu", *_bounds(owner)), address, value.strides, owner if owner.flags.owndata else None)
 
 
@@ -147,7 +147,7 @@ def _bounds(array: Any) -> tuple[int, int]:
     return start, end
 
 
-def _of_tensor(value: Any) -> _Place:
+def _tensor_place(value: Any) -> _Place:
     storage, device = value.untyped_storage(), str(value.device)
     start = storage.data_ptr()
     is_shared = value.is_cpu and storage.is_shared()  # with another process, or a file
@@ -155,10 +155,12 @@ def _of_tensor(value: Any) -> _Place:
     return _Place((device, start, start + storage.nbytes()), value.data_ptr(), layout, None if is_shared else storage)
 
 
-def _owned(owner: Any) -> Callable[[Any], bool]:
-    """Whether an owner is this one; it is held weakly."""
+def _ownership_test(owner: Any) -> Callable[[Any], bool]:
+    """A test whether an object is this owner, which is referenced weakly."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(owner, torch.UntypedStorage):  # its Python object may be a new one each time
+    if torch is not None and isinstance(
+        owner, torch.UntypedStorage
+    ):  # its Python wrapper may be a new object each time
         storage = torch.multiprocessing.reductions.StorageWeakRef(owner)
         return lambda other: not storage.expired() and getattr(other, "_cdata", None) == storage.cdata
     array = weakref.ref(owner)

@@ -21,7 +21,7 @@ VIEWS = type(_EMPTY.keys()), type(_EMPTY.values()), type(_EMPTY.items())
 _MAXLEN: Any = deque.__dict__["maxlen"]
 _FACTORY: Any = defaultdict.__dict__["default_factory"]
 
-# How the plain value of a subclass is read, without code of the subclass, which may say less.
+# Functions that read the plain value of a subclass without running its code, which may hide parts.
 PLAIN_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, str.__str__),
     (int, int.__int__),
@@ -36,7 +36,7 @@ PLAIN_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def plain_subclass(_walk: Walk, value: Any) -> Parts:
-    """An object of a class below a plain type."""
+    """An object of a subclass of a plain type."""
     plain = next(read for base, read in PLAIN_BASES if is_below(type(value), base))
     return several(kind_of(value), plain(value))
 
@@ -50,10 +50,10 @@ def sequence(_walk: Walk, value: Any) -> Parts:
 
 def mapping(_walk: Walk, value: Any) -> Parts:
     """A dictionary or a subclass of it: keys and values, in their order."""
-    base: Any = OrderedDict if issubclass(type(value), OrderedDict) else dict  # which keeps an order of its own
+    base: Any = OrderedDict if issubclass(type(value), OrderedDict) else dict  # which has its own order
     items = base.items(value)
     steps = itertools.chain.from_iterable(((at, key), (at, part)) for at, (key, part) in enumerate(items, start=1))
-    # A key may be a name or a PIN, and receipts are published.
+    # Paths do not show keys: a key may be a name or a PIN, and receipts are published.
     parts = Parts(kind_of(value), steps, lambda place: f"[key {place} of {dict.__len__(value)}]")
     if not issubclass(type(value), defaultdict):
         return parts
@@ -78,8 +78,8 @@ def slice_of(_walk: Walk, value: Any) -> Parts:
 
 def enum_member(_walk: Walk, value: Any) -> Parts:
     """A member of an enum, by its name and value."""
-    held = attributes(value)
-    return several(kind_of(value), held.get("_name_"), held.get("_value_"))
+    fields = attributes(value)
+    return several(kind_of(value), fields.get("_name_"), fields.get("_value_"))
 
 
 def fraction(_walk: Walk, value: Any) -> Parts:
@@ -88,12 +88,12 @@ def fraction(_walk: Walk, value: Any) -> Parts:
 
 
 def moment(_walk: Walk, value: Any) -> Parts:
-    """A date with a time, or a time alone: its time zone is an object of any class."""
+    """A date with a time, or a time; its time zone may be an object of any class."""
     base: Any = dt.datetime if issubclass(type(value), dt.datetime) else dt.time
     fold, zone = base.fold.__get__(value), base.tzinfo.__get__(value)
     return several(kind_of(value), base.isoformat(base.replace(value, tzinfo=None)), fold, zone)
 
 
 def repr_of(_walk: Walk, value: Any) -> bytes:
-    """A value whose `repr` says all, such as a dtype."""
+    """A value with a complete `repr`, such as a dtype."""
     return by_repr(value)

@@ -1,9 +1,8 @@
 """A value's digest: equal if, and only if, type, dtype, shape and every bit are equal.
 
-`digest` covers the whole value: NaN payloads count, and -0.0 is not 0.0. What has no bits to compare (a file, a lock,
-an iterator) is listed as a gap and never left out silently. The hash is blake3, a cryptographic hash and no checksum:
-permuted tensors have different digests. It depends on the value alone: not on addresses, memory order, set order or
-time.
+`digest` covers the whole value: NaN payloads count, and -0.0 differs from 0.0. Parts without comparable bits (a file, a
+lock, an iterator) are listed as gaps, never left out silently. The hash is blake3, a cryptographic hash, so permuted
+tensors have different digests. It depends only on the value, not on addresses, memory order, set order or time.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from repro_magic.proof.digest.torch_types import is_plain_tensor, strided
 from repro_magic.proof.digest.visitors import visitor_for
 from repro_magic.proof.digest.walk import TooLargeError, Walk
 
-# Libraries whose values say their dtype and shape truthfully.
+# Libraries whose values have a reliable dtype and shape.
 _SHAPED = {"numpy", "torch", "pandas", "scipy", "polars", "pyarrow"}
 
 
@@ -49,7 +48,7 @@ def digest(value: object) -> Digest:
 
 
 def _dtype_and_shape(value: Any) -> tuple[str | None, tuple[int, ...] | None]:
-    """What a library says of its own value; an object of another class may answer anything."""
+    """The dtype and shape of a library's value; other classes may return anything."""
     kind = type(value)
     if encoder_of(kind) is not None or not any(module_of(base).partition(".")[0] in _SHAPED for base in mro_of(kind)):
         return None, None
@@ -61,18 +60,18 @@ def _dtype_and_shape(value: Any) -> tuple[str | None, tuple[int, ...] | None]:
 
 
 def _sizes(shape: object) -> tuple[int, ...] | None:
-    """A shape; None for a nested tensor's, which has symbols."""
+    """A shape; None for a nested tensor's shape, which is symbolic."""
     return tuple(shape) if isinstance(shape, tuple) and {*map(type, shape)} <= {int} else None
 
 
 def _without_walk(value: object) -> bytes | None:
-    """The bits of a plain value or tensor, for which setting up a walk would take most of the time; otherwise None."""
+    """The bits of a plain value or tensor, for which setting up a walk would dominate; None for other values."""
     encode = encoder_of(type(value))
     if encode is not None:
         return encode(value)
     if not is_plain_tensor(value):
         return None
-    with Shield():  # a walk says what is wrong with it
+    with Shield():  # the walk reports the error
         return strided("torch.Tensor", value)
     return None
 

@@ -1,4 +1,4 @@
-"""The elements of arrays and tensors as bytes: hashed in place, or in pieces that are copied one by one."""
+"""The elements of arrays and tensors as bytes: hashed in place, or copied piece by piece."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from blake3 import blake3
 
-# What has to be copied (from a device, or because it is not contiguous) is copied in pieces of so many bytes.
+# Size in bytes of the pieces in which data is copied (from a device, or because it is not contiguous).
 PIECE = 16 << 20
-# From so many bytes on blake3's threads save more than they cost.
+# From this size in bytes on, blake3's threads save more than they cost.
 LARGE = 1 << 20
 
-# Digests the bytes of an array or tensor: takes the value, and a head that says what it is.
+# Digests the bytes of an array or tensor, given the value and a head with its type, dtype and shape.
 Read = Callable[[Any, bytes], bytes]
 Reader = Callable[[Any, bytes, Read], bytes]
 _READER: ContextVar[Reader] = ContextVar("reader", default=lambda value, head, read: read(value, head))
@@ -22,7 +22,7 @@ _READER: ContextVar[Reader] = ContextVar("reader", default=lambda value, head, r
 
 @contextmanager
 def reading_through(reader: Reader) -> Iterator[None]:
-    """While this lasts, arrays and tensors are read by `reader`, which may know the digest already."""
+    """Within this context, `reader` reads arrays and tensors; it may have their digests cached."""
     token = _READER.set(reader)
     try:
         yield
@@ -31,12 +31,12 @@ def reading_through(reader: Reader) -> Iterator[None]:
 
 
 def read_elements(value: Any, head: bytes, read: Read) -> bytes:
-    """The digest of an array or tensor, by the reader that is in force."""
+    """The digest of an array or tensor, by the current reader."""
     return _READER.get()(value, head, read)
 
 
 def hasher(head: bytes, size: int) -> Any:
-    """A hash that has taken a head, and will take so many bytes after it."""
+    """A hash of `head`, ready for `size` more bytes."""
     return blake3(head, max_threads=blake3.AUTO) if size >= LARGE else blake3(head)
 
 
@@ -55,7 +55,7 @@ def pieces(value: Any, size: int) -> Iterator[Any]:
 
 
 def _is_in_place(value: Any) -> bool:
-    """Whether the bytes can be hashed where they are."""
+    """Whether the bytes can be hashed without a copy."""
     if hasattr(value, "flags"):
         return bool(value.flags.c_contiguous)
     return value.is_cpu and value.is_contiguous() and not value.is_conj() and not value.is_neg()

@@ -48,14 +48,14 @@ def _dtype(dtype: Any) -> object:
 
 
 def _declared(value: Any) -> dict[str, object]:
-    """The metadata that a subclass in the notebook declares, as pandas asks it to."""
+    """The attributes that a notebook's subclass declares in `_metadata`, as pandas requires."""
     kind = type(value)
     names = namespace_of(kind).get("_metadata", ()) if is_notebooks(kind) else ()
     return {name: attributes(value).get(name) for name in names}
 
 
 def extension_array(_walk: Walk, value: Any) -> Parts:
-    """One of pandas' own arrays."""
+    """An extension array of pandas."""
     return several(kind_of(value), _column(value))
 
 
@@ -65,7 +65,7 @@ def polars_frame(_walk: Walk, value: Any) -> Parts:
 
 
 def polars_series(_walk: Walk, value: Any) -> Parts:
-    """A series. What lies under missing values does not count."""
+    """A series. The data under missing values does not count."""
     numeric = value.dtype.is_numeric() and not value.dtype.is_decimal()
     head = (kind_of(value), repr(value.dtype), value.name, len(value))
     if not numeric:
@@ -86,7 +86,7 @@ def arrow_table(_walk: Walk, value: Any) -> Parts:
 
 
 def arrow_array(_walk: Walk, value: Any) -> Parts:
-    """An array by its values: neither its chunks nor what lies under missing values counts."""
+    """An array by its values: neither its chunks nor the data under missing values counts."""
     kind = value.type
     types = sys.modules["pyarrow"].types
     head = ("ChunkedArray" if hasattr(value, "chunks") else "Array", str(kind), len(value))

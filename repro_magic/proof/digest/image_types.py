@@ -21,7 +21,7 @@ def image(walk: Walk, value: Any) -> Parts:
 
 
 def figure(_walk: Walk, value: Any) -> Parts:
-    """A figure, drawn at a fixed resolution on a canvas of its own."""
+    """A figure, drawn at a fixed resolution on a separate canvas."""
     import matplotlib.backends.backend_agg as agg  # noqa: PLC0415 - imported already: the figure exists
 
     canvas, dpi = value.canvas, value.dpi

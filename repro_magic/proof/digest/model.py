@@ -1,4 +1,4 @@
-"""What a digest is, as data."""
+"""The result of a digest, as data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Digest:
         kind: the value's type, e.g. `"torch.Tensor"`.
         dtype: its dtype, if any.
         shape: its shape, if any.
-        gaps: what could not be digested.
+        gaps: the parts that could not be digested.
         own: a digest that also covers private attributes of libraries (paths, counters, a model's trainer); empty if
             there are none.
     """

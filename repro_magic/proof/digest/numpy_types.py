@@ -11,7 +11,7 @@ from repro_magic.proof.digest.parts import Parts, item, named, several
 from repro_magic.proof.digest.plain_values import tagged
 from repro_magic.proof.digest.walk import Walk
 
-# x86's long double has 80 bits, and padding that means nothing.
+# x86's long double has 80 bits, followed by meaningless padding.
 _X87_MANTISSA, _X87_BYTES = 63, 10
 
 
@@ -19,12 +19,12 @@ def array(_walk: Walk, value: Any) -> bytes | Parts:
     """An array, by its dtype, shape and elements."""
     numpy = sys.modules["numpy"]
     kind, value = kind_of(value), numpy.ndarray.view(value, numpy.ndarray)
-    if value.dtype.names is not None:  # by field: between fields there may be bytes that mean nothing
+    if value.dtype.names is not None:  # by field: there may be padding between fields
         return named(f"{kind} {value.shape}", {name: value[name] for name in value.dtype.names})
     if value.dtype.hasobject:
         about = several(value.dtype.kind, getattr(value.dtype, "na_object", None))
         return several(f"{kind} {value.shape}", about, Parts("", enumerate(value.ravel().tolist()), item))
-    # Byte order counts as little as the order in memory does.
+    # Neither byte order nor memory order counts.
     head = tagged(f"{kind} {value.dtype.newbyteorder('=').str} {value.shape}".encode(), b"")
     return elements.read_elements(value, head, _array_bits)
 
@@ -47,7 +47,7 @@ def scalar(_walk: Walk, value: Any) -> Parts:
 
 
 def masked_array(_walk: Walk, value: Any) -> Parts:
-    """A masked array. What lies under its mask does not count."""
+    """A masked array. The data under its mask does not count."""
     masked = sys.modules["numpy"].ma
     mask = masked.getmaskarray(value)
     data = masked.MaskedArray.filled(value, 0) if mask.any() else masked.getdata(value, subok=False)

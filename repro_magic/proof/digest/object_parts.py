@@ -1,4 +1,4 @@
-"""What code and well-known objects of libraries hold: the parts that their digest is made of."""
+"""The digested parts of code, and of well-known library objects."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from repro_magic.rng.user_generators import user_generator
 
 Fields = dict[Any, object]
 
-# What scikit-learn's estimators hold that is no result: how long it took, and an address.
+# Attributes of scikit-learn's estimators that are not results: durations, and an address.
 _NO_RESULT = re.compile(r"(?:^|_)time_?$|^_stop_words_id$")
-# So many decorators may stand around a function.
+# How many decorators of a function are unwrapped.
 _DECORATORS = 100
 
 
 def is_code(value: object) -> bool:
-    """Whether a value is a module, function or class: these are the code, which is compared as text.
+    """Whether a value is a module, function or class. Code is compared as text.
 
     Example:
         >>> is_code(print), is_code(3)
@@ -46,21 +46,21 @@ def is_code(value: object) -> bool:
     kind = type(value)
     if issubclass(kind, ModuleType | type):
         return True
-    if not callable(value):  # asks the type only
+    if not callable(value):  # reads the type only
         return False
     return kind is MethodType or _has_qualname(kind) or ("__qualname__" in attributes(value) and not is_notebooks(kind))
 
 
 def _has_qualname(kind: type) -> bool:
-    """Whether a type written in C or Cython gives its objects the name that functions have."""
-    found = (namespace_of(one).get("__qualname__") for one in mro_of(kind))
-    return any(is_any(type(one), GetSetDescriptorType, MemberDescriptorType) for one in found)
+    """Whether a type written in C or Cython gives its objects a `__qualname__`, as functions have."""
+    descriptors = (namespace_of(base).get("__qualname__") for base in mro_of(kind))
+    return any(is_any(type(descriptor), GetSetDescriptorType, MemberDescriptorType) for descriptor in descriptors)
 
 
 def held_by_code(value: object) -> dict[str, Fields]:
-    """What a function, method or class holds that is no code, by the attribute that holds it.
+    """The data, not code, that a function, method or class holds, by attribute.
 
-    Of functions and classes, those of the notebook; of a method, the object that it is bound to.
+    For functions and classes that the notebook defines, and for the object that a method is bound to.
 
     Example:
         >>> held_by_code([1].append)
@@ -69,18 +69,20 @@ def held_by_code(value: object) -> dict[str, Fields]:
     if not is_code(value):
         return {}
     with Shield():
-        return {part: data for part, held in _of_code(value).items() if (data := _data(held))}
+        return {part: data for part, fields in _data_in_code(value).items() if (data := _without_code(fields))}
     return {}
 
 
-def _data(held: Mapping[Any, object]) -> Fields:
-    return {name: one for name, one in held.items() if not is_code(one)}
+def _without_code(fields: Mapping[Any, object]) -> Fields:
+    return {name: part for name, part in fields.items() if not is_code(part)}
 
 
-def _of_code(value: Any) -> dict[str, Fields]:
+def _data_in_code(value: Any) -> dict[str, Fields]:
     if isinstance(value, type):
-        classes = [kind for kind in reversed(mro_of(value)) if is_notebooks(kind)]  # a base may have no name any more
-        return {"__dict__": dict(item for kind in classes for item in _of_class(kind))} if is_notebooks(value) else {}
+        classes = [
+            kind for kind in reversed(mro_of(value)) if is_notebooks(kind)
+        ]  # the notebook may have deleted a base
+        return {"__dict__": dict(item for kind in classes for item in _class_data(kind))} if is_notebooks(value) else {}
     function = unwrapped(value)
     if is_of_notebook(function):
         return {
@@ -92,12 +94,12 @@ def _of_code(value: Any) -> dict[str, Fields]:
     bound = value.__self__ if is_any(type(value), MethodType, BuiltinMethodType) else None
     if bound is None or is_code(bound):
         return {}
-    return {"__self__": {0: bound}, **(_of_code(value.__func__) if type(value) is MethodType else {})}
+    return {"__self__": {0: bound}, **(_data_in_code(value.__func__) if type(value) is MethodType else {})}
 
 
 def unwrapped(value: Any) -> Any:
-    """A function of the notebook's below decorators, which may be a library's; else what is innermost."""
-    for _ in range(_DECORATORS):  # it may wrap itself
+    """Unwrap decorators down to a function of the notebook; without such a function, to the innermost object."""
+    for _ in range(_DECORATORS):  # a function may wrap itself
         if is_of_notebook(value) or "__wrapped__" not in attributes(value):
             break
         value = attributes(value)["__wrapped__"]
@@ -105,7 +107,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def is_of_notebook(function: object) -> bool:
-    """Whether it is a function that was defined in the notebook."""
+    """Whether a value is a function that the notebook defines."""
     if type(function) is not FunctionType:
         return False
     name = dict.get(function.__globals__, "__name__")
@@ -114,142 +116,147 @@ def is_of_notebook(function: object) -> bool:
 
 def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # it is empty
+        with suppress(ValueError):  # the cell is empty
             yield name, cell.cell_contents
 
 
-def _of_class(kind: type) -> Iterator[tuple[str, object]]:
-    """A class's attributes, an enum's values, and what its methods keep in defaults and closures."""
+def _class_data(kind: type) -> Iterator[tuple[str, object]]:
+    """A class's attributes or an enum's values, and the defaults and closures of its methods."""
     space = namespace_of(kind)
     if issubclass(kind, Enum):
         members: dict[str, object] = space["_member_map_"]
         yield from ((name, attributes(member).get("_value_")) for name, member in members.items())
         return
-    for name, one in list(space.items()):
-        function = one.__func__ if is_any(type(one), staticmethod, classmethod) else one
+    for name, member in list(space.items()):
+        function = member.__func__ if is_any(type(member), staticmethod, classmethod) else member
         if type(function) is FunctionType:
-            yield from ((f"{name}.{part}", data) for part, held in _of_code(function).items() if (data := _data(held)))
-        elif not (name.startswith("__") or name == "_abc_impl" or _is_descriptor(type(one))):
-            yield name, one
+            yield from (
+                (f"{name}.{part}", data)
+                for part, fields in _data_in_code(function).items()
+                if (data := _without_code(fields))
+            )
+        elif not (name.startswith("__") or name == "_abc_impl" or _is_descriptor(type(member))):
+            yield name, member
 
 
 def _is_descriptor(kind: type) -> bool:
-    return any("__get__" in namespace_of(one) for one in mro_of(kind))
-
-
-# Objects of libraries
+    return any("__get__" in namespace_of(base) for base in mro_of(kind))
 
 
 def known_parts(kind: type) -> Callable[[Any], Fields | None] | None:
-    """How the parts are found that say all about an object of a well-known class; None for any other class.
+    """A function that returns the complete parts of objects of a well-known class; None for other classes.
 
     Example:
         >>> known_parts(ValueError)(ValueError("no")), known_parts(type(iter([1])))
         ({'args': ('no',)}, None)
     """
     if is_below(kind, random.Random, *kinds_in("numpy.random", "Generator", "RandomState")):
-        return _of_generator
+        return _generator_parts
     for module, names, parts in _KNOWN:
         if is_below(kind, *kinds_in(module, *names)):
             return parts
-    return _reduced if module_of(kind).startswith("sklearn.") else None
+    return _pickled_parts if module_of(kind).startswith("sklearn.") else None
 
 
-def _of_generator(value: object) -> Fields | None:
-    found = user_generator("", value)  # a random.SystemRandom has no state
-    return None if found is None else {"state": found.generator.get_state()}
+def _generator_parts(value: object) -> Fields | None:
+    generator = user_generator("", value)  # a random.SystemRandom has no state
+    return None if generator is None else {"state": generator.generator.get_state()}
 
 
 def kinds_in(module: str, *names: str) -> Iterator[type]:
-    """Some classes of a module's, as far as it is imported and has them; a name may lead through submodules."""
+    """The named classes of a module that exist, if the module is imported; names may be dotted."""
     for name in names:
-        found: Any = sys.modules.get(module)
+        current: Any = sys.modules.get(module)
         for step in name.split("."):
-            found = getattr(found, step, None)
-        if isinstance(found, type):
-            yield found
+            current = getattr(current, step, None)
+        if isinstance(current, type):
+            yield current
 
 
 def _attributes(value: Any) -> Fields:
     return dict(attributes(value))
 
 
-def _named(*names: str) -> Callable[[Any], Fields]:
-    return lambda one: {name: getattr(one, name) for name in names}
+def _attributes_named(*names: str) -> Callable[[Any], Fields]:
+    return lambda value: {name: getattr(value, name) for name in names}
 
 
-def _reduced(value: Any) -> Fields:
-    """What pickle would keep, less what is no result."""
-    made, arguments, *rest = value.__reduce_ex__(4)
-    return {"made by": made, "of": arguments, "state": [_results(part) for part in rest[:1]]}
+def _pickled_parts(value: Any) -> Fields:
+    """The parts that pickle would store, without parts that are not results."""
+    constructor, arguments, *rest = value.__reduce_ex__(4)
+    return {"made by": constructor, "of": arguments, "state": [_results_only(part) for part in rest[:1]]}
 
 
-def _results(value: object) -> object:
+def _results_only(value: object) -> object:
     if not isinstance(value, dict):
         return value
     return {
-        name: _results(one) if isinstance(one, dict) else one
-        for name, one in value.items()
+        name: _results_only(part) if isinstance(part, dict) else part
+        for name, part in value.items()
         if not (isinstance(name, str) and _NO_RESULT.search(name))
     }
 
 
-def _artist(value: Any) -> Fields | None:
+def _artist_parts(value: Any) -> Fields | None:
     return None if value.figure is None else {"figure": value.figure}
 
 
-def _of_graph(value: Any) -> Fields:
-    """A graph's nodes and edges, each in their order, without the views and caches that are made of them."""
-    spaces = [namespace_of(kind) for kind in mro_of(type(value))]
-    derived = {name for space in spaces for name, one in space.items() if type(one) is functools.cached_property}
-    return {name: one for name, one in attributes(value).items() if name not in {*derived, "__networkx_cache__"}}
+def _graph_parts(value: Any) -> Fields:
+    """A graph's nodes and edges in their order, without views and caches."""
+    spaces = [namespace_of(base) for base in mro_of(type(value))]
+    derived = {name for space in spaces for name, part in space.items() if type(part) is functools.cached_property}
+    return {name: part for name, part in attributes(value).items() if name not in {*derived, "__networkx_cache__"}}
 
 
-def _of_buffer(value: Any) -> Fields | None:
+def _buffer_parts(value: Any) -> Fields | None:
     base: Any = io.BytesIO if issubclass(type(value), io.BytesIO) else io.StringIO
     try:
         return {"content": base.getvalue(value), "position": base.tell(value)}
-    except ValueError:  # it is closed
+    except ValueError:  # the buffer is closed
         return None
 
 
-def _of_capture(value: Any) -> Fields | None:
-    """What `%%capture` captured, as a reader compares it; displays are not told apart."""
+def _capture_parts(value: Any) -> Fields | None:
+    """The text that `%%capture` captured, normalised as for comparison; None if there are displays."""
     return None if value.outputs else {"stdout": normalised(value.stdout), "stderr": normalised(value.stderr)}
 
 
-def _of_exception(value: BaseException) -> Fields:
+def _exception_parts(value: BaseException) -> Fields:
     return {"args": value.args, **attributes(value)}
 
 
-_STATE: Callable[[Any], Fields] = lambda one: {"state": one.state_dict()}  # noqa: E731 - one of many below
+_STATE: Callable[[Any], Fields] = lambda value: {"state": value.state_dict()}  # noqa: E731 - like the functions in the table below
 
-# Module, classes, parts. The first that a value is an instance of is taken.
+# Module, classes, parts. The first matching row counts.
 _KNOWN: tuple[tuple[str, tuple[str, ...], Callable[[Any], Fields | None]], ...] = (
-    ("numpy.random", ("BitGenerator", "SeedSequence"), lambda one: {"state": one.state}),
+    ("numpy.random", ("BitGenerator", "SeedSequence"), lambda value: {"state": value.state}),
     ("torch.optim.lr_scheduler", ("LRScheduler", "ReduceLROnPlateau"), _STATE),
     ("torch.amp", ("GradScaler",), _STATE),
-    ("networkx", ("Graph",), _of_graph),
-    ("pandas", ("Categorical",), _named("codes", "categories", "ordered")),
-    ("pandas", ("CategoricalDtype",), _named("categories", "ordered")),
-    ("types", ("MappingProxyType",), lambda one: {"items": dict(one)}),
-    ("types", ("GenericAlias",), _named("__origin__", "__args__")),
-    ("types", ("UnionType",), _named("__args__")),
-    ("array", ("array",), lambda one: {"typecode": one.typecode, "items": one.tobytes()}),
-    ("zoneinfo", ("ZoneInfo",), lambda one: None if one.key is None else {"key": one.key}),
-    ("builtins", ("BaseException",), _of_exception),
-    ("functools", ("partial",), lambda one: {**_named("func", "args", "keywords")(one), **attributes(one)}),
-    ("operator", ("itemgetter", "attrgetter", "methodcaller"), lambda one: {"of": one.__reduce__()[1:]}),
-    ("re", ("Pattern",), _named("pattern", "flags")),
-    ("re", ("Match",), _named("re", "string", "pos", "endpos", "regs")),
-    ("logging", ("Logger",), lambda one: {"name": one.name}),
-    ("matplotlib.artist", ("Artist",), _artist),
+    ("networkx", ("Graph",), _graph_parts),
+    ("pandas", ("Categorical",), _attributes_named("codes", "categories", "ordered")),
+    ("pandas", ("CategoricalDtype",), _attributes_named("categories", "ordered")),
+    ("types", ("MappingProxyType",), lambda value: {"items": dict(value)}),
+    ("types", ("GenericAlias",), _attributes_named("__origin__", "__args__")),
+    ("types", ("UnionType",), _attributes_named("__args__")),
+    ("array", ("array",), lambda value: {"typecode": value.typecode, "items": value.tobytes()}),
+    ("zoneinfo", ("ZoneInfo",), lambda value: None if value.key is None else {"key": value.key}),
+    ("builtins", ("BaseException",), _exception_parts),
+    (
+        "functools",
+        ("partial",),
+        lambda value: {**_attributes_named("func", "args", "keywords")(value), **attributes(value)},
+    ),
+    ("operator", ("itemgetter", "attrgetter", "methodcaller"), lambda value: {"of": value.__reduce__()[1:]}),
+    ("re", ("Pattern",), _attributes_named("pattern", "flags")),
+    ("re", ("Match",), _attributes_named("re", "string", "pos", "endpos", "regs")),
+    ("logging", ("Logger",), lambda value: {"name": value.name}),
+    ("matplotlib.artist", ("Artist",), _artist_parts),
     ("subprocess", ("CompletedProcess",), _attributes),
-    ("io", ("BytesIO", "StringIO"), _of_buffer),
-    ("IPython.utils.capture", ("CapturedIO",), _of_capture),
+    ("io", ("BytesIO", "StringIO"), _buffer_parts),
+    ("IPython.utils.capture", ("CapturedIO",), _capture_parts),
 )
 
-# Handles: they stand for something outside of the process or for its threads, or hold what is new in every run.
+# Modules of handles: objects that stand for something outside the process or for its threads, or differ in every run.
 _HANDLES = (
     *("_thread", "asyncio", "concurrent", "contextlib", "ctypes", "ftplib", "http", "imaplib", "importlib", "io"),
     *("logging", "multiprocessing", "queue", "selectors", "smtplib", "socket", "sqlite3", "ssl", "subprocess"),
@@ -264,22 +271,22 @@ _HANDLES = (
 
 
 def is_handle(kind: type) -> bool:
-    """Whether objects of a type are handles: connections, locks, threads, files, widgets, loggers of experiments.
+    """Whether objects of a type are handles: connections, locks, threads, files, widgets, experiment loggers.
 
     Example:
         >>> import threading
         >>> is_handle(threading.Thread), is_handle(dict)
         (True, False)
     """
-    return any(_is_below(module_of(one)) for one in mro_of(kind))
+    return any(_is_handle_module(module_of(base)) for base in mro_of(kind))
 
 
-def _is_below(module: str) -> bool:
+def _is_handle_module(module: str) -> bool:
     return any(module == handle or module.startswith(f"{handle}.") for handle in _HANDLES)
 
 
 def global_name(value: object) -> str:
-    """The name under which the module of an object's class keeps it: such an object is a part of the library.
+    """The name of a library's global object in the module of its class; empty for other objects.
 
     Example:
         >>> global_name(random.Random()), global_name(random._inst)
@@ -287,15 +294,15 @@ def global_name(value: object) -> str:
     """
     module = sys.modules.get(module_of(type(value)))
     names = dict(attributes(module)) if type(module) is ModuleType else {}
-    return next((name for name, one in names.items() if one is value and type(name) is str), "")
+    return next((name for name, part in names.items() if part is value and type(name) is str), "")
 
 
 def holds_more(kind: type) -> bool:
-    """Whether instances hold more than attributes and slots: then a base written in C has room for it."""
-    spaces = [namespace_of(one) for one in mro_of(kind)]
+    """Whether instances hold more than attributes and slots, judged by their size: a base written in C does."""
+    spaces = [namespace_of(base) for base in mro_of(kind)]
     slots = [space.get("__slots__", ()) for space in spaces]
     words = sum(1 if type(names) is str else len(names) for names in slots if is_any(type(names), str, tuple, list))
-    words += sum(offset.__get__(kind) > 0 for offset in _OFFSETS)  # Python keeps those of its own classes elsewhere
+    words += sum(offset.__get__(kind) > 0 for offset in _OFFSETS)  # a negative offset needs no room in the object
     return bool(_BASICSIZE.__get__(kind) > object.__basicsize__ + _WORD * words or _ITEMSIZE.__get__(kind))
 
 
@@ -305,15 +312,12 @@ _BASICSIZE, _ITEMSIZE, *_OFFSETS = (
 _WORD = tuple.__itemsize__
 
 
-# What of a library's objects is no result
-
-
 _CLOCK = re.compile(r"(?:^|_)(?:time|times|timer|clock|timestamp|started|elapsed|duration|runtime)(?:_|$)")
 _CACHE = re.compile(r"(?:^|_)(?:cache|cached|caches|memo)(?:_|$)")
 
 
 def no_result(name: object, value: object) -> str | None:
-    """Why an attribute of a library's object is not compared; None if it is.
+    """Why an attribute of a library's object is not a result, and so not compared; None if it is compared.
 
     Example:
         >>> no_result("_start_time", 1.5), no_result("steps", 3)

@@ -1,4 +1,4 @@
-"""How objects and code are digested: objects by their attributes, code by its place and what it holds."""
+"""How objects and code are digested: objects by their attributes, code by its name and the data it holds."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from repro_magic.proof.digest.torch_modules import is_data
 from repro_magic.proof.digest.walk import Visitor, Walk
 from repro_magic.proof.text.noise import PLACES, normalised
 
-# A longer text is no path, and searching it takes long.
+# Longer strings are not paths, and take long to search.
 _LONGEST_PATH = 10_000
 
 
 def visitor_of_objects(kind: type) -> Visitor:
-    """The visitor for objects of a class written in Python, the notebook's or a library's."""
+    """The visitor for objects of a class without a row in the table of visitors."""
     known = known_parts(kind)
     if known is not None:
         return _by_known_parts(known)
@@ -47,12 +47,12 @@ def visitor_of_objects(kind: type) -> Visitor:
     is_unknown, result = holds_more(kind), _results_of(kind)
 
     def by_attributes(walk: Walk, value: Any) -> bytes | Parts:
-        held = all_attributes(value)
-        if is_unknown and library_base is kind and not held:
+        fields = all_attributes(value)
+        if is_unknown and library_base is kind and not fields:
             return walk.gap(value, "this kind of object is not known")
         if is_unknown:
             walk.gap(value, f"what its base {name_of(library_base).rpartition('.')[2]} holds is not known")
-        return named(kind_of(value), {name: result(walk, name, part) for name, part in held.items()})
+        return named(kind_of(value), {name: result(walk, name, part) for name, part in fields.items()})
 
     return by_attributes
 
@@ -63,7 +63,7 @@ def _handle(walk: Walk, value: Any) -> bytes | Parts:
 
 
 def _by_known_parts(known: Callable[[Any], Fields | None]) -> Visitor:
-    """The visitor for a well-known class; objects of subclasses in the notebook also have their own attributes."""
+    """The visitor for a well-known class; for subclasses in the notebook, attributes count, too."""
 
     def by_parts(walk: Walk, value: Any) -> bytes | Parts:
         fields = known(value)
@@ -75,9 +75,9 @@ def _by_known_parts(known: Callable[[Any], Fields | None]) -> Visitor:
 
 
 def _results_of(kind: type) -> Callable[[Walk, object, object], object]:
-    """What decides which attributes of a class are results.
+    """A function that decides which attributes of a class are results.
 
-    All of them are in the notebook's classes; libraries also keep caches and clocks, and mark them by their names.
+    All attributes of the notebook's classes are. Libraries also store caches and times, recognised by their names.
     """
     if not is_notebooks(kind):
         return _result_of_library
@@ -92,7 +92,7 @@ def _result(walk: Walk, name: object, part: object) -> object:
         return Missing(kind_of(part), why)
     if walk.is_global(part):
         return several("global generator", kind_of(part))
-    return _without_places(part)
+    return _without_folders(part)
 
 
 def _result_of_library(walk: Walk, name: object, part: object) -> object:
@@ -102,8 +102,8 @@ def _result_of_library(walk: Walk, name: object, part: object) -> object:
     return Own(part) if is_data(part) else Parts("", [("", part)], is_own=True)
 
 
-def _without_places(part: object) -> object:
-    """A text or path without the folder that the notebook happens to run in."""
+def _without_folders(part: object) -> object:
+    """A string or path without the folder that the notebook runs in."""
     if type(part) is not str and not issubclass(type(part), pathlib.PurePath):
         return part
     text = str(part)
@@ -113,7 +113,7 @@ def _without_places(part: object) -> object:
 
 
 def report(_walk: Walk, value: Any) -> Parts:
-    """A report of this package: its scope and the flagged ops. How often they ran depends on the machine's speed."""
+    """A report of this package: its scope and the flagged ops, without counts, which depend on the machine's speed."""
     findings = sorted(
         {(finding.op, finding.status.value, finding.device, finding.direction.value) for finding in value.findings}
     )
@@ -122,8 +122,8 @@ def report(_walk: Walk, value: Any) -> Parts:
 
 
 def code(_walk: Walk, value: Any) -> Parts:
-    """Code, by its name and what it holds. Its text belongs to a cell, or to a library of some version."""
-    fields = {**_place_of(value), **held_by_code(value)}
+    """Code, by its name and the data it holds. Its text is compared with its cell, or by its library's version."""
+    fields = {**_qualified_name(value), **held_by_code(value)}
     if type(value) is FunctionType and value.__module__ == NOTEBOOK:  # two lambdas have the same name
         compiled = value.__code__
         constants = sorted(repr(constant) for constant in compiled.co_consts if _is_constant(constant))
@@ -131,7 +131,7 @@ def code(_walk: Walk, value: Any) -> Parts:
     return named(kind_of(value), {name: part for name, part in fields.items() if not is_code(part)})
 
 
-def _place_of(value: Any) -> dict[str, object]:
+def _qualified_name(value: Any) -> dict[str, object]:
     kind = type(value)
     if issubclass(kind, type):
         return {"name": name_of(value)}

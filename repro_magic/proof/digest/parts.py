@@ -1,4 +1,4 @@
-"""What a value is made of, as a visitor returns it to the walk."""
+"""The parts of a value, as a visitor returns them to the walk."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from repro_magic.proof.digest.plain_values import encoder_of
 
 @dataclass
 class Parts:
-    """What a value is made of.
+    """The parts of a value.
 
     Attributes:
-        tag: what sort of value it is.
+        tag: the kind of value.
         steps: its parts, each with the step that leads to it.
-        written: how a step is written in a gap's path.
-        is_set: whether the order of the parts means nothing.
-        is_own: whether a library keeps them for itself: then arrays and tensors in it count, and no plain values.
+        written: formats a step for a gap's path.
+        is_set: whether the order of the parts is arbitrary.
+        is_own: whether they are a library's private data: then only arrays and tensors in it count, not plain values.
     """
 
     tag: str
@@ -32,7 +32,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Missing:
-    """A part that is not compared, and why."""
+    """A part that is not compared, with the reason."""
 
     kind: str
     why: str
@@ -40,13 +40,13 @@ class Missing:
 
 @dataclass(frozen=True)
 class Own:
-    """What a library keeps for itself: it counts in `Digest.own` only."""
+    """A library's private data, which counts in `Digest.own` only."""
 
     value: object
 
 
 def item(step: object) -> str:
-    """A step to an item, in a gap's path.
+    """Format a step to an item for a gap's path.
 
     Example:
         >>> item(0), item(object())
@@ -56,7 +56,7 @@ def item(step: object) -> str:
 
 
 def attribute(step: object) -> str:
-    """A step to an attribute, in a gap's path.
+    """Format a step to an attribute for a gap's path.
 
     Example:
         >>> attribute("weight"), attribute(0)
@@ -66,7 +66,7 @@ def attribute(step: object) -> str:
 
 
 def named(tag: str, fields: Mapping[Any, object], written: Callable[[Any], str] = attribute) -> Parts:
-    """Parts with names, which count as well."""
+    """Parts with names, which are digested, too."""
     pairs = (((name, name), (name, part)) for name, part in fields.items())
     return Parts(tag, itertools.chain.from_iterable(pairs), written)
 
@@ -77,6 +77,6 @@ def several(tag: str, *parts: object) -> Parts:
 
 
 def all_attributes(value: Any) -> dict[Any, object]:
-    """What an object holds in its own dictionary and in the slots of its classes."""
+    """The attributes in an object's dictionary and in its slots."""
     own = attributes(value)
     return {**own, **{name: part for name, part in slots(value) if name not in own}}

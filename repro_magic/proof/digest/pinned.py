@@ -1,4 +1,4 @@
-"""Copies from a GPU through pinned memory: one piece is hashed while the next one is on its way."""
+"""Copy from a GPU through pinned memory: the next piece is copied while a piece is hashed."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from repro_magic.proof.digest import elements
 
 
 def contiguous_bytes(piece: Any) -> Any:
-    """A piece's bytes as a contiguous tensor: the piece itself, or a copy if its memory has another order."""
+    """A piece's bytes as a contiguous tensor: the piece itself, or a copy if it is not contiguous."""
     if piece.requires_grad:
         piece = piece.detach()
     if piece.is_conj() or piece.is_neg():
         piece = piece.resolve_conj().resolve_neg()
     piece = piece.contiguous()
-    if piece.stride()[-1:] != (1,):  # it has no dimensions, or the last is of size 1 and may have any stride
+    if piece.stride()[-1:] != (1,):  # no dimensions, or a last dimension of size 1, whose stride is arbitrary
         piece = piece.as_strided((piece.numel(),), (1,))
     return piece.view(sys.modules["torch"].uint8)
 
 
 class PinnedBuffer:
-    """A buffer in pinned memory: a GPU copies into it while the host goes on."""
+    """A buffer in pinned memory, into which a GPU copies asynchronously."""
 
     def __init__(self) -> None:
         """Allocate it."""
         torch = sys.modules["torch"]
-        # The device by name: the user may have set another default.
+        # An explicit device: the user may have set another default.
         self._memory = torch.empty(elements.PIECE, dtype=torch.uint8, device="cpu", pin_memory=True)
         self._copied = torch.cuda.Event()
         self._content = self._memory
 
     def take(self, piece: Any) -> None:
-        """Start to copy a piece into it, over what it held before."""
+        """Start copying a piece into the buffer, overwriting its content."""
         row = contiguous_bytes(piece).flatten()
         self._content = self._memory[: len(row)]
         self._content.copy_(row, non_blocking=True)
         self._copied.record(sys.modules["torch"].cuda.current_stream(row.device))
 
     def row(self) -> Any:
-        """The piece's bytes, as soon as the copy is complete."""
+        """Wait for the copy, and return the piece's bytes."""
         self._copied.synchronize()
         return self._content.numpy()
 
 
 def pinned_buffers() -> tuple[PinnedBuffer, ...]:
-    """Two buffers; none where the machine has no pinned memory left."""
+    """Two buffers; none if there is no pinned memory left."""
     try:
         return PinnedBuffer(), PinnedBuffer()
     except RuntimeError:
@@ -55,7 +55,7 @@ def pinned_buffers() -> tuple[PinnedBuffer, ...]:
 
 
 def overlapped(pieces: Iterable[Any], buffers: Sequence[Any]) -> Iterator[Any]:
-    """Each piece's bytes, while the next piece is on its way into another buffer."""
+    """Each piece's bytes, while the next piece is copied into another buffer."""
     last = None
     for piece, buffer in zip(pieces, itertools.cycle(buffers), strict=False):
         buffer.take(piece)

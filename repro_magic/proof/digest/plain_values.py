@@ -1,4 +1,4 @@
-"""Values without parts (numbers, texts, dates, paths) as tagged bytes."""
+"""Encode values without parts (numbers, strings, dates, paths) as tagged bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from blake3 import blake3
 
 from repro_magic.introspection.foreign import kind_of
 
-# A longer text enters as its hash: comparing and keeping it would cost memory.
+# Longer strings are replaced by their hash, to save memory.
 _LONGEST_TEXT = 64
 
 
 def tagged(tag: bytes, data: bytes) -> bytes:
-    r"""Data behind a tag that says what it is.
+    r"""Data after a tag with its type.
 
-    The tag's length comes first: otherwise two tags could give the same bytes.
+    The tag's length comes first, so that different pairs have different bytes.
 
     Example:
         >>> tagged(b"int", b"1")
@@ -31,7 +31,7 @@ def tagged(tag: bytes, data: bytes) -> bytes:
 
 
 def by_repr(value: object) -> bytes:
-    """A value's type and its `repr`, for types whose `repr` says all."""
+    """A value's type and its `repr`, for types with a complete `repr`."""
     return tagged(kind_of(value).encode(), repr(value).encode("utf-8", "surrogatepass"))
 
 
@@ -62,7 +62,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
 
 
 def encoder_of(kind: type) -> Callable[[Any], bytes] | None:
-    """What turns a value without parts into bytes; None for any other type, and for a class with a metaclass.
+    """The encoder for a type without parts; None for any other type, and for a class with a metaclass.
 
     Example:
         >>> encoder_of(int)(255)[-2:], encoder_of(list)

@@ -13,7 +13,7 @@ from repro_magic.proof.digest.object_parts import is_code
 from repro_magic.proof.digest.parts import Own
 from repro_magic.proof.digest.plain_values import encoder_of
 
-# Options of a module are small; a container with more items, or a deeper one, is something else.
+# Limits of a module's options: items of a container, and depth. Larger containers are something else.
 _MOST_ITEMS, _DEEPEST = 1000, 3
 
 
@@ -21,12 +21,12 @@ def parameters(value: Any) -> dict[str, Any]:
     """A module's parameters and buffers by name, each once, found without running code of its class.
 
     Raises:
-        ValueError: a module has lost them, or its `__init__` did not run.
+        ValueError: a module has no `_parameters`, for example because its `__init__` did not run.
     """
     tensors: dict[str, Any] = {}
     seen: set[int] = set()
     for prefix, part in _modules(value):
-        if _is_scripted(part):  # it keeps them in C++
+        if _is_scripted(part):  # its parameters are in C++
             return {**dict(value.named_parameters()), **dict(value.named_buffers())}
         if "_parameters" not in attributes(part):
             raise ValueError("it has no parameters")
@@ -43,13 +43,13 @@ def _is_scripted(value: object) -> bool:
 
 
 def _own_dict(value: object, name: str) -> dict[str, Any]:
-    """A dictionary that a module keeps; empty where its `__init__` did not run."""
-    kept: Any = attributes(value).get(name)
-    return dict(dict.items(kept)) if issubclass(type(kept), dict) else {}
+    """A dictionary in a module's attribute; empty if its `__init__` did not run."""
+    dictionary: Any = attributes(value).get(name)
+    return dict(dict.items(dictionary)) if issubclass(type(dictionary), dict) else {}
 
 
 def _modules(value: Any) -> Iterator[tuple[str, Any]]:
-    """A module and those below it, each once, with their names."""
+    """A module and its submodules, each once, with their names."""
     waiting, seen = [("", value)], set()
     while waiting:
         prefix, part = waiting.pop()
@@ -66,31 +66,31 @@ def _path(prefix: str, name: str) -> str:
 
 
 def module_attributes(value: Any, is_tool: Callable[[object], bool]) -> dict[str, object]:
-    """What a module and those below it are and do, besides their parameters and buffers.
+    """The class and attributes of a module and its submodules, without parameters and buffers.
 
-    These are attributes that are no code; of libraries' modules only plain ones, such as `p`.
+    Code is excluded; of a library's modules only plain attributes count, such as `p`.
 
     Args:
         value: the module.
-        is_tool: whether an attribute is an object of a library's, such as the trainer that trains the module.
+        is_tool: whether an attribute is a library's object, such as the trainer of the module.
     """
     fields: dict[str, object] = {}
     for prefix, part in _modules(value):
-        is_of_notebook, held = is_notebooks(type(part)), attributes(part)
+        is_of_notebook, own_attributes = is_notebooks(type(part)), attributes(part)
         own_parameters = _own_dict(part, "_parameters").items()
         trained = [name for name, tensor in own_parameters if tensor is not None and tensor.requires_grad]
         fields[_path(prefix, "class")] = kind_of(part)
-        fields[_path(prefix, "training")] = held.get("training")
+        fields[_path(prefix, "training")] = own_attributes.get("training")
         fields[_path(prefix, "trained")] = trained
-        for name, data in held.items():
-            if name not in _pytorchs_attributes() and (not is_code(data) if is_of_notebook else is_data(data)):
+        for name, data in own_attributes.items():
+            if name not in _module_internals() and (not is_code(data) if is_of_notebook else is_data(data)):
                 is_librarys = name[:1] == "_" and is_tool(data)
                 fields[_path(prefix, name)] = Own(data) if is_librarys else data
     return fields
 
 
 def is_data(value: object, depth: int = _DEEPEST) -> bool:
-    """Whether a value is plain data, such as a number or a text, or a small container of plain data.
+    """Whether a value is plain data, such as a number or a string, or a small container of plain data.
 
     Example:
         >>> is_data({"p": (0.5, None)}), is_data([object()])
@@ -106,6 +106,6 @@ def is_data(value: object, depth: int = _DEEPEST) -> bool:
 
 
 @functools.cache
-def _pytorchs_attributes() -> frozenset[str]:
-    """The attributes that every module has for PyTorch's own use."""
+def _module_internals() -> frozenset[str]:
+    """The attributes that every module has for PyTorch's internal use."""
     return frozenset(vars(sys.modules["torch"].nn.Module()))

@@ -15,7 +15,7 @@ from repro_magic.proof.digest.walk import Walk
 
 
 def tensor(walk: Walk, value: Any) -> bytes | Parts:
-    """A tensor, by its dtype, shape and elements, wherever it is stored."""
+    """A tensor, by its dtype, shape and elements, on any device."""
     with sys.modules["torch"]._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - a subclass must not notice
         return _content_of(walk, value)
 
@@ -28,7 +28,7 @@ def _content_of(walk: Walk, value: Any) -> bytes | Parts:
     if value.is_meta or _is_fake(value):
         return walk.gap(value, "it has no values")
     value = value.detach()
-    if value.is_nested:  # before subclasses: its shape holds a number that is new each time
+    if value.is_nested:  # before subclasses: its shape contains a new symbol each time
         return several(f"{kind} nested", *value.unbind())
     if hasattr(value, "__tensor_flatten__"):
         names, _ = value.__tensor_flatten__()
@@ -44,7 +44,7 @@ def _is_fake(value: object) -> bool:
 
 
 def is_plain_tensor(value: Any) -> bool:
-    """Whether a value is a tensor whose elements lie in the host's memory, and of no subclass."""
+    """Whether a value is a strided tensor in the host's memory, and not of a subclass."""
     torch = sys.modules.get("torch")
     return (
         torch is not None
@@ -57,11 +57,13 @@ def is_plain_tensor(value: Any) -> bool:
 
 
 def strided(kind: str, value: Any) -> bytes:
-    """The bits of a tensor that has strides."""
+    """The digest of a strided tensor."""
     return elements.read_elements(value, _head(kind, value.dtype, value.shape), _bits)
 
 
-@functools.lru_cache(maxsize=1024)  # a model has few shapes, and formatting one costs more than hashing a small tensor
+@functools.lru_cache(
+    maxsize=1024
+)  # models have few shapes, and formatting a shape costs more than hashing a small tensor
 def _head(kind: str, dtype: object, shape: tuple[int, ...]) -> bytes:
     return tagged(f"{kind} {dtype} {tuple(shape)}".encode(), b"")
 
@@ -80,7 +82,7 @@ def _bits(value: Any, head: bytes) -> bytes:
 
 
 def _on_host(piece: Any) -> Any:
-    """A piece's bytes in the host's memory. Not by `Tensor.numpy`, after which the tensor cannot be resized."""
+    """A piece's bytes in the host's memory. `Tensor.numpy` is not used: it would make the tensor unresizable."""
     return sys.modules["numpy"].from_dlpack(contiguous_bytes(piece if piece.is_cpu else piece.cpu()))
 
 
@@ -93,7 +95,7 @@ def _dense_parts(value: Any) -> dict[str, object]:
         scales, points = value.q_per_channel_scales(), value.q_per_channel_zero_points()
         return {"bits": value.int_repr(), "scales": scales, "points": points, "axis": value.q_per_channel_axis()}
     if value.layout == torch.sparse_coo:
-        return {"indices": value._indices(), "values": value._values()}  # noqa: SLF001 - `indices()` wants it coalesced
+        return {"indices": value._indices(), "values": value._values()}  # noqa: SLF001 - `indices()` needs a coalesced tensor
     if value.layout in (torch.sparse_csr, torch.sparse_bsr):
         return {"rows": value.crow_indices(), "columns": value.col_indices(), "values": value.values()}
     if value.layout in (torch.sparse_csc, torch.sparse_bsc):
@@ -102,7 +104,7 @@ def _dense_parts(value: Any) -> dict[str, object]:
 
 
 def optimizer(_walk: Walk, value: Any) -> Parts:
-    """An optimizer: the values of its parameters in their order, and the state that it keeps for each."""
+    """An optimizer, by its parameters in their order, each with its state."""
     states = {id(parameter): state for parameter, state in value.state.items()}
     groups = [
         {

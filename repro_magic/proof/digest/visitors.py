@@ -1,4 +1,4 @@
-"""Which visitor takes which type: one table, the library's own types first."""
+"""The table of visitors by type, with libraries' types first."""
 
 from __future__ import annotations
 
@@ -23,76 +23,76 @@ def _module(_walk: Walk, value: Any) -> Parts:
 
 
 def _is_tool(value: object) -> bool:
-    """Whether it is an object of a library's class that the walk knows nothing of, and visits by its attributes."""
+    """Whether a value is an object of a library's class that has no visitor, and is visited by its attributes."""
     kind = type(value)
     if is_code(value) or is_notebooks(kind) or known_parts(kind) is not None:
         return False
     return _from_table(kind) is None
 
 
-def _is(module: str, *names: str) -> Callable[[type], bool]:
-    """Whether a type is made from one of a module's classes; no, as long as the module is not imported."""
+def _is_named(module: str, *names: str) -> Callable[[type], bool]:
+    """Whether a type is a subclass of one of a module's classes; False while the module is not imported."""
     return lambda kind: is_below(kind, *kinds_in(module, *names))
 
 
-def _is_a(*kinds: type) -> Callable[[type], bool]:
+def _is_subclass(*kinds: type) -> Callable[[type], bool]:
     return lambda kind: is_below(kind, *kinds)
 
 
 _PANDAS_MISSING = {"pandas._libs.missing.NAType", "pandas._libs.tslibs.nattype.NaTType"}
 
-# The first row that fits a type is taken.
+# The first matching row counts.
 _TABLE: tuple[tuple[Callable[[type], bool], Visitor], ...] = (
-    (_is("torch", "Tensor"), torch_types.tensor),
-    (_is("numpy.ma", "MaskedArray"), numpy_types.masked_array),
-    (_is("numpy", "ndarray"), numpy_types.array),
-    (_is("numpy", "generic"), numpy_types.scalar),
-    (_is("torch", "nn.Module"), _module),
-    (_is("torch", "optim.Optimizer"), torch_types.optimizer),
-    (_is("torch", "Generator"), torch_types.generator),
+    (_is_named("torch", "Tensor"), torch_types.tensor),
+    (_is_named("numpy.ma", "MaskedArray"), numpy_types.masked_array),
+    (_is_named("numpy", "ndarray"), numpy_types.array),
+    (_is_named("numpy", "generic"), numpy_types.scalar),
+    (_is_named("torch", "nn.Module"), _module),
+    (_is_named("torch", "optim.Optimizer"), torch_types.optimizer),
+    (_is_named("torch", "Generator"), torch_types.generator),
     (
-        _is("torch", "dtype", "device", "Size", "layout", "memory_format", "finfo", "iinfo"),
+        _is_named("torch", "dtype", "device", "Size", "layout", "memory_format", "finfo", "iinfo"),
         builtin_types.repr_of,
     ),
-    (_is("numpy", "dtype"), builtin_types.repr_of),
-    (_is("pandas", "DataFrame", "Series", "Index"), frame_types.pandas_object),
-    (_is("pandas", "api.extensions.ExtensionArray"), frame_types.extension_array),
+    (_is_named("numpy", "dtype"), builtin_types.repr_of),
+    (_is_named("pandas", "DataFrame", "Series", "Index"), frame_types.pandas_object),
+    (_is_named("pandas", "api.extensions.ExtensionArray"), frame_types.extension_array),
     (
-        _is("pandas", "Timestamp", "Timedelta", "Period", "Interval", "offsets.BaseOffset"),
+        _is_named("pandas", "Timestamp", "Timedelta", "Period", "Interval", "offsets.BaseOffset"),
         builtin_types.repr_of,
     ),
     (lambda kind: name_of(kind) in _PANDAS_MISSING, builtin_types.repr_of),
-    (_is("polars", "DataFrame"), frame_types.polars_frame),
-    (_is("polars", "Series"), frame_types.polars_series),
-    (_is("polars", "LazyFrame"), frame_types.polars_plan),
-    (_is("pyarrow", "Table", "RecordBatch"), frame_types.arrow_table),
-    (_is("pyarrow", "Array", "ChunkedArray"), frame_types.arrow_array),
-    (_is("pyarrow", "Schema"), frame_types.arrow_schema),
-    (_is("pyarrow", "Scalar"), frame_types.arrow_scalar),
-    (_is("pyarrow", "DataType", "Field"), builtin_types.repr_of),
-    (_is("PIL.Image", "Image"), image_types.image),
-    (_is("matplotlib.figure", "Figure"), image_types.figure),
-    (_is("repro_magic.scope", "WatchReport"), objects.report),
-    (_is_a(Enum), builtin_types.enum_member),
-    (_is_a(dt.datetime, dt.time), builtin_types.moment),
-    (_is_a(*builtin_types.SEQUENCES), builtin_types.sequence),
-    (_is_a(*builtin_types.SETS), builtin_types.unordered),
-    (_is_a(*builtin_types.MAPPINGS), builtin_types.mapping),
-    (_is_a(*builtin_types.VIEWS), builtin_types.view),
-    (_is_a(slice), builtin_types.slice_of),
-    (_is_a(fractions.Fraction), builtin_types.fraction),
-    (_is_a(*(base for base, _ in builtin_types.PLAIN_BASES)), builtin_types.plain_subclass),
+    (_is_named("polars", "DataFrame"), frame_types.polars_frame),
+    (_is_named("polars", "Series"), frame_types.polars_series),
+    (_is_named("polars", "LazyFrame"), frame_types.polars_plan),
+    (_is_named("pyarrow", "Table", "RecordBatch"), frame_types.arrow_table),
+    (_is_named("pyarrow", "Array", "ChunkedArray"), frame_types.arrow_array),
+    (_is_named("pyarrow", "Schema"), frame_types.arrow_schema),
+    (_is_named("pyarrow", "Scalar"), frame_types.arrow_scalar),
+    (_is_named("pyarrow", "DataType", "Field"), builtin_types.repr_of),
+    (_is_named("PIL.Image", "Image"), image_types.image),
+    (_is_named("matplotlib.figure", "Figure"), image_types.figure),
+    (_is_named("repro_magic.scope", "WatchReport"), objects.report),
+    (_is_subclass(Enum), builtin_types.enum_member),
+    (_is_subclass(dt.datetime, dt.time), builtin_types.moment),
+    (_is_subclass(*builtin_types.SEQUENCES), builtin_types.sequence),
+    (_is_subclass(*builtin_types.SETS), builtin_types.unordered),
+    (_is_subclass(*builtin_types.MAPPINGS), builtin_types.mapping),
+    (_is_subclass(*builtin_types.VIEWS), builtin_types.view),
+    (_is_subclass(slice), builtin_types.slice_of),
+    (_is_subclass(fractions.Fraction), builtin_types.fraction),
+    (_is_subclass(*(base for base, _ in builtin_types.PLAIN_BASES)), builtin_types.plain_subclass),
 )
 _CONTAINERS = (*builtin_types.SEQUENCES, *builtin_types.SETS, *builtin_types.MAPPINGS)
-_OF_CONTAINERS = (builtin_types.sequence, builtin_types.unordered, builtin_types.mapping)
-_OF_DATA = (torch_types.tensor, numpy_types.array, builtin_types.plain_subclass)
+_CONTAINER_VISITORS = (builtin_types.sequence, builtin_types.unordered, builtin_types.mapping)
+_DATA_VISITORS = (torch_types.tensor, numpy_types.array, builtin_types.plain_subclass)
 
-# Filled as types are met. Weak, because a cell that runs again defines its classes anew.
+# Filled on demand. Weak, because cells redefine their classes.
 _visitor_of: WeakKeyDictionary[type, Visitor] = WeakKeyDictionary()
 
 
 def visitor_for(value: object) -> Visitor:
-    """The visitor for a value, found once for each type."""
+    """The visitor for a value, looked up once for each type."""
     kind = type(value)
     try:
         return _visitor_of[kind]
@@ -103,8 +103,8 @@ def visitor_for(value: object) -> Visitor:
             raise
     visitor = _by_type(value)
     if _has_attributes_beside(kind, visitor):
-        visitor = _and_attributes(visitor)
-    # Of two objects of a library's callable class, one may be code and the other not.
+        visitor = _with_attributes(visitor)
+    # Not cached for a library's callable class: some of its objects may be code, others not.
     if visitor is not objects.code and (is_notebooks(kind) or not callable(value)):
         with Shield():
             _visitor_of[kind] = visitor
@@ -121,27 +121,27 @@ def _from_table(kind: type) -> Visitor | None:
 
 
 def _has_attributes_beside(kind: type, visitor: Visitor) -> bool:
-    """Whether objects of a class may hold more than its base does. What libraries add to theirs does not count."""
-    if visitor in _OF_CONTAINERS:
+    """Whether objects of a subclass may have attributes that count; those of libraries' subclasses of data do not."""
+    if visitor in _CONTAINER_VISITORS:
         return not is_any(kind, *_CONTAINERS)
-    return visitor in _OF_DATA and is_notebooks(kind)
+    return visitor in _DATA_VISITORS and is_notebooks(kind)
 
 
-def _and_attributes(visitor: Visitor) -> Visitor:
-    """The visitor for a subclass: as its base is visited, and then its attributes."""
+def _with_attributes(visitor: Visitor) -> Visitor:
+    """The visitor for a subclass: visits the value as its base, then its attributes."""
 
     def both(walk: Walk, value: Any) -> bytes | Parts:
-        content, held = visitor(walk, value), all_attributes(value)
-        if not held:
+        content, fields = visitor(walk, value), all_attributes(value)
+        if not fields:
             return content
-        rest = named("with", held)
+        rest = named("with", fields)
         return several(content.hex(), rest) if isinstance(content, bytes) else several("attributes", content, rest)
 
     return both
 
 
 def beside(value: Any) -> dict[str, object]:
-    """The attributes of a value that count besides its elements, parameters and buffers.
+    """The attributes of a value that count, without its elements, parameters and buffers.
 
     Example:
         >>> beside([1, 2])

@@ -1,4 +1,4 @@
-"""The walk over a value: each object once, on a stack of its own, bounded, and open to Ctrl-C."""
+"""The walk over a value: visits each object once, with an explicit stack, bounded and interruptible."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from repro_magic.runtime.interrupts import interruptible, is_users, is_waiting
 
 # Visiting more objects than this would take minutes and gigabytes. Plain values do not count.
 _MOST_OBJECTS = 10_000_000
-# Members of a set are visited separately, so an object in a circle may be visited many times: up to this often.
+# Members of a set are visited separately, so objects in a cycle may be visited many times.
 _MOST_REVISITS = 100_000
-# Asking whether Ctrl-C waits, and calling the hash function, cost more than visiting one object.
+# Checking for Ctrl-C, and calling the hash function, cost more than visiting an object, so both are done in batches.
 _OBJECTS_BETWEEN_CHECKS, _BATCH = 1024, 4096
 
 
@@ -35,11 +35,11 @@ class _Frame:
     def __init__(self, value: object, parts: Parts, depth: int, gaps: int, dependent: int) -> None:
         self.value, self.parts, self.depth = value, parts, depth
         self.is_own = parts.is_own
-        self.gaps, self.dependent = gaps, dependent  # how many there were before it
+        self.gaps, self.dependent = gaps, dependent  # their numbers before this value
         self.steps = iter(parts.steps)
         self.step: object = ""
-        self.depends = False  # whether the digest depends on the way to it
-        self.hasher: Any = None  # most values have few parts, which are hashed in one call
+        self.depends = False  # whether the digest depends on the path
+        self.hasher: Any = None  # most values have few parts, which are hashed at once
         tag = parts.tag.encode("utf-8", "surrogatepass")
         self.bits = [len(tag).to_bytes(8, "little"), tag]
 
@@ -62,27 +62,27 @@ class _Frame:
 
 
 class Walk:
-    """One pass over a value. Neither depth nor an exception in the value's code ends it.
+    """A pass over a value. Neither depth nor an exception in the value's code ends it.
 
-    Each object has a digest of its own, so shared parts are visited once. The digest of an object in a circle depends
-    on the way to it. A set forgets such digests, because the order of its members is arbitrary.
+    Each object has its own digest, so shared parts are visited once. The digest of an object in a cycle depends on the
+    path to it. A set drops such digests, because the order of its members is arbitrary.
 
     Attributes:
-        gaps: what could not be digested so far.
+        gaps: the parts that could not be digested so far.
         has_own: whether the value holds something that counts in `Digest.own` only.
     """
 
     def __init__(self, visitor_for: Callable[[object], Visitor], *, is_whole: bool = False) -> None:
-        """A walk that has visited nothing yet.
+        """Start a walk.
 
         Args:
-            visitor_for: gives the visitor for a value.
-            is_whole: whether what libraries keep for themselves counts.
+            visitor_for: returns the visitor for a value.
+            is_whole: whether libraries' private data counts.
         """
         self.gaps: list[Gap] = []
         self.has_own = False
         self._visitor_for, self._is_whole = visitor_for, is_whole
-        # Id -> digest, the object (an id is unique only while its object lives), whether the digest depends on the way.
+        # Id -> digest, the object (to keep its id unique), whether the digest depends on the path.
         self._known: dict[int, tuple[bytes, object, bool]] = {}
         self._open: dict[int, int] = {}  # id -> depth of the values whose parts are being visited
         self._stack: list[_Frame] = []
@@ -92,22 +92,22 @@ class Walk:
 
     @interruptible
     def over(self, value: object) -> bytes:
-        """The digest of a value, from which the walk starts."""
+        """Walk over a value, and return its digest."""
         bits = self._enter(value)
         while self._stack:
             frame = self._stack[-1]
             if bits is not None:
                 self._add(frame, bits)
             try:
-                bits = self._advanced(frame)
+                bits = self._advance(frame)
             except TooLargeError:
                 raise
             except BaseException as error:  # noqa: BLE001 - code of any class runs here
-                bits = self._broken(error)
+                bits = self._leave_broken(error)
         return bits or b""
 
-    def _advanced(self, frame: _Frame) -> bytes | None:
-        """Go on with the parts of a value: None if one of them has parts itself, the value's digest at the end."""
+    def _advance(self, frame: _Frame) -> bytes | None:
+        """Continue with a value's parts: None when a part has parts itself, the value's digest at the end."""
         for step, part in frame.steps:
             encode = encoder_of(type(part))
             if encode is not None:
@@ -119,7 +119,7 @@ class Walk:
             if bits is None:
                 return None
             self._add(frame, bits)
-        return self._left(frame.digest())
+        return self._leave(frame.digest())
 
     def _add(self, frame: _Frame, bits: bytes) -> None:
         frame.add(bits)
@@ -131,19 +131,19 @@ class Walk:
                 raise TooLargeError(f"members of sets refer to each other in more than {_MOST_REVISITS:,} ways")
 
     def _enter(self, value: object) -> bytes | None:
-        """The digest of a part that has no parts itself; None if it has, and is now on top of the stack."""
+        """The digest of a value without parts; None for a value with parts, which is now on top of the stack."""
         encode = encoder_of(type(value))
         if encode is not None:
             return encode(value)
         key = id(value)
         if key in self._open:
             depth = self._open[key]
-            self._depends()
+            self._mark_dependent()
             return tagged(b"inside", str(len(self._stack) - depth).encode())
         if key in self._known:
             bits, _, is_dependent = self._known[key]
             if is_dependent:
-                self._depends()
+                self._mark_dependent()
             return bits
         content = self._content_of(value)
         if type(content) is bytes:
@@ -160,12 +160,12 @@ class Walk:
             self._open[id(value)] = frame.depth
         self._stack.append(frame)
 
-    def _depends(self) -> None:
+    def _mark_dependent(self) -> None:
         if self._stack:
             self._stack[-1].depends = True
 
-    def _left(self, bits: bytes) -> bytes:
-        """Take the top value, whose digest is known now, off the stack."""
+    def _leave(self, bits: bytes) -> bytes:
+        """Pop the top value, whose digest is complete."""
         frame = self._stack.pop()
         if type(frame.value) is not Parts:
             del self._open[id(frame.value)]
@@ -173,22 +173,22 @@ class Walk:
             if frame.depends:
                 self._dependent.append(id(frame.value))
         if frame.depends:
-            self._depends()
+            self._mark_dependent()
         if frame.parts.is_set:
             self.gaps[frame.gaps :] = sorted(self.gaps[frame.gaps :], key=lambda gap: (gap.path, gap.kind, gap.why))
         return bits
 
-    def _broken(self, error: BaseException) -> bytes:
-        """Leave a value whose parts raised an error; what was visited of it does not count."""
+    def _leave_broken(self, error: BaseException) -> bytes:
+        """Pop a value whose parts raised an error; the parts visited so far do not count."""
         if is_users(error):
             raise error
-        while type(self._stack[-1].value) is Parts and len(self._stack) > 1:  # a group of its holder's parts
+        while type(self._stack[-1].value) is Parts and len(self._stack) > 1:  # a group of parts of the value below
             self._stack.pop()
         frame = self._stack[-1]
         frame.depends = True
-        bits = self._left(_gap_bits(frame.value))
+        bits = self._leave(_gap_bits(frame.value))
         del self.gaps[frame.gaps :]
-        self._note(frame.value, _failed(error))
+        self._record_gap(frame.value, _failure_reason(error))
         return bits
 
     def _content_of(self, value: object) -> bytes | Parts:
@@ -199,7 +199,7 @@ class Walk:
             return several("own", value.value) if self._is_whole else tagged(b"own", b"")
         if type(value) is Missing:
             self.gaps.append(Gap(self._path(), value.kind, value.why))
-            self._depends()
+            self._mark_dependent()
             return tagged(b"gap", value.kind.encode())
         self._count()
         try:
@@ -207,7 +207,7 @@ class Walk:
         except BaseException as error:
             if is_users(error):
                 raise
-            return self.gap(value, _failed(error))
+            return self.gap(value, _failure_reason(error))
 
     def _count(self) -> None:
         self._visited += 1
@@ -218,28 +218,28 @@ class Walk:
 
     def gap(self, value: object, why: str) -> bytes:
         """Record that the visited value has nothing to compare."""
-        self._note(value, why)
+        self._record_gap(value, why)
         return _gap_bits(value)
 
-    def _note(self, value: object, why: str) -> None:
+    def _record_gap(self, value: object, why: str) -> None:
         self.gaps.append(Gap(self._path(), kind_of(value), why))
-        self._depends()  # another way to it has another path
+        self._mark_dependent()  # the gap's path depends on how the walk got here
 
     def _path(self) -> str:
         return "".join(frame.parts.written(frame.step) for frame in self._stack)
 
     def is_global(self, value: object) -> bool:
-        """Whether it is a library's global generator, whose state is no part of the object that holds it."""
+        """Whether a value is a library's global generator, whose state is not part of the object that holds it."""
         if self._globals is None:
             self._globals = {id(generator) for generator in global_generators()}
         return id(value) in self._globals
 
 
-# Gives the bytes or the parts of a value of one type.
+# Returns the bytes or the parts of a value.
 Visitor = Callable[[Walk, Any], bytes | Parts]
 
 
-def _failed(error: BaseException) -> str:
+def _failure_reason(error: BaseException) -> str:
     return f"looking at it failed: {kind_of(error).rpartition('.')[2]}"
 
 
