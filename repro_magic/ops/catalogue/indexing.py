@@ -64,13 +64,18 @@ def _repeats(call: OpCall, index: Any, places: int, length: int, lanes: Callable
         return _lane_repeats(lanes(), places)
 
 
+def _as_row(index: Any, places: int) -> Any:  # noqa: ANN401 - a tensor
+    """Indices as a single row, counted from the front."""
+    return (index % places).reshape(1, -1)
+
+
 @careful
 def rows_repeat(call: OpCall) -> bool | None:
     """One-dimensional indices along `dim` (index_add, index_copy, index_reduce) repeat."""
     tensor, index = call.arguments["self"], call.arguments["index"]
     sizes = sizes_of(tensor) or [1]
     places = sizes[wrapped_dim(call.arguments["dim"], len(sizes))]
-    return _repeats(call, index, places, element_count(index), lambda: (index % places).reshape(1, -1))
+    return _repeats(call, index, places, element_count(index), functools.partial(_as_row, index, places))
 
 
 @careful
@@ -89,7 +94,7 @@ def places_repeat(call: OpCall) -> bool | None:
     """Indices into the flattened tensor (put) repeat."""
     index = call.arguments["index"]
     places = element_count(call.arguments["self"])
-    return _repeats(call, index, places, element_count(index), lambda: (index % places).reshape(1, -1))
+    return _repeats(call, index, places, element_count(index), functools.partial(_as_row, index, places))
 
 
 @careful
@@ -148,10 +153,6 @@ def _most_written(call: OpCall) -> int:
     return longest * math.prod(rest) if None not in call.arguments["indices"] else element_count(call.arguments["self"])
 
 
-def _in_a_row(index: Any, size: int) -> Any:  # noqa: ANN401 - tensors
-    return (index % size).reshape(1, -1)
-
-
 def _broadcast(shapes: Sequence[Sequence[int]]) -> list[int]:
     """The shape that the shapes broadcast to."""
     aligned = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
@@ -179,7 +180,7 @@ def tuples_repeat(call: OpCall) -> bool | None:
     if len(indices) > 1 and _is_grid(shapes):
         # As in x[rows[:, None], columns]: places repeat if rows or columns do.
         answers = [
-            _repeats(call, index, sizes[place], element_count(index), functools.partial(_in_a_row, index, sizes[place]))
+            _repeats(call, index, sizes[place], element_count(index), functools.partial(_as_row, index, sizes[place]))
             for place, index in indices
         ]
         return True if True in answers else None if None in answers else False
