@@ -15,11 +15,13 @@ from repro_magic.proof.compare.clock_code import MARK, Names, Reading, bound_nam
 from repro_magic.proof.compare.clock_forms import (
     Clock,
     Form,
+    Instance,
     Text,
     are_texts_apart_by_clocks,
     has_clock,
     is_only_clocks,
 )
+from repro_magic.proof.compare.clock_objects import MOST_ROUNDS, Heap, TooMuchCodeError
 from repro_magic.proof.compare.outputs import without_noise
 from repro_magic.proof.kernel.small_values import value_of
 from repro_magic.proof.verdict import Outcome, Part
@@ -114,17 +116,57 @@ def clocks_of(sources: Iterable[str]) -> list[CellClocks]:
         >>> first.form("start"), second.form("took"), second.form("time")
         (Clock(is_accepted=False), Clock(is_accepted=False), None)
     """
-    names = Names()
-    return [_cell(source, names) for source in sources]
+    cells = [_parsed(source) for source in sources]
+    heap = Heap()
+    try:
+        is_known = any(_adds_nothing(cells, heap) for _ in range(MOST_ROUNDS))
+        heap.is_final, heap.steps = True, 0
+        if is_known:
+            return _read(cells, heap)
+    except (TooMuchCodeError, RecursionError):
+        pass
+    return [CellClocks() for _ in cells]  # what takes too long to follow is a result like every other
 
 
-def _cell(source: str, names: Names) -> CellClocks:
+def _adds_nothing(cells: Sequence[_Cell | None], heap: Heap) -> bool:
+    """Read all cells once more; whether nothing is known afterwards that was not before."""
+    before = dict(heap.fields), set(heap.escaped)
+    _read(cells, heap)
+    return before == (heap.fields, heap.escaped)
+
+
+def _read(cells: Sequence[_Cell | None], heap: Heap) -> list[CellClocks]:
+    """Read all cells once, and what other code may do to the objects that it has."""
+    names = Names(heap=heap)
+    found = [_cell(cell, names) for cell in cells]
+    for site in list(heap.escaped):
+        Reading(names.copy(), ()).call_all(Instance(site, heap.fields))
+    return found
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell's code, and its tree."""
+
+    code: str
+    tree: ast.Module
+
+
+def _parsed(source: str) -> _Cell | None:
     code = _without_magics(source)
     try:
-        tree = ast.parse(code)
+        return _Cell(code, ast.parse(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _cell(cell: _Cell | None, names: Names) -> CellClocks:
+    if cell is None:
         names.forget()
         return CellClocks()
+    code, tree = cell.code, cell.tree
+    if any(isinstance(node, ast.Name | ast.Attribute) and _name(node) in _DYNAMIC for node in ast.walk(tree)):
+        names.heap.block()
     reading = Reading(names, code.splitlines())
     reading.block(tree.body)
     last = tree.body[-1] if tree.body else None
@@ -135,6 +177,14 @@ def _cell(source: str, names: Names) -> CellClocks:
         is_accepted=any(MARK in accepted_in(line) for line in code.splitlines() if line.lstrip().startswith("#")),
         bound=frozenset(bound_names(tree)),
     )
+
+
+def _name(node: ast.Name | ast.Attribute) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr
+
+
+# Code that gives attributes without their names.
+_DYNAMIC = frozenset({"setattr", "__setattr__", "__dict__", "vars", "delattr"})
 
 
 def _without_magics(source: str) -> str:

@@ -68,7 +68,7 @@ def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Toleran
     sides = (first, *others)
     names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
     values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
-    values = reads.values(values, [side.held for side in sides])
+    values = [_clocks_less_gaps(part, first.held) for part in reads.values(values, [side.held for side in sides])]
     twins = [side.cell for side in others]
     outputs = _outputs(first.cell, twins, tolerance)
     outputs = reads.outputs(outputs, [_shown(side.cell) for side in sides])
@@ -189,6 +189,10 @@ def _less_gaps(part: Part, found: Mapping[str, Any]) -> Part:
     if part.outcome is Outcome.DIFFERS or gap.outcome is Outcome.SAME:
         return part
     return replace(gap, why=f"{gap.why}; else {part.why}", distance=part.distance)
+
+
+def _clocks_less_gaps(part: Part, held: Mapping[str, Mapping[str, Any]]) -> Part:
+    return _less_gaps(part, held[part.name]) if part.outcome is Outcome.CLOCK else part
 
 
 def _shown(cell: CellRun) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro_magic.proof.kernel.small_values import value_of
+from repro_magic.proof.kernel.small_values import Hashed, Thing, value_of
 
 _LONGEST = 60  # characters of a value that are shown
 _BEFORE = 30  # of a longer text, so many before the first difference
@@ -23,6 +23,7 @@ class _Difference:
     at: str
     how: str
     is_order: bool = False
+    is_hashed: bool = False
 
 
 def small_apart(one: Mapping[str, Any], other: Mapping[str, Any], sides: Sides, *, is_measured: bool = False) -> str:
@@ -39,7 +40,7 @@ def small_apart(one: Mapping[str, Any], other: Mapping[str, Any], sides: Sides, 
         "'cat' in one run, 'dog' in the other"
     """
     if "text" in one and "text" in other:
-        return _values_apart(value_of(one["text"]), value_of(other["text"]), sides)
+        return _values_apart(value_of(one["text"]), value_of(other["text"]), sides, is_measured=is_measured)
     if "kind" not in one or one["kind"] != other.get("kind"):
         return ""
     if "begins" in one:
@@ -72,8 +73,10 @@ def _large_apart(one: Mapping[str, Any], other: Mapping[str, Any], sides: Sides,
     return "" if is_measured else f"a {one['kind']} of {one['size']:,}: {firsts}"
 
 
-def _values_apart(one: object, other: object, sides: Sides) -> str:
+def _values_apart(one: object, other: object, sides: Sides, *, is_measured: bool) -> str:
     found = list(_apart(one, other, "", sides))
+    if is_measured and any(difference.is_hashed for difference in found):
+        return ""
     orders = [difference for difference in found if difference.is_order]
     elements = [difference for difference in found if not difference.is_order]
     parts = [_order_apart(orders)] if orders else []
@@ -102,20 +105,38 @@ def _elements_apart(elements: Sequence[_Difference], size: int, shown: str) -> s
 
 def _count(value: Any) -> int:  # noqa: ANN401 - a plain value
     """How many elements a value has, in all depths."""
-    if isinstance(value, dict):
-        return sum(map(_count, value.values()))
+    if isinstance(value, dict | Thing):
+        return sum(map(_count, (value.parts if isinstance(value, Thing) else value).values()))
     return sum(map(_count, value)) if isinstance(value, list | tuple) else 1
 
 
 def _apart(one: Any, other: Any, at: str, sides: Sides) -> Iterator[_Difference]:  # noqa: ANN401 - plain values
-    if type(one) is not type(other) or not isinstance(one, list | tuple | dict | set):
-        yield _Difference(at, _shown_apart(one, other, sides))
+    if (
+        isinstance(one, Thing)
+        and isinstance(other, Thing)
+        and one.kind == other.kind
+        and [*one.parts] == [*other.parts]
+    ):
+        yield from _things_apart(one, other, at, sides)
+    elif type(one) is not type(other) or not isinstance(one, list | tuple | dict | set):
+        is_hashed = isinstance(one, Hashed) and isinstance(other, Hashed)
+        yield _Difference(at, _shown_apart(one, other, sides), is_hashed=is_hashed)
     elif isinstance(one, set):
         yield _Difference(at, _only(one - other, other - one, "items", sides))
     elif isinstance(one, dict):
         yield from _dictionaries_apart(one, other, at, sides)
     else:
         yield from _sequences_apart(one, other, at, sides)
+
+
+def _form(thing: Thing) -> tuple[str, list[str]]:
+    return thing.kind, [*thing.parts]
+
+
+def _things_apart(one: Thing, other: Thing, at: str, sides: Sides) -> Iterator[_Difference]:
+    for place, mine in one.parts.items():
+        if repr(mine) != repr(other.parts[place]):
+            yield from _apart(mine, other.parts[place], f"{at}{place}", sides)
 
 
 def _sequences_apart(one: Sequence[Any], other: Sequence[Any], at: str, sides: Sides) -> Iterator[_Difference]:

@@ -155,7 +155,8 @@ def values(  # noqa: PLR0913 - as a runner asks
         from repro_magic.proof.kernel.reference import compare_numbers  # noqa: PLC0415 - a receipt measures nothing
 
         loaded = {name: value for name, _, value in written}
-        compare_numbers(dict(present) | loaded, changed, Path(spool), cell, rtol=rtol, ulp=ulp)
+        with _reading().remembered():
+            compare_numbers(dict(present) | loaded, changed, Path(spool), cell, rtol=rtol, ulp=ulp)
     return json.dumps(
         {"changed": changed, "gone": gone, "displayed": _displayed(), "is_doubtful": _reading().is_doubtful}
     )

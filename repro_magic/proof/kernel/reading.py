@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from repro_magic.introspection.cell_names import as_python, bindings, words
@@ -70,6 +71,10 @@ class Reading:
             self._cost = self._checked_at - started
         self._before = bindings(dict(names)) if len(self._buffers) else {}
         return found
+
+    def remembered(self) -> AbstractContextManager[None]:
+        """While this lasts, large buffers that the last pass read are not read again."""
+        return reading_through(self._buffers.read)
 
     def check(self, cell: int, names: Names) -> bool:
         """Read all once more, after the last cell; whether nothing changed that was not seen."""

@@ -11,6 +11,7 @@ import pytest
 import repro_magic
 from repro_magic.proof.compare.clock_forms import has_clock, is_only_clocks
 from repro_magic.proof.compare.clocks import clocks_of
+from repro_magic.proof.kernel.small_values import Thing
 from repro_magic.proof.verdict import Outcome
 
 IMPORTS = (
@@ -49,9 +50,92 @@ CLOCKS = [
 ]
 
 
+CLASSES = """
+class Timer:
+    total = 0.0
+    def __init__(self):
+        self.began = timer()
+        self.laps, self.log = [], {'time': [], 'draw': []}
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        self.left = timer()
+    def stop(self):
+        self.took = timer() - self.began
+        self.total += self.took
+        self.laps.append(self.took)
+        return self.took
+    @property
+    def minutes(self):
+        return self.total / 60
+    def __str__(self):
+        return f'{self.total:.2f} s'
+class Meter:
+    def __init__(self, name='x'):
+        self.name = name
+        self.reset()
+    def reset(self):
+        self.val = self.avg = self.sum = self.count = 0
+    def update(self, val, n=1):
+        self.val = val
+        self.sum += val * n
+        self.count += n
+        self.avg = self.sum / self.count
+class Late(Timer):
+    def __init__(self):
+        super().__init__()
+        self.late = timer()
+import dataclasses, statistics, collections, types
+import numpy as np
+from typing import NamedTuple
+@dataclasses.dataclass
+class Run:
+    loss: float
+    at: float = 0.0
+    laps: list = dataclasses.field(default_factory=list)
+class Point(NamedTuple):
+    at: float
+    loss: float
+"""
+CLOCKS += [
+    "x = Timer()",
+    "t = Timer()\nx = t.began",
+    "t = Timer()\nt.stop()\nx = t.took",
+    "x = Timer().stop()",
+    "t = Timer()\nt.stop()\nx = t.laps",
+    "t = Timer()\nt.stop()\nx = t.minutes",
+    "t = Timer()\nt.stop()\nx = f'took {t}'",
+    "with Timer() as t:\n    pass\nx = t.left",
+    "with Timer() as t:\n    pass\nx = t.began",
+    "x = Late()",
+    "m = Meter()\nfor _ in range(2):\n    m.update(timer() - start)\nx = m.avg",
+    "a, b = Meter(), Meter()\na.update(random.random())\nb.update(timer(), 3)\nx = b.val",
+    "x = Run(0.5, timer())",
+    "x = Run(0.5, at=timer()).at",
+    "x = Point(timer(), 0.5)",
+    "r = Run(0.5)\nr.at = timer()\nx = r.at",
+    "x = [Timer(), Timer()]",
+    "ts = [Timer() for _ in range(3)]\nfor t in ts:\n    t.stop()\n    x = t.took",
+    "x = {}\nfor name in names:\n    x[name] = timer() - start",
+    "x = collections.defaultdict(list)\nfor name in names:\n    x[name].append(timer())",
+    "x = dict(time=timer(), loss=0.5)",
+    "x = [timer() - start for _ in range(3)]\nx = sum(x) / len(x)",
+    "x = np.mean([timer() - start for _ in range(3)])",
+    "x = np.array([timer() - start for _ in range(3)]).mean()",
+    "x = statistics.median([timer() - start for _ in range(3)])",
+    "x = min([timer() - start for _ in range(3)])",
+    "x = timeit.timeit('1')",
+    "x = timeit.repeat('1')",
+    "x = [0.0] * 3\nfor i in range(3):\n    x[i] = timer()",
+    "x = (timer() - start) % 60",
+    "x, y = divmod(timer() - start, 3600)",
+    "x = '%d s' % (timer() - start)",
+]
+
+
 @pytest.mark.parametrize("code", CLOCKS)
 def test_what_is_read_from_a_clock(code: str) -> None:
-    assert has_clock(clocks_of([IMPORTS, code])[1].form("x"))
+    assert has_clock(clocks_of([IMPORTS + CLASSES, code])[1].form("x"))
 
 
 RESULTS = [
@@ -80,9 +164,41 @@ RESULTS = [
 ]
 
 
+RESULTS += [
+    "x = int(time.time()) % 7",
+    "x = time.time() % 100",
+    "x = time.time_ns() % 1000003 * 2",
+    "x = int(time.time()) ^ 12345",
+    "x = int(time.time()) & 255",
+    "x = time.time() ** 2",
+    "x = ~int(time.time())",
+    "x = hash(time.time())",
+    "x = divmod(time.time_ns(), 97)",
+    "x = [1, 2, 3][int(time.time()) % 3]",
+    "t = Timer()\nt.began = random.random()\nx = t.began",
+    "t = Timer()\nlater = t\nlater.began = random.random()\nx = t.began",
+    "t = Timer()\ndef f(t):\n    t.began = random.random()\nf(t)\nx = t.began",
+    "t = Timer()\nx = t.log['draw']",
+    "m = Meter()\nm.update(timer())\nm.update(random.random())\nx = m.val",
+    "m = Meter()\nfor k in [m]:\n    k.update(random.random())\nx = m.val",
+    "m = Meter()\ncallbacks.register(m)\nm.update(timer())\nx = m.val",
+    "m = Meter()\nm.update(timer())\nhook = lambda: m.update(random.random())\nx = m.val",
+    "m = Meter()\nm.update(timer())\nif m.update(random.random()): pass\nx = m.val",
+    "m = Meter()\nm.update(timer())\nsetattr(m, 'val', random.random())\nx = m.val",
+    "x = Run(random.random(), 0.5)",
+    "x = Run(*values).at",
+    "x = Run(0.5, **values)",
+    "def f(a, b=timer()): return b\nx = f(*values)",
+    "x = Point(0.5, random.random())",
+    "x = {}\nfor name in names:\n    x[name] = timer()\n    x[name] = random.random()",
+    "x = [timer()]\nx[0] = random.random()",
+    "x = [random.random()] * 3\nx.append(timer())",
+]
+
+
 @pytest.mark.parametrize("code", RESULTS)
 def test_what_is_a_result_all_the_same(code: str) -> None:
-    assert not has_clock(clocks_of([IMPORTS, code])[1].form("x"))
+    assert not has_clock(clocks_of([IMPORTS + CLASSES, code])[1].form("x"))
 
 
 PRINTS = [
@@ -101,6 +217,8 @@ PRINTS = [
     ("print(loss, file=f)\nprint(timer() > start)", "True", "False", False),
     ("def tell(s):\n    print(f'took {s:.1f}')\ntell(timer() - start)", "took 1.0", "took 2.0", True),
     ("for _ in range(2):\n    print('epoch', loss, 'took', timer())", "epoch 1 took 2", "epoch 1 took 3", True),
+    ("print([timer(), loss])", "[1.0, 2]", "[1.0, 3]", False),
+    ("e = timer() - start\nprint(f'{e // 60:.0f}m {e % 60:.0f}s')", "0m 5s", "1m 6s", True),
     ("print('loss', loss)  # repro: accept clock", "loss 1", "loss 2", True),
 ]
 
@@ -108,6 +226,10 @@ PRINTS = [
 @pytest.mark.parametrize(("code", "one", "other", "is_clocks"), PRINTS)
 def test_what_is_printed(code: str, one: str, other: str, *, is_clocks: bool) -> None:
     assert clocks_of([IMPORTS, code])[1].explains(f"{one}\n", f"{other}\n") is is_clocks
+
+
+def made(name: str, **held: object) -> Thing:
+    return Thing(f"__main__.{name}", {f".{at}": part for at, part in held.items()})
 
 
 VALUES: list[tuple[str, Any, Any, bool]] = [
@@ -130,12 +252,18 @@ VALUES: list[tuple[str, Any, Any, bool]] = [
     ("x = f'{name} {time.time():.0f}'", "net 1", "net 2", True),
     ("x = f'{name} {time.time():.0f}'", "net 1", "other 2", False),
     ("x = timer()", 1.0, None, False),
+    ("x = Timer()", made("Timer", began=1.0), made("Timer", began=2.0), True),
+    ("x = Timer()", made("Timer", began=1.0, other=1), made("Timer", began=1.0, other=2), False),
+    ("x = [Timer()]", [made("Timer", began=1.0)], [made("Timer", began=2.0)], True),
+    ("x = Run(loss, timer())", made("Run", loss=1, at=1.0), made("Run", loss=1, at=2.0), True),
+    ("x = Run(loss, timer())", made("Run", loss=1, at=1.0), made("Run", loss=2, at=2.0), False),
+    ("x = {'seconds': [timer()]}", {"seconds": [1.0], "a": 1}, {"seconds": [2.0], "a": 2}, False),
 ]
 
 
 @pytest.mark.parametrize(("code", "one", "other", "is_clocks"), VALUES)
 def test_what_values_have_beside_a_clocks(code: str, one: object, other: object, *, is_clocks: bool) -> None:
-    assert is_only_clocks(clocks_of([IMPORTS, code])[1].form("x"), one, other) is is_clocks
+    assert is_only_clocks(clocks_of([IMPORTS + CLASSES, code])[1].form("x"), one, other) is is_clocks
 
 
 @pytest.mark.kernel
@@ -164,3 +292,28 @@ def test_the_first_real_difference_is_named_and_clocks_are_told_apart(tmp_path: 
     assert not found.reproduces
     exact = repro_magic.verify(path, exact=True)
     assert exact.cells[0].outcome is Outcome.DIFFERS
+
+
+@pytest.mark.kernel
+def test_objects_that_hold_clocks_are_compared_in_all_else(tmp_path: Path) -> None:
+    """GIVEN objects with clock readings THEN these are a clock's, other parts count, and handles stay not compared."""
+    cells = [
+        "import time, random, threading\nimport torch",
+        "class Net(torch.nn.Linear):\n    pass\ntorch.manual_seed(0)\nnet = Net(2, 2)\nnet.made = time.time()",
+        "class Loose: pass\nloose = Loose()\nloose.lock, loose.at = threading.Lock(), time.time()",
+        "class Mixed: pass\nmixed = Mixed()\nmixed.at, mixed.draw = time.time(), random.random()",
+        "left = time.time_ns() % 1000003",
+    ]
+    path = tmp_path / "study.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+    found = repro_magic.verify(path)
+    assert [cell.outcome for cell in found.cells] == [
+        Outcome.SAME,
+        Outcome.CLOCK,
+        Outcome.NOT_COMPARABLE,
+        Outcome.DIFFERS,
+        Outcome.DIFFERS,
+    ]
+    [loose] = found.cells[2].values
+    assert loose.at == ".lock"
+    assert "read from a clock: " in loose.why

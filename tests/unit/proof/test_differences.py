@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+import re
+import types
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
+import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,10 +158,89 @@ class Loud:
 class OwnList(list):  # type: ignore[type-arg]
     """Not a plain list."""
 
+    __repr__ = __iter__ = Loud.__repr__  # type: ignore[assignment]
+
 
 @pytest.mark.parametrize("value", [Loud(), [Loud()], {"a": (Loud(),)}, OwnList(), [OwnList()]], ids=type)
 def test_nothing_of_the_users_is_called(value: object) -> None:
-    assert "text" not in small(value)
+    assert isinstance(small(value), dict)
+
+
+@dataclass
+class Config:
+    """A plain object."""
+
+    rate: float
+    name: str
+    weights: torch.Tensor | None = None
+
+
+class Point(NamedTuple):
+    """A point."""
+
+    x: float
+    y: float
+
+
+class Colour(Enum):
+    """A colour."""
+
+    RED = 1
+    BLUE = 2
+
+
+class OwnDict(dict):  # type: ignore[type-arg]
+    """Not a plain dictionary."""
+
+
+OBJECTS = [
+    (
+        Config(0.1, "a"),
+        Config(0.2, "a"),
+        "1 of 3 elements differs: Config(name='a', rate=0.1, weights=None) in one run",
+    ),
+    (
+        argparse.Namespace(text="long " * 20, seed=1),
+        argparse.Namespace(text="long " * 20, seed=2),
+        "1 of 2 elements differs, the first at .seed: 1 in one run, 2 in the other",
+    ),
+    (types.SimpleNamespace(a=[1, 2]), types.SimpleNamespace(a=[1, 3]), "1 of 2 elements differs: SimpleNamespace(a=[1"),
+    ({"c": Config(1, "x" * 60)}, {"c": Config(2, "x" * 60)}, "1 of 3 elements differs, the first at ['c'].rate: 1 in"),
+    (Point(1, 2), Point(1, 3), "1 of 2 elements differs: Point(x=1, y=2) in one run, Point(x=1, y=3) in the other"),
+    (
+        pd.Timedelta(1, "s"),
+        pd.Timedelta(2, "s"),
+        "Timedelta('0 days 00:00:01') in one run, Timedelta('0 days 00:00:02'",
+    ),
+    (pd.Timestamp(0), pd.Timestamp(1), "Timestamp('1970-01-01 00:00:00') in one run, Timestamp('1970-01-01 00:00:00.0"),
+    (pd.DataFrame({"a": ["x"]}), pd.DataFrame({"a": ["y"]}), "1 of 1 elements differs: DataFrame(['a']=['x']) in one"),
+    (pd.Series(["x"]), pd.Series(["y"]), "1 of 1 elements differs: Series(['x']) in one run, Series(['y']) in the"),
+    (pl.DataFrame({"a": ["x"]}), pl.DataFrame({"a": ["y"]}), "1 of 1 elements differs: DataFrame(['a']=['x']) in one"),
+    (defaultdict(list, a=[1]), defaultdict(list, a=[2]), "1 of 1 elements differs: defaultdict({'a': [1]}) in one"),
+    (OwnDict(a=1), OwnDict(b=1), "2 keys not in both: 'a' in one run only, 'b' in the other only"),
+    (np.float32(0.5), np.float32(0.25), "0.5 in one run, 0.25 in the other"),
+    (Colour.RED, Colour.BLUE, "Colour.RED in one run, Colour.BLUE in the other"),
+    (datetime(2026, 1, 1), datetime(2026, 1, 2), "datetime.datetime(2026, 1, 1, 0, 0) in one run, datetime.datetime"),  # noqa: DTZ001
+    (range(3), range(4), "range(0, 3) in one run, range(0, 4) in the other"),
+    (ValueError("a"), ValueError("b"), "1 of 1 elements differs: ValueError(args=('a',)) in one run, ValueError(args"),
+    (frozenset("a"), frozenset("b"), "2 items not in both: 'a' in one run only, 'b' in the other only"),
+    (deque([1, 2]), deque([1, 3]), "1 of 2 elements differs: deque([1, 2]) in one run, deque([1, 3]) in the other"),
+    (
+        Config(1, "a", torch.zeros(2)),
+        Config(1, "b", torch.zeros(2)),
+        "1 of 3 elements differs: Config(name='a', rate=1, weights=<torch.Tensor ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "told"), OBJECTS, ids=lambda value: type(value).__name__)
+def test_of_objects_the_part_that_differs_is_shown(one: object, other: object, told: str) -> None:
+    assert apart(one, other).startswith(told)
+
+
+def test_a_large_part_of_an_object_stands_there_with_its_digest() -> None:
+    one, other = (Config(1, "a" * 60, numbers) for numbers in (torch.zeros(2), torch.ones(2)))
+    assert re.search(r"at \.weights: <torch\.Tensor \w{8}> in one run, <torch", apart(one, other))
 
 
 def test_a_value_that_holds_itself_has_an_end() -> None:
