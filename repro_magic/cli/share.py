@@ -85,6 +85,7 @@ def _verified(job: Job, *, allow_shell: bool) -> JobResult:
 
 def _write(result: JobResult, output: Path | None, *, force: bool, repository: str | None, ref: str) -> None:
     from repro_magic.proof import environment  # noqa: PLC0415 - slow to import
+    from repro_magic.proof.share import placing  # noqa: PLC0415
     from repro_magic.proof.share import share as sharing  # noqa: PLC0415
     from repro_magic.views import share as in_words  # noqa: PLC0415
 
@@ -93,7 +94,7 @@ def _write(result: JobResult, output: Path | None, *, force: bool, repository: s
     try:
         recorded = environment.checked(json.loads(result.sidecar)["environment"])
         plan = sharing.plan(file, recorded, result.sidecar, repository=repository, ref=ref, output=output)
-        written = sharing.write(plan, folder, force=force)
+        written = placing.write(plan, folder, force=force)
     except ReproError as error:
         raise refused(str(error), WRONG_USAGE) from None
     say(in_words.shared(plan, folder, written).text())

@@ -15,7 +15,7 @@ from share_makers import HERE, SECRET, everything, git, made_of, notebook_in, pl
 
 from repro_magic.exceptions import ShareError
 from repro_magic.proof.run.notebook_file import load
-from repro_magic.proof.share import share
+from repro_magic.proof.share import placing, share
 from repro_magic.views.share import shared
 
 
@@ -161,7 +161,7 @@ def test_what_is_installed_here_counts_only_if_it_is_what_ran(tmp_path: Path, in
 
 def started(plan: share.Plan, folder: Path, *names: str) -> list[str]:
     """The variables of a program that the script starts."""
-    share.write(plan, folder, force=False)
+    placing.write(plan, folder, force=False)
     check = f"import os; print([os.environ.get(name) for name in {names}])"
     command = [str(folder / "binder" / "start"), sys.executable, "-c", check]
     clean = {name: value for name, value in os.environ.items() if name not in names}
@@ -265,7 +265,7 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
     address = plan.badge.removesuffix(")").rpartition("(")[2]
     assert parse_qs(urlsplit(address).query) == {"labpath": [f"ü b/{name}"]}
     assert all(line.isascii() for line in requirements(plan))
-    written = share.write(plan, tmp_path, force=False)
+    written = placing.write(plan, tmp_path, force=False)
     assert tmp_path / "ü b" / name.replace(".ipynb", ".repro.json") in written
 
 
@@ -285,11 +285,11 @@ def test_the_root_is_that_of_the_repository_also_of_a_worktree(tmp_path: Path) -
 
 def test_what_is_told(tmp_path: Path) -> None:
     plan = planned(notebook_in(tmp_path))
-    text = shared(plan, tmp_path, share.write(plan, tmp_path, force=False)).text()
+    text = shared(plan, tmp_path, placing.write(plan, tmp_path, force=False)).text()
     assert text.count("written") == len(plan.files)
     assert f"\n{plan.badge}\n" in text
     assert "Binder has no GPU" in text
-    again = shared(plan, tmp_path, share.write(plan, tmp_path, force=False)).text()
+    again = shared(plan, tmp_path, placing.write(plan, tmp_path, force=False)).text()
     assert again.count("unchanged") == len(plan.files)
 
 

@@ -13,24 +13,24 @@ from share_makers import HERE, contents, notebook_in, planned, requirements
 
 from repro_magic.exceptions import ReproError, ShareError
 from repro_magic.proof.run.notebook_file import load
-from repro_magic.proof.share import share
+from repro_magic.proof.share import placing, share
 
 
 def test_it_writes_all_and_a_second_time_nothing(tmp_path: Path) -> None:
     plan, folder = planned(notebook_in(tmp_path / "here")), tmp_path / "new" / "folder"
-    written = share.write(plan, folder, force=False)
+    written = placing.write(plan, folder, force=False)
     assert {path.relative_to(folder).as_posix() for path in written} == set(plan.files)
     assert contents(folder) == {"binder": None} | {name: file.text.encode() for name, file in plan.files.items()}
     assert os.access(folder / "binder" / "start", os.X_OK)
     assert not (folder / "study.repro.json").stat().st_mode & 0o111
-    assert share.write(plan, folder, force=False) == []
+    assert placing.write(plan, folder, force=False) == []
 
 
 def test_a_script_that_cannot_be_run_is_made_anew(tmp_path: Path) -> None:
     plan = planned(notebook_in(tmp_path))
-    share.write(plan, tmp_path, force=False)
+    placing.write(plan, tmp_path, force=False)
     (tmp_path / "binder" / "start").chmod(0o644)
-    assert share.write(plan, tmp_path, force=False) == [tmp_path / "binder" / "start"]
+    assert placing.write(plan, tmp_path, force=False) == [tmp_path / "binder" / "start"]
     assert os.access(tmp_path / "binder" / "start", os.X_OK)
 
 
@@ -40,11 +40,11 @@ def test_other_content_is_overwritten_only_if_forced(tmp_path: Path) -> None:
     (tmp_path / "binder" / "start").write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(ShareError, match=r"binder/start") as refused:
-        share.write(plan, tmp_path, force=False)
+        placing.write(plan, tmp_path, force=False)
     assert "--force" in str(refused.value)
     assert isinstance(refused.value, ReproError)
     assert contents(tmp_path) == before
-    share.write(plan, tmp_path, force=True)
+    placing.write(plan, tmp_path, force=True)
     assert contents(tmp_path)["binder/start"] == plan.files["binder/start"].text.encode()
 
 
@@ -54,7 +54,7 @@ def test_what_repo2docker_would_take_instead_is_refused_even_if_forced(tmp_path:
     (tmp_path / name).mkdir(parents=True)
     before = contents(tmp_path)
     with pytest.raises(ShareError, match="move it away"):
-        share.write(plan, tmp_path, force=True)
+        placing.write(plan, tmp_path, force=True)
     assert contents(tmp_path) == before
 
 
@@ -69,14 +69,14 @@ def test_a_folder_in_the_place_of_a_file_and_the_other_way_round(tmp_path: Path)
     before = contents(tmp_path)
     for folder in ("one", "two", "three", "four"):
         with pytest.raises(ShareError, match="move it away"):
-            share.write(plan, tmp_path / folder, force=True)
+            placing.write(plan, tmp_path / folder, force=True)
     assert contents(tmp_path) == before
 
 
 def test_a_name_that_the_disk_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
     plan = planned(notebook_in(tmp_path / "here", f"{'n' * 246}.ipynb"))
     with pytest.raises(ShareError, match="nothing was changed"):
-        share.write(plan, tmp_path / "new", force=False)
+        placing.write(plan, tmp_path / "new", force=False)
     assert not (tmp_path / "new").exists()
 
 
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ShareError, match="No space left on device; nothing was changed"):
-        share.write(plan, tmp_path, force=False)
+        placing.write(plan, tmp_path, force=False)
     assert contents(tmp_path) == before
 
 
@@ -112,7 +112,7 @@ def test_an_error_between_two_files_puts_the_first_back(
 
     monkeypatch.setattr(Path, "replace", failing)
     with pytest.raises((ShareError, KeyboardInterrupt)):
-        share.write(plan, tmp_path, force=True)
+        placing.write(plan, tmp_path, force=True)
     assert contents(tmp_path) == before
     assert (tmp_path / "binder" / "requirements.txt").stat().st_mode & 0o777 == 0o640
 
@@ -123,12 +123,12 @@ def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     with pytest.raises(ShareError, match="Permission denied"):
-        share.write(plan, folder, force=False)
+        placing.write(plan, folder, force=False)
 
 
 def test_repo2docker_takes_what_was_written(tmp_path: Path) -> None:
     pytest.importorskip("repo2docker", reason="repo2docker does not run on Windows")
-    share.write(planned(notebook_in(tmp_path / "my notebooks", "a study.ipynb")), tmp_path, force=False)
+    placing.write(planned(notebook_in(tmp_path / "my notebooks", "a study.ipynb")), tmp_path, force=False)
     command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -139,7 +139,7 @@ def test_repo2docker_takes_what_was_written(tmp_path: Path) -> None:
 def test_pip_reads_the_requirements(tmp_path: Path) -> None:
     # In a process of its own: where pip was looked for, setuptools (and so `torch.compile`) cannot be imported later.
     plan = share.plan(load(notebook_in(tmp_path, "coding: x.ipynb")), HERE, "{}")
-    share.write(plan, tmp_path, force=False)
+    placing.write(plan, tmp_path, force=False)
     check = (
         "import sys; from pip._internal.req.req_file import parse_requirements as parse; "
         "from pip._internal.network.session import PipSession; "
