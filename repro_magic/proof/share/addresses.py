@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 
 def origin_of(root: Path) -> str:
-    """The address of the repository; empty if git knows none."""
-    # A hook of git's sets these, and they would lead to another repository.
+    """The address of the remote `origin`; empty if git knows none."""
+    # Git sets these in its hooks, where they may name another repository.
     variables = {name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE"}}
     command = ["git", "-C", str(root), "remote", "get-url", "origin"]
     try:
@@ -23,7 +23,7 @@ def origin_of(root: Path) -> str:
 
 
 def public_address(address: str) -> str | None:
-    """An address as anybody may read it: no user, password or token. None if it leads to no server.
+    """An address without user, password and token; None if it does not name a server.
 
     Example:
         >>> public_address("https://me:secret@example.org/a/b.git?token=secret")
@@ -41,7 +41,7 @@ def public_address(address: str) -> str | None:
     if parts.scheme not in {"https", "http", "ssh", "git"} or not host:
         return None
     is_web = parts.scheme.startswith("http")
-    server = f"{host}:{port}" if is_web and port else host  # ssh's port is not the web server's
+    server = f"{host}:{port}" if is_web and port else host  # the port of ssh is not the web server's
     return f"{parts.scheme if is_web else 'https'}://{server}{quote(parts.path, safe='/%+~')}"
 
 
@@ -52,7 +52,7 @@ _HOSTS: dict[str, Callable[[str], str | None]] = {
 
 
 def binder_name(address: str) -> str | None:
-    """Binder's name of a repository; None if it is not known to be one of GitHub or GitLab."""
+    """Binder's name of a repository; None if it is not on GitHub or GitLab."""
     parts = urlsplit(public_address(address) or "")
     path = unquote(parts.path).strip("/").removesuffix(".git")
     host = (parts.hostname or "").removeprefix("www.")

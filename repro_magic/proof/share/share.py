@@ -1,4 +1,4 @@
-"""What others need to run a notebook and to prove it: pinned requirements, a Binder folder, the sidecar, a badge."""
+"""Plan the files that others need to run and verify a notebook: a Binder folder and the sidecar, with a badge."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from repro_magic.proof.share.requirements import (
 )
 from repro_magic.proof.variables import is_harmless
 
-# Of the recorded variables, those that change how a CPU computes.
+# Recorded environment variables that change how a CPU computes.
 _CHANGES_CPU = re.compile(r"(ATEN|BLIS|DNNL|MKL|NUMEXPR|OMP|ONEDNN|OPENBLAS)_[A-Z0-9_]+")
 _PLACEHOLDER = "gh/OWNER/REPOSITORY"
 
 
 @dataclass(frozen=True)
 class File:
-    """A file to be written: its text, and whether it can be run."""
+    """A file to write: its text, and whether it is executable."""
 
     text: str
     is_executable: bool = False
@@ -41,12 +41,12 @@ class File:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `share` would write, and tell.
+    """What `share` writes and reports.
 
     Attributes:
         files: path relative to the folder, with `/` -> the file.
-        badge: Markdown that opens the notebook on Binder.
-        notes: what Binder cannot give, and what is left to do.
+        badge: Markdown for a link that opens the notebook on Binder.
+        notes: the limits of Binder, and what is left to do.
     """
 
     files: Mapping[str, File]
@@ -55,9 +55,9 @@ class Plan:
 
 
 def root_of(notebook: Path, output: Path | None = None) -> Path:
-    """The root of the git repository that holds a notebook.
+    """The root of the git repository that contains a notebook.
 
-    If there is none, the folder that is written to, when the notebook lies below it; else the notebook's own.
+    Without a repository, the output folder if it contains the notebook; else the notebook's folder.
 
     Example:
         >>> import tempfile
@@ -70,7 +70,7 @@ def root_of(notebook: Path, output: Path | None = None) -> Path:
     folder = notebook.parent.resolve()
     above = (folder, *folder.parents)
     otherwise = output.resolve() if output is not None and output.resolve() in above else folder
-    return next((one for one in above if (one / ".git").exists()), otherwise)
+    return next((parent for parent in above if (parent / ".git").exists()), otherwise)
 
 
 def plan(  # noqa: PLR0913 - as the command has
@@ -82,47 +82,51 @@ def plan(  # noqa: PLR0913 - as the command has
     ref: str = "HEAD",
     output: Path | None = None,
 ) -> Plan:
-    """What others need to run a notebook. Nothing is written, and no private address is told.
+    """Plan the files that others need to run a notebook. Writes nothing, and discloses no private address.
 
     Args:
         file: the notebook, as it ran.
-        environment: that of its kernel, after a run.
-        sidecar: the text of the file that goes beside it.
-        repository: where others find it: an address on GitHub or GitLab; None asks git for that of `origin`.
-        ref: the branch, tag or commit that Binder is to open.
-        output: where the files are to go, if that is not the repository's root or the notebook's folder.
+        environment: its kernel's environment, after a run.
+        sidecar: the text of the sidecar.
+        repository: its public address on GitHub or GitLab; None asks git for the address of `origin`.
+        ref: the branch, tag or commit that Binder opens.
+        output: the folder for the files, if it is not the repository's root or the notebook's folder.
 
     Raises:
-        ShareError: the environment names what cannot be pinned.
+        ShareError: the environment contains something that cannot be pinned.
     """
     root = root_of(file.path, output)
     path = file.path.parent.resolve().relative_to(root) / file.path.name
     pins = [pin_of(name, version, root) for name, version in needed_distributions(file, environment, root)]
-    place = binder_name(repository if repository is not None else origin_of(root))
+    binder_place = binder_name(repository if repository is not None else origin_of(root))
     files = {
         "binder/requirements.txt": File(requirements_text(pins, path)),
         "binder/runtime.txt": File(f"python-{_python(environment)}\n"),
         "binder/start": File(_start(environment), is_executable=True),
         sidecar_of(path).as_posix(): File(sidecar),
     }
-    return Plan(files, _badge(place or _PLACEHOLDER, ref, path), _notes(environment, pins, is_placed=place is not None))
+    return Plan(
+        files,
+        _badge(binder_place or _PLACEHOLDER, ref, path),
+        _notes(environment, pins, is_placed=binder_place is not None),
+    )
 
 
 def _python(environment: Environment) -> str:
-    found = re.match(r"\d+\.\d+", environment["python"].get("version", ""), re.ASCII)
-    if found is None:
+    version = re.match(r"\d+\.\d+", environment["python"].get("version", ""), re.ASCII)
+    if version is None:
         raise ShareError("the environment does not name the version of Python")
-    return found[0]
+    return version[0]
 
 
 def _start(environment: Environment) -> str:
-    """A script that sets what a running process can no longer change, then runs the server."""
+    """A script that sets variables that a running process cannot change, then runs the server."""
     fixed = re.fullmatch(r"fixed to (\d+)", environment["python"].get("string hashes", ""), re.ASCII)
     threads = re.fullmatch(r"\d+", environment["threads"].get("of one op", ""), re.ASCII)
     variables = {
         "PYTHONHASHSEED": fixed[1] if fixed else "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        # Sums on a CPU depend on how many threads share them.
+        # Sums on a CPU depend on the number of threads.
         **({"OMP_NUM_THREADS": threads[0]} if threads else {}),
         **{
             name: value
@@ -136,8 +140,8 @@ def _start(environment: Environment) -> str:
 
 
 def _badge(place: str, ref: str, path: Path) -> str:
-    opened = quote(os.fsencode(path.as_posix()), safe="")
-    address = f"https://mybinder.org/v2/{place}/{quote(ref, safe='/')}?labpath={opened}"
+    quoted_path = quote(os.fsencode(path.as_posix()), safe="")
+    address = f"https://mybinder.org/v2/{place}/{quote(ref, safe='/')}?labpath={quoted_path}"
     return f"[![Binder](https://mybinder.org/badge_logo.svg)]({address})"
 
 
@@ -147,7 +151,7 @@ def _notes(environment: Environment, pins: Sequence[Pin], *, is_placed: bool) ->
     model, machine = environment["cpu"].get("model", "unknown"), environment["cpu"].get("machine", "")
     system = environment["system"].get("name", "")
     implementation = environment["python"].get("implementation", "")
-    told = {
+    notes = {
         "Binder has no GPU: only receipts of a CPU can be proved there.": True,
         f"This run had a GPU ({'; '.join(started)}): its results cannot be proved on Binder.": started,
         f"Binder's CPU may be another than the recorded one ({model}), and then the last bits may differ: "
@@ -160,4 +164,4 @@ def _notes(environment: Environment, pins: Sequence[Pin], *, is_placed: bool) ->
         **{pin.note: pin.note for pin in pins},
         "No address on GitHub or GitLab is known: put yours in place of OWNER/REPOSITORY in the badge.": not is_placed,
     }
-    return [note for note, is_told in told.items() if is_told]
+    return [note for note, applies in notes.items() if applies]

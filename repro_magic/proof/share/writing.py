@@ -1,4 +1,4 @@
-"""Files of ours: written at once or not at all, and never over anything else."""
+"""Write files of ours atomically, and never over files of another kind."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Kind:
     """A kind of file that we write.
 
     Attributes:
-        name: what it is called.
-        is_one: whether a file with these bytes is of this kind.
+        name: its name in messages.
+        matches: whether a file with these bytes is of this kind.
     """
 
     name: str
-    is_one: Callable[[bytes], bool]
+    matches: Callable[[bytes], bool]
 
 
 def _json(data: bytes) -> object:
@@ -34,28 +34,28 @@ def _json(data: bytes) -> object:
         return None
 
 
-def _are_verdicts(data: bytes) -> bool:
-    found = _json(data)
-    return isinstance(found, list) and all(
-        isinstance(one, dict) and {"notebook", "outcome"} <= set(one) for one in found
+def _is_verdicts(data: bytes) -> bool:
+    content = _json(data)
+    return isinstance(content, list) and all(
+        isinstance(verdict, dict) and {"notebook", "outcome"} <= set(verdict) for verdict in content
     )
 
 
 def _is_sidecar(data: bytes) -> bool:
-    found = _json(data)
-    return isinstance(found, dict) and str(found.get("schema")).startswith("repro-magic.sidecar.")
+    content = _json(data)
+    return isinstance(content, dict) and str(content.get("schema")).startswith("repro-magic.sidecar.")
 
 
-VERDICTS = Kind("verdicts of repro-magic as JSON", _are_verdicts)
+VERDICTS = Kind("verdicts of repro-magic as JSON", _is_verdicts)
 PAGE = Kind("a page of repro-magic", lambda data: b"Made by <code>repro-magic verify</code>" in data)
 SIDECAR = Kind("a sidecar of repro-magic", _is_sidecar)
 
 
 def check(path: Path, kind: Kind) -> None:
-    """See that a file can be written, before there is anything to write.
+    """Check in advance that a file can be written.
 
     Raises:
-        NotWritableError: it cannot, or something else is there.
+        NotWritableError: it cannot, or a file of another kind exists.
     """
     try:
         _check(path, kind)
@@ -74,23 +74,23 @@ def _check(path: Path, kind: Kind) -> None:
     if _is_stream(path):
         return
     if path.exists():
-        held = path.read_bytes()
-        if held and not kind.is_one(held):
+        content = path.read_bytes()
+        if content and not kind.matches(content):
             raise NotWritableError(f"{path} is there, and is not {kind.name}: move it away, or write to another file")
     if not os.access(folder, os.W_OK):
         raise NotWritableError(f"{path} cannot be written: you may not write to {folder}")
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it takes what is written without keeping it: a pipe, or `/dev/stdout`."""
+    """Whether a path is not a regular file but, for example, a pipe or `/dev/stdout`."""
     return path.exists() and not stat.S_ISREG(path.stat().st_mode)
 
 
 def write(path: Path, text: str, kind: Kind) -> None:
-    """Write a whole file, or leave what is there as it is. A link stays, and what it leads to is written.
+    """Write a whole file, or change nothing. A link is followed, not replaced.
 
     Raises:
-        NotWritableError: it cannot be written, or something else is there.
+        NotWritableError: it cannot be written, or a file of another kind exists.
     """
     check(path, kind)
     try:
@@ -103,15 +103,15 @@ def write(path: Path, text: str, kind: Kind) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    new = path.with_name(f".{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with new.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # else a crash may leave the new name with nothing in it
+            os.fsync(file.fileno())  # else a crash may leave an empty file under the new name
         if path.exists():
-            new.chmod(stat.S_IMODE(path.stat().st_mode))
-        new.replace(path)
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        temporary.replace(path)
     finally:
         with suppress(OSError):
-            new.unlink()
+            temporary.unlink()
