@@ -1,1 +1,1 @@
-"""Other libraries' generators and flagged ops, each as the plug-in that any package could be."""
+"""Plug-ins for other libraries' generators and flagged ops, built as any package could build them."""

@@ -8,12 +8,12 @@ from repro_magic.rng.generators import Library
 
 
 def _seed(seed: int) -> None:
-    """Seed the generator of every device: CuPy keeps one for each, and `cupy.random.seed` reaches the current one."""
+    """Seed the generator of every device: `cupy.random.seed` reaches only the current device's."""
     cupy, numpy = sys.modules["cupy"], sys.modules["numpy"]
     for index in range(cupy.cuda.runtime.getDeviceCount()):
         with cupy.cuda.Device(index):
             cupy.random.seed(numpy.uint64(seed))  # cuRAND takes 64 bits
 
 
-# A cuRAND generator cannot be read: it is seeded, but neither shown nor put back.
+# A cuRAND generator cannot be read: it is seeded, but neither shown nor restored.
 LIBRARY = Library(name="cupy", module="cupy", seed=_seed)

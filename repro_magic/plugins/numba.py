@@ -1,8 +1,8 @@
 """Numba's generators, as a plug-in of `repro_magic.seeders`.
 
-Compiled code draws from two generators of its own, one for `np.random` and one for `random`. They belong to the thread,
-and each takes its seed from the operating system before its first use; a seed that is given outside compiled code does
-not reach them. Those of the threads of a parallel loop cannot be reached from here.
+Compiled code draws from two generators of its own, for `np.random` and for `random`. Each thread has both, and they
+take their seeds from the operating system before their first use; seeding outside compiled code does not reach them.
+The generators of a parallel loop's threads cannot be reached from here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from repro_magic.rng import state_distance
 from repro_magic.rng.generators import Generator, Library
 
 _WORDS = 624
-# What compiled code calls, and the function that tells where its generator's state is on this thread.
+# What compiled code calls, and the function that returns the address of its generator's state on this thread.
 _STATES = {"np.random": "rnd_get_np_state_ptr", "random": "rnd_get_py_state_ptr"}
 
 
@@ -24,30 +24,30 @@ def _helpers() -> Any:  # noqa: ANN401 - Numba's compiled module; private, but i
     return sys.modules.get("numba._helperlib")
 
 
-def _place(state: str) -> int:
-    place: int = getattr(_helpers(), _STATES[state])()
-    return place
+def _state_address(state: str) -> int:
+    address: int = getattr(_helpers(), _STATES[state])()
+    return address
 
 
 def _seed(seed: int) -> None:
-    """Seed both, each from numbers of its own: with one seed they would draw the same, and the same as NumPy does."""
+    """Seed both, each with different words: with the same seed they would draw the same numbers, and NumPy's, too."""
     numpy = sys.modules["numpy"]
     for number, state in enumerate(_STATES):
         words = numpy.random.SeedSequence([seed, number]).generate_state(_WORDS)
-        _helpers().rnd_seed(_place(state), words.tobytes())
+        _helpers().rnd_seed(_state_address(state), words.tobytes())
 
 
-def _get(state: str) -> tuple[int, list[int]]:
-    found: tuple[int, list[int]] = _helpers().rnd_get_state(_place(state))
-    return found
+def _get_state(state: str) -> tuple[int, list[int]]:
+    content: tuple[int, list[int]] = _helpers().rnd_get_state(_state_address(state))
+    return content
 
 
-def _put(state: str, value: tuple[int, list[int]]) -> None:
-    _helpers().rnd_set_state(_place(state), value)
+def _set_state(state: str, value: tuple[int, list[int]]) -> None:
+    _helpers().rnd_set_state(_state_address(state), value)
 
 
 def _to_bytes(value: tuple[int, list[int]]) -> bytes:
-    """As NumPy's own MT19937, which these are."""
+    """The state in the layout of NumPy's MT19937, which it is."""
     numpy: Any = sys.modules["numpy"]
     position, words = value
     return bytes(numpy.array(words, numpy.uint32).tobytes()) + repr((position,)).encode()
@@ -60,8 +60,8 @@ def _generators() -> Iterable[Generator]:
         yield Generator(
             library="numba",
             device=state,
-            get_state=functools.partial(_get, state),
-            set_state=functools.partial(_put, state),
+            get_state=functools.partial(_get_state, state),
+            set_state=functools.partial(_set_state, state),
             to_bytes=_to_bytes,
             distance=state_distance.numpy_mt19937,
         )

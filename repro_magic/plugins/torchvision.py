@@ -23,7 +23,7 @@ ENTRIES = tuple(
         alerts=(f"{op}_backward_kernel",),
     )
     for op, remedy in (
-        # With the switch on torchvision writes roi_align with ordinary ops: its forward pass decides.
+        # With the switch on, torchvision builds roi_align from ordinary ops; the forward pass decides.
         ("roi_align", _UNDER_SWITCH),
         ("roi_pool", _ON_CPU),
         ("ps_roi_align", _ON_CPU),
