@@ -1,7 +1,7 @@
-"""Progress bars, as a terminal leaves them: how often they are drawn depends on the time that the work takes.
+"""Replay progress bars as a terminal does: how often they are drawn depends on the time that the work takes.
 
-What the user put before a bar and behind its rate stays as it was drawn last: it may be a loss. What was drawn over, or
-erased, is gone, as it is for whoever reads the notebook.
+The user's text before a bar and after its rate stays as drawn last, because it may be a loss. Text that was overwritten
+or erased is dropped, as a reader of the notebook does not see it either.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-# What moves the cursor: to the line's start, to the next line, back, and up.
+# Cursor movements: to the start of the line, to the next line, back, and up.
 _UP = "\x1b[A"
 _CURSOR = re.compile(r"(\r+|\n|\x08+|\x1b\[A)")
 
@@ -19,14 +19,14 @@ _COLOUR = r"(?:\x1b\[[\d;]*m|</?span[^>\n]{,200}>){,4}+"
 _PERCENT = r"(?<! ) *(?:(?<!\d)\d+%(?:\|[^|\n]{,500}\|)?|\|[^|\n]{,500}\|) [\w.]+/"
 _SECONDS = r"[\d:]+(?:m?s)?"
 _PER_STEP = r"(?: \d+[mµu]?s/\w+)?"
-# " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" where nobody knows how many.
+# " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" without a total.
 _TQDM = (
     rf"(?:{_PERCENT}(?P<total>[\w.?]+) \[{_CLOCK}<(?:\?|{_CLOCK})"
     rf"|(?<![\w.])\d[\w.]*(?: [A-Za-z]{{1,20}})? \[{_CLOCK})"
     r"(?:, *(?:\?|[\d.]+)[^,/\]\n]{,40}/[^,\]\n]{,40})?"
     r"(?P<behind>(?:, (?:[^\[\]\n]|\[[^\[\]\n]*\])*+)?)(?P<is_closed>\])"
 )
-_CUT_OFF = rf"{_PERCENT}[\w.?]+ \[{_CLOCK}[^\]\n]*\Z"  # where the line was too short
+_CUT_OFF = rf"{_PERCENT}[\w.?]+ \[{_CLOCK}[^\]\n]*\Z"  # if the line was too short
 # "1/2 [=====>....] - ETA: 0s - loss: 0.5", and "1/2 ━━━━━ 0s 20ms/step - loss: 0.5" since version 3
 _KERAS_2 = rf"(?<! ) *(?<![\w.])\d+/\d+ \[[=>.]{{2,500}}\] - (?:ETA: {_SECONDS}|{_SECONDS}{_PER_STEP})"
 _KERAS = (
@@ -38,13 +38,13 @@ _RICH = rf"{_COLOUR}(?<![━╸╺])(?:[━╸╺]++{_COLOUR}){{1,3}} +{_COLOUR}
 BAR = f"{_TQDM}|{_CUT_OFF}|{_KERAS_2}|{_KERAS}|{_RICH}"
 _BAR = re.compile(BAR)
 _MAY_BE_A_BAR = re.compile(r"\d%(?:\|| \w+/)|\d \[=|[\w?] \[\d+(?: days?, \d+)?:\d|[━╸╺]")
-# The forms that users give to tqdm's bar: only what is drawn over a line counts as one.
+# Custom formats of tqdm's bar: they count as bars only if they overwrite a line.
 _OTHER_BAR = re.compile(r"(?<! ) *(?<!\d)\d+%\|[█▏▎▍▌▋▊▉#\d ]{1,500}\|(?: [\w.]+/[\w.?]+(?: \[[^\]\n]*\])?)?")
 _IS_FIRST = re.compile(r"<\?|, *\?")
 
 
 def settled(text: str, name: str) -> str:
-    r"""What is left of a text when all bars are drawn, with a name in the place of each.
+    r"""The text that remains once all bars are drawn, with each bar replaced by a name.
 
     Example:
         >>> settled("\r 50%|#   | 1/2 [00:00<00:01, 1it/s]\r100%|##| 2/2 [00:02<00:00, 1it/s, loss=0.5]", "bar")
@@ -60,7 +60,7 @@ def settled(text: str, name: str) -> str:
 
 @dataclass
 class _Bar:
-    """A bar as it was drawn last; whether the user wrote behind it, and whether it was then drawn anew elsewhere."""
+    """A bar as drawn last; whether the user wrote after it, and whether it was then redrawn elsewhere."""
 
     text: str
     is_followed: bool = False
@@ -69,7 +69,7 @@ class _Bar:
 
 @dataclass
 class _Row:
-    """A line of the screen: what the user wrote, bars, and the carriage returns since."""
+    """A line of the screen: the user's text, bars, and the carriage returns since."""
 
     items: list[str | _Bar] = field(default_factory=list)
     returns: str = ""
@@ -77,17 +77,17 @@ class _Row:
 
     @property
     def bar(self) -> _Bar | None:
-        """The bar that stands at the end."""
+        """The bar at the end of the line."""
         return self.items[-1] if self.items and isinstance(self.items[-1], _Bar) else None
 
     @property
     def text(self) -> str:
-        """The line; the carriage returns around a bar are its own."""
+        """The line, without carriage returns that belong to a bar."""
         parts = [item if isinstance(item, str) else "" if item.is_past else item.text for item in self.items]
         return "".join(parts) + ("" if self.bar or self.is_erased else self.returns)
 
     def write(self, piece: str) -> None:
-        """The user's own text."""
+        """Write the user's text."""
         if self.bar:
             self.bar.is_followed = True
         elif not self.is_erased:
@@ -96,14 +96,14 @@ class _Row:
         self.returns, self.is_erased = "", False
 
     def draw(self, bar: _Bar) -> None:
-        """A bar, over the one that stands here."""
+        """Draw a bar over the bar at the end of the line."""
         if self.bar:
             self.items.pop()
         self.items.append(bar)
         self.returns, self.is_erased = "", False
 
     def erases(self, piece: str) -> bool:
-        """Whether these are the spaces with which a bar is erased, as many as it was long; if so, it is gone."""
+        """Whether a piece consists of the spaces that erase a bar; if so, drop the bar."""
         if piece.strip(" ") or not self.returns or (self.items and not self.bar):
             return False
         self.items = self.items[:-1]
@@ -112,10 +112,10 @@ class _Row:
 
 
 class _Screen:
-    """What a terminal shows of a text, as far as its bars go."""
+    """The lines that a terminal shows, as far as bars matter."""
 
     def __init__(self, name: str) -> None:
-        """An empty screen; `name` takes the place of bars."""
+        """Start with an empty screen; `name` replaces bars."""
         self._name = name
         self._rows, self._at = [_Row()], 0
         self._last: dict[str, _Bar] = {}
@@ -126,7 +126,7 @@ class _Screen:
         return "\n".join(row.text for row in self._rows)
 
     def take(self, piece: str) -> None:
-        """A piece of text, or a movement of the cursor."""
+        """Process a piece of text, or a movement of the cursor."""
         row = self._rows[self._at]
         if piece == "\n":
             self._down()
@@ -135,7 +135,7 @@ class _Screen:
         elif piece[:1] in ("\r", "\b"):
             row.returns += piece
         elif piece:
-            self._put(row, piece)
+            self._take_text(row, piece)
 
     def _down(self) -> None:
         self._at += 1
@@ -143,13 +143,13 @@ class _Screen:
             self._rows.append(_Row())
 
     def _up(self, row: _Row) -> None:
-        """Bars below others go up again when they are drawn; what else the user does with the cursor stays."""
+        """Move up if a bar below others does so to be redrawn; the user's own movements stay in the text."""
         if self._at and (row.bar or row.is_erased or not row.items):
             self._at -= 1
         else:
             row.write(_UP)
 
-    def _put(self, row: _Row, piece: str) -> None:
+    def _take_text(self, row: _Row, piece: str) -> None:
         bars = [*_BAR.finditer(piece)] or ([*_OTHER_BAR.finditer(piece)][:1] if row.returns else [])
         if not bars and not row.erases(piece):
             self._write(row, piece)
@@ -160,23 +160,23 @@ class _Screen:
             start = end
 
     def _draw(self, row: _Row, before: str, drawn: re.Match[str], after: str) -> None:
-        """A bar; what stands before and behind it in the piece is drawn anew with it, save what the user printed."""
-        found = drawn.groupdict()
+        """Draw a bar with the text before and after it in the piece, except for text that the user printed."""
+        groups = drawn.groupdict()
         if before and not (row.returns or row.bar):
             row.write(before)
             before = ""
-        is_whole = found.get("is_closed") is not None  # else nobody knows where it ends
-        bar = _Bar(f"{before}[{self._name}{found.get('behind') or ''}]{'' if is_whole else after}")
+        is_whole = groups.get("is_closed") is not None  # else its end is unknown
+        bar = _Bar(f"{before}[{self._name}{groups.get('behind') or ''}]{'' if is_whole else after}")
         row.draw(bar)
-        last = self._last.get(found.get("total") or "")
+        last = self._last.get(groups.get("total") or "")
         if last is not None and last.is_followed and not _IS_FIRST.search(drawn[0]):
             last.is_past = True
-        self._last[found.get("total") or ""] = bar
+        self._last[groups.get("total") or ""] = bar
         if after and is_whole:
             row.write(after.lstrip(" "))
 
     def _write(self, row: _Row, piece: str) -> None:
-        """The user's text; a bar that stood below others is overwritten by it."""
+        """Write the user's text; it overwrites a bar below others."""
         if row.bar and self._at < len(self._rows) - 1:
             row.items.pop()
         row.write(piece)

@@ -1,7 +1,7 @@
-"""What differs between two runs and means nothing: addresses, timings, progress bars, generated names.
+"""Noise in outputs, which differs between runs without meaning: addresses, timings, progress bars, generated names.
 
-Each kind of noise is a pattern. A text is normalised by putting the kind's name in the place of what matches, so that
-two texts that differ by noise only become equal, and one can say that it was noise.
+Each kind of noise is a pattern. Normalising replaces matches by the kind's name, so texts that differ only by noise
+become equal.
 """
 
 from __future__ import annotations
@@ -22,35 +22,34 @@ class Noise:
     """A kind of noise.
 
     Attributes:
-        name: what takes its place.
-        pattern: what matches it. A group `keep` stays. It has to be done with a line of megabytes in a moment: plots
-            come as such.
+        name: its replacement.
+        pattern: matches it, without the group `keep`. It must be fast on lines of megabytes, such as plots.
     """
 
     name: str
     pattern: re.Pattern[str]
 
     def replaced(self, text: str) -> str:
-        """The text with the name in its place."""
+        """The text with each match replaced by the name."""
         return self.pattern.sub(lambda match: f"{match.groupdict().get('keep') or ''}[{self.name}]", text)
 
 
 class _SvgIds(Noise):
     """The ids that Matplotlib gives to clip paths, hatches, markers and images: hashes with a random salt.
 
-    Each is numbered in the order of first use, so that what refers to what is still compared. A `gid` that the user
-    gave stands on a group, and stays.
+    Ids are numbered in the order of first use, so references are still compared. A `gid` set by the user is on a group,
+    and is kept.
     """
 
     def replaced(self, text: str) -> str:
-        """The text with the name in its place."""
-        generated = {found["defined"] or found["used"] for found in _SVG_GENERATED.finditer(text)}
+        """The text with each generated id replaced by the name and a number."""
+        generated = {match["defined"] or match["used"] for match in _SVG_GENERATED.finditer(text)}
         numbers: dict[str, int] = {}
 
-        def named(found: re.Match[str]) -> str:
-            if found["id"] not in generated:
-                return found[0]
-            return f"{found['keep']}[{self.name} {numbers.setdefault(found['id'], len(numbers) + 1)}]"
+        def named(match: re.Match[str]) -> str:
+            if match["id"] not in generated:
+                return match[0]
+            return f"{match['keep']}[{self.name} {numbers.setdefault(match['id'], len(numbers) + 1)}]"
 
         return self.pattern.sub(named, text) if generated else text
 
@@ -59,22 +58,22 @@ class _ProgressBars(Noise):
     """Progress bars: how often they are drawn depends on the time that the work takes."""
 
     def replaced(self, text: str) -> str:
-        """The text with the name in its place, and what was drawn over gone."""
+        """The text with each bar replaced by the name, and overwritten text removed."""
         return bars.settled(text, self.name)
 
 
-_OF_KIND = {"progress bar": _ProgressBars, "svg id": _SvgIds}
+_NOISE_CLASSES = {"progress bar": _ProgressBars, "svg id": _SvgIds}
 
-# Matplotlib's ids: of clip paths, hatches, markers, the paths of a collection, and images.
+# Matplotlib's ids of clip paths, hatches, markers, the paths of a collection, and images.
 _SVG_ID = r"(?:[phm]|C[0-9a-f]+_[0-9a-f]+_|(?:Im_)?image)[0-9a-f]{10,12}"
-# Where one is made, and where one is used that no user can have made: a clip path has no name of the user's.
+# The definition of an id, and a use that cannot be a user's: users cannot name clip paths.
 _SVG_GENERATED = re.compile(rf"(?<!<g )\bid=\"(?P<defined>{_SVG_ID})\"|clip-path=\"url\(#(?P<used>{_SVG_ID})\)\"")
 _FOLIUM = "map|marker|tile_layer|popup|html|circle_marker|circle|geo_json|feature_group|layer_control|icon|poly_line"
 
 NOISE: tuple[Noise, ...] = tuple(
-    _OF_KIND.get(name, Noise)(name, re.compile(pattern, re.MULTILINE))
+    _NOISE_CLASSES.get(name, Noise)(name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
-        # Not a number that is printed behind the word "at": in <…>, &lt;…&gt;, or with what reprs put behind it.
+        # Not any number after the word "at": only in <…> or &lt;…&gt;, or followed by what reprs print after it.
         ("address", r"(?P<keep>\bobject at )0x[0-9a-fA-F]{4,16}\b"),
         ("address", r"(?P<keep>\bat )0x[0-9a-fA-F]{4,16}(?=\)?>|&gt;|\.\.\.|, file |; to |: \w)"),
         # %time and %%time
@@ -86,16 +85,16 @@ NOISE: tuple[Noise, ...] = tuple(
         ("temporary path", r"(?:/private)?/(?:tmp|var/folders)/[^\s'\"<>),\]]+"),
         ("temporary path", r"[A-Za-z]:\\Users\\[^\\]+\\AppData\\Local\\Temp\\[^\s'\"<>),\]]+"),
         ("process", r"(?P<keep>ipykernel_)\d+"),
-        # Plotly, Bokeh and xarray name the parts of a page so.
+        # Ids of elements by Plotly, Bokeh and xarray
         ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
         # Matplotlib's SVG
         ("date", r"(?P<keep><dc:date>)[^<]*"),
         ("svg id", rf"(?P<keep>\bid=\"|\bhref=\"#|url\(#)(?P<id>{_SVG_ID})(?=[\")])"),
-        # Altair's, itables' and folium's parts of a page
+        # Ids of elements by Altair, itables and folium
         ("id", r"(?P<keep>\baltair-viz-)[0-9a-f]{32}\b"),
         ("id", r"(?P<keep>\bitables_)[0-9a-f]{8}(?:_[0-9a-f]{4}){3}_[0-9a-f]{12}\b"),
         ("id", rf"(?P<keep>\b(?:{_FOLIUM})_)[0-9a-f]{{32}}\b"),
-        # scikit-learn's page of a fitted search
+        # scikit-learn's HTML of a fitted search
         ("timing", r"(?P<keep>refit_time_: float<br>(?:(?!</tr>)[\s\S]){,2000}?<td>)[^<]*"),
         ("timing", r"(?P<keep>&#x27;me\.\.\.me&#x27;: array\()[^)]*"),
         # pandas' Styler
@@ -104,12 +103,12 @@ NOISE: tuple[Noise, ...] = tuple(
 )
 
 
-# What of it a value may hold that is a text or a path.
+# The noise that a string or path in a value may contain.
 PLACES = tuple(noise for noise in NOISE if noise.name == "temporary path")
 
 
 def normalised(text: str, kinds: Sequence[Noise] = NOISE) -> str:
-    """The text with the names of noise in the place of noise, of some kinds.
+    """Replace noise in a text by the names of its kinds.
 
     Example:
         >>> normalised("<Model object at 0x7f3a52c0d3d0>")
