@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from repro_magic.findings import Draw, Finding
     from repro_magic.unseeded.libraries import LibraryDraw
 
-# The findings of so many cells are kept, and what so many of them drew.
+# How many cells with findings are kept, and how many cells that drew.
 _CELLS, _DRAWING_CELLS = 500, 200
 BETWEEN = "between cells"
-# NumPy imports it, and makes its generator, when somebody uses it first.
-_NUMPYS = "numpy.random"
-# From a file name to what the user calls it: "" for the cell that is shown, "In[2]" for another.
+# NumPy imports it, and creates its generator, on first use.
+_NUMPY_RANDOM = "numpy.random"
+# File name -> label for users: "" for the displayed cell, "In[2]" for another cell.
 Label = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell that ran.
+    """A run of a cell with flagged ops.
 
     Attributes:
         name: e.g. `"In[3]"`.
-        id: the front end's name for it; None where it gives none. A cell that is run again has the same.
-        findings: the flagged ops that ran in it, active ones first.
-        label: what the user calls the files of its places.
+        id: the front end's id, the same when the cell runs again; None if the front end sends none.
+        findings: the flagged ops that ran in it, active ops first.
+        label: labels the files of its places for users.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellDraws:
-    """One cell that drew random numbers, or seeded a generator. A cell that is run again has another one.
+    """A run of a cell that drew random numbers, or seeded a generator.
 
     Attributes:
-        name: e.g. `"In[3]"`; `BETWEEN` for what moved the global generators between two cells, such as a widget.
+        name: e.g. `"In[3]"`; `BETWEEN` for code between cells that moved the global generators, such as a widget's.
         id: as in `Cell`.
         moves: the generators whose state it changed.
-        draws: the random ops of PyTorch that drew, with their lines.
+        draws: PyTorch's random ops that drew, with their lines.
         label: as in `Cell`.
-        libraries: the libraries' functions that made a generator without a seed.
+        libraries: library functions that created an unseeded generator.
     """
 
     name: str
@@ -72,13 +72,13 @@ class CellDraws:
 
 @dataclass(frozen=True)
 class Drift:
-    """A setting that code changed behind repro_magic's back.
+    """A setting that code changed without `repro_magic`.
 
     Attributes:
-        setting: which.
-        before: its value as it was when PyTorch was imported, or as the user set it last.
+        setting: the setting.
+        before: its value when PyTorch was imported, or as the user set it last.
         now: its value.
-        cell: which cell changed it.
+        cell: the cell that changed it.
     """
 
     setting: Setting
@@ -111,15 +111,15 @@ def value_in_words(value: object) -> str:
 
 
 class Journal:
-    """What the cells of one session did.
+    """Records what the cells of a session did.
 
     Args:
-        names: gives the notebook's names with what they hold, in which its own generators are looked for.
+        names: returns the notebook's variables, which are searched for generators.
 
     Attributes:
         last_draws: generator (library and device) -> the cell that drew from it last, or seeded it.
         drifts: the settings that code changed.
-        first: the settings' values when they were seen first.
+        first: the first known value of each setting.
 
     Example:
         >>> import random
@@ -132,10 +132,10 @@ class Journal:
     """
 
     def __init__(self, names: Callable[[], Iterable[tuple[str, object]]] = tuple) -> None:
-        """Nothing has run yet."""
+        """Start with no cells."""
         self._cells: deque[Cell] = deque(maxlen=_CELLS)
         self._ledger = Ledger(names)
-        self._is_told = False
+        self._is_first_draw_reported = False
         self.last_draws: dict[str, str] = {}
         self.drifts: dict[Setting, Drift] = {}
         self._looks: dict[str, Look] = {}
@@ -146,11 +146,11 @@ class Journal:
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells with findings, in the order in which they ran; of a cell that ran again, the last run."""
+        """The cells with findings, in the order in which they ran; only the last run of each cell."""
         return list(self._cells)
 
     def expect(self, setting: Setting) -> None:
-        """Take a setting as it is: the user set it."""
+        """Accept a setting's current value, which the user set."""
         if setting.switch.present():
             value = setting.read()
             self.first.setdefault(setting, value)
@@ -158,7 +158,7 @@ class Journal:
             self.drifts.pop(setting, None)
 
     def last_seen(self, setting: Setting) -> Any:  # noqa: ANN401 - each has its own type
-        """A setting's value at the last look; None if it was not there."""
+        """A setting's value at the last look; None if it did not exist."""
         return self._values.get(setting)
 
     def begin(self) -> None:
@@ -167,25 +167,25 @@ class Journal:
         self._looks = looks()
         self._ledger.begin(self._looks)
 
-    def end(  # noqa: PLR0913 - what is known of a cell
+    def end(  # noqa: PLR0913 - the facts about a cell
         self,
         name: str,
-        id: str | None = None,  # noqa: A002 - its name everywhere
+        id: str | None = None,  # noqa: A002 - the name of the attribute everywhere
         findings: Sequence[Finding] = (),
         label: Label = str,
         *,
         draws: Sequence[Draw] = (),
         libraries: Sequence[LibraryDraw] = (),
     ) -> None:
-        """End a cell: see what it did.
+        """End a cell, and record what it did.
 
         Args:
-            name: what the user calls it.
-            id: the front end's name for it, if it gives one.
+            name: its name for users.
+            id: the front end's id, if any.
             findings: the flagged ops that ran in it.
-            label: what the user calls the files of their places.
+            label: labels the files of their places for users.
             draws: the random ops that drew in it.
-            libraries: the libraries' functions that made a generator without a seed in it.
+            libraries: library functions that created an unseeded generator in it.
         """
         self.look(name)
         after = looks()
@@ -198,15 +198,15 @@ class Journal:
             self._cells.append(Cell(name, id, findings, label))
 
     def look(self, name: str) -> None:
-        """See which settings changed since the last look, by whom that is called `name`."""
-        for setting, value in _read():
-            if setting not in self._values:  # torch was imported meanwhile
+        """Record which settings changed since the last look; `name` names the code that ran since."""
+        for setting, value in _present_settings():
+            if setting not in self._values:  # torch was imported since
                 self.first[setting] = self._expected[setting] = value
             elif self._values[setting] != value:
-                self._note_change(setting, value, name)
+                self._update_drift(setting, value, name)
             self._values[setting] = value
 
-    def _note_change(self, setting: Setting, value: Any, name: str) -> None:  # noqa: ANN401 - each has its own type
+    def _update_drift(self, setting: Setting, value: Any, name: str) -> None:  # noqa: ANN401 - each has its own type
         before = self._expected[setting]
         if value == before:
             self.drifts.pop(setting, None)
@@ -214,14 +214,14 @@ class Journal:
             self.drifts[setting] = Drift(setting, before, value, name)
 
     def ledger(self) -> list[CellDraws]:
-        """The cells that drew, or seeded a generator, in the order in which they ran; the last 200 of them."""
-        return self._ledger.told()
+        """The last 200 cells that drew, or seeded a generator, in the order in which they ran."""
+        return self._ledger.cells()
 
     def first_unseeded_draw(self) -> list[str]:
-        """The unseeded global generators that a cell drew from, when that happens for the first time."""
-        if self._is_told or not self._ledger.unseeded:
+        """The unseeded global generators that a cell drew from, returned once, for the first such cell."""
+        if self._is_first_draw_reported or not self._ledger.unseeded:
             return []
-        self._is_told = True
+        self._is_first_draw_reported = True
         return self._ledger.unseeded
 
     def clear(self) -> None:
@@ -229,69 +229,69 @@ class Journal:
         self._cells.clear()
 
     def close(self) -> None:
-        """Wait for no import any longer."""
+        """Cancel the waits for imports."""
         self._ledger.close()
 
 
 class Ledger:
-    """Which generators moved in each cell.
+    """Records which generators moved in each cell.
 
-    In a cell states are only read and compared; what they mean is found out when somebody asks.
+    Around a cell, states are only read and compared; the moves are analysed on demand.
 
     Attributes:
-        unseeded: the unseeded global generators that a cell drew from, for the first such cell.
+        unseeded: the unseeded global generators that the first such cell drew from.
 
     Args:
         names: as for `Journal`.
     """
 
     def __init__(self, names: Callable[[], Iterable[tuple[str, object]]] = tuple) -> None:
-        """No cell has begun."""
+        """Start with no cells."""
         self._names = names
         self._tracker: Tracker | None = None
-        self._told: deque[CellDraws] = deque(maxlen=2 * _DRAWING_CELLS)  # and what moved between them
+        self._drawing_cells: deque[CellDraws] = deque(maxlen=2 * _DRAWING_CELLS)  # and the entries between them
         self._looks: Mapping[str, Look] = {}
         self._waiting: list[Waiting] = []
         self.unseeded: list[str] = []
 
     def begin(self, looks: Mapping[str, Look]) -> None:
-        """Begin a cell; this is what the global generators look like."""
+        """Begin a cell; `looks` are the global generators now."""
         if self._tracker is None:
             self._tracker = Tracker()
             self._tracker.look(self._names())
             self._wait()
         else:
-            self._note(CellDraws(BETWEEN, None, self._moves(looks), (), str))
+            self._record(CellDraws(BETWEEN, None, self._moves(looks), (), str))
         self._looks = looks
 
     def end(self, cell: CellDraws, looks: Mapping[str, Look]) -> None:
-        """End a cell, whose moves are to be found."""
+        """End a cell, and record its moves."""
         if self._tracker is not None:
             moves = [*self._moves(looks), *self._tracker.look(self._names())]
-            self._note(replace(cell, moves=moves))
+            self._record(replace(cell, moves=moves))
             if not self.unseeded:
                 was = self._looks
                 self.unseeded = [key for key, now in looks.items() if key in was and is_unseeded_draw(was[key], now)]
             self._looks = looks
 
-    def told(self) -> list[CellDraws]:
-        """All that is known, with what each move means."""
-        cells = list(self._told)  # at once: the panel asks from another thread while a cell may end
-        found = [replace(cell, moves=[move for move in cell.moves if _counts(cell, move)]) for cell in cells]
-        return [cell for cell in found if cell.moves or cell.draws or cell.libraries][-_DRAWING_CELLS:]
+    def cells(self) -> list[CellDraws]:
+        """The recorded cells, with the moves that deserve a row."""
+        recorded = list(self._drawing_cells)  # a copy: the panel reads from another thread while a cell may end
+        shown = [replace(cell, moves=[move for move in cell.moves if _has_row(cell, move)]) for cell in recorded]
+        return [cell for cell in shown if cell.moves or cell.draws or cell.libraries][-_DRAWING_CELLS:]
 
     def close(self) -> None:
-        """Wait for no import any longer."""
+        """Cancel the waits for imports."""
         while self._waiting:
             self._waiting.pop().cancel()
 
     def _wait(self) -> None:
-        """See generators before anybody draws from them: right after their library was imported."""
-        modules = [*(library.module for library in LIBRARIES), _NUMPYS]
+        """Look at new generators right after the import of their library, before any code draws from them."""
+        modules = [*(library.module for library in LIBRARIES), _NUMPY_RANDOM]
         absent = [module for module in modules if not is_imported(module)]
-        self._waiting = [when_imported(module, self._add) for module in absent]
+        self._waiting = [when_imported(module, self._look_at_new) for module in absent]
 
-    def _add(self) -> None:
+    def _look_at_new(self) -> None:
         self._looks = {**looks(), **self._looks}
 
     def _moves(self, looks: Mapping[str, Look]) -> list[Move]:
@@ -313,26 +313,26 @@ class Ledger:
             now=now,
         )
 
-    def _note(self, cell: CellDraws) -> None:
+    def _record(self, cell: CellDraws) -> None:
         if cell.moves or cell.draws or cell.libraries:
-            self._told.append(cell)
+            self._drawing_cells.append(cell)
 
 
-def _counts(cell: CellDraws, move: Move) -> bool:
-    """Whether a move is worth a row: that one was seeded between two cells, the next one of its rows says as well."""
+def _has_row(cell: CellDraws, move: Move) -> bool:
+    """Whether a move deserves a row. A seeding between cells does not: the generator's next row shows it."""
     is_seeding = cell.name == BETWEEN and move.is_anew and move.distance is not None and move.distance.count == 0
-    # A global one that is there from this cell on, for its library was imported, and got its seed.
+    # A global generator that was seeded because this cell imported its library.
     is_first_seed = move.is_made and move.now.known.is_seeded is True and not move.generator.startswith(f"{PRIVATE} ")
     return (move.drew and not is_seeding) or (is_first_seed and cell.name != BETWEEN)
 
 
-def _read() -> Iterator[tuple[Setting, Any]]:
-    """Every setting that is there, with its value in the process."""
+def _present_settings() -> Iterator[tuple[Setting, Any]]:
+    """Every setting whose switch exists, with its value."""
     for setting in SETTINGS:
         if setting.switch.present():
             yield setting, setting.read()
 
 
 def _changed(before: Mapping[str, Look], after: Mapping[str, Look]) -> list[str]:
-    """The generators, of those that were there before, whose state is another one."""
+    """The generators whose state changed, without new generators."""
     return [key for key, look in after.items() if key in before and before[key].state != look.state]

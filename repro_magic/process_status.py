@@ -1,4 +1,4 @@
-"""The reproducibility of this process at one moment, as one object."""
+"""The reproducibility of this process at one moment, as an object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SettingState:
     """A setting at one moment.
 
     Attributes:
-        setting: which.
+        setting: the setting.
         value: its value; None if it is not available yet, `Unreadable` if PyTorch's getter fails.
         blocked: why this process can no longer change it; None if it can.
         drift: how code changed it; None if it did not.
@@ -57,7 +57,7 @@ class ProcessStatus:
         seed: the last seed set through `repro_magic`; None if there is none.
         generators: one row for each generator.
         switches: each available switch, with its value or the reason why it cannot be read.
-        fixed: what this process can no longer change.
+        fixed: settings that this process can no longer change.
         versions: distribution -> version, Python first.
         devices: PyTorch's devices, as text; says so if torch is not imported.
         settings: the settings of the process, with their values.
@@ -89,7 +89,7 @@ def status(
 
     Args:
         journal: the record of a notebook's cells.
-        is_watched: whether they are watched.
+        is_watched: whether the cells are watched.
         seed_policy: the policy set by the last `%repro_seed` or the panel.
 
     Example:
@@ -123,7 +123,7 @@ def status(
 def _setting_state(setting: Setting, journal: Journal | None) -> SettingState:
     value = setting.read()
     usual = setting.default
-    if usual is None and journal is not None:  # it depends on the machine: the value it had at first
+    if usual is None and journal is not None:  # the default depends on the machine: take the first value
         usual = journal.first.get(setting)
     drift = None if journal is None else journal.drifts.get(setting)
     before = None if journal is None else journal.last_seen(setting)
@@ -138,13 +138,13 @@ def _setting_state(setting: Setting, journal: Journal | None) -> SettingState:
 
 
 def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
+    versions = {"Python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _devices() -> list[str]:
@@ -152,16 +152,16 @@ def _devices() -> list[str]:
         return ["torch is not imported yet"]
     torch = sys.modules["torch"]
     threads = torch.get_num_threads()
-    found = [f"cpu: {platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'}"]
+    devices = [f"cpu: {platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'}"]
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind, None)
         if module is None or not module.is_available():
             continue
-        started = module.is_initialized()
+        is_started = module.is_initialized()
         for index in range(module.device_count()):
-            # A device's name starts the device; looking must not.
-            name = module.get_device_name(index) if started else "not started yet"
-            found.append(f"{kind}:{index}: {name}")
+            # Reading a device's name starts the device, and a status must start nothing.
+            name = module.get_device_name(index) if is_started else "not started yet"
+            devices.append(f"{kind}:{index}: {name}")
     if torch.backends.mps.is_available():  # pragma: no cover - Apple hardware
-        found.append("mps")
-    return found
+        devices.append("mps")
+    return devices
