@@ -1,1 +1,1 @@
-"""`DataLoader`s: options that fix their order, an audit of what is left, and their workers."""
+"""`DataLoader`s: options that fix their order, an audit, and their workers."""

@@ -1,1 +1,1 @@
-"""The switches that make PyTorch deterministic: read, turned, put back, and what can no longer be changed."""
+"""The switches that make PyTorch deterministic: read, set and restored; and what the process can no longer change."""

@@ -20,9 +20,9 @@ class Fixed:
     """A setting that this process can no longer change.
 
     Attributes:
-        name: what it is.
-        value: what it is fixed to.
-        why: why it can no longer be changed.
+        name: the setting.
+        value: its value.
+        why: the reason.
         remedy: how to change it.
     """
 

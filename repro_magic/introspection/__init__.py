@@ -1,1 +1,1 @@
-"""The user's code and objects: read, never run."""
+"""Read the user's code and objects without running them."""

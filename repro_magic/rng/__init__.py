@@ -1,1 +1,1 @@
-"""Randomness: which generators exist, from which seed, and whether somebody drew from them."""
+"""Random generators: which exist, how they were seeded, and whether they were drawn from."""

@@ -111,11 +111,11 @@ def _checked(state: object) -> Mapping[str, Any]:
 
 def _user_generators(values: Mapping[str, object]) -> dict[str, Generator]:
     user_generators = {name: user_generator(name, value) for name, value in values.items()}
-    for name, found in user_generators.items():
-        if found is None:
+    for name, wrapped in user_generators.items():
+        if wrapped is None:
             kind = type(values[name]).__name__
             raise InvalidStateError(f"cannot save the state of {name}: {kind} is not a supported generator")
-    return {found.generator.key: found.generator for found in user_generators.values() if found is not None}
+    return {wrapped.generator.key: wrapped.generator for wrapped in user_generators.values() if wrapped is not None}
 
 
 def _encoded(value: Any, key: str) -> Any:  # noqa: ANN401 - each library has its own kind of state

@@ -1,1 +1,1 @@
-"""The flagged ops as data: which may differ between runs, where, on what condition, and what helps."""
+"""The flagged ops as data: which may differ between runs, where, when, and the remedies."""

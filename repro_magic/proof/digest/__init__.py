@@ -1,1 +1,1 @@
-"""A value's digest: equal if, and only if, every bit is."""
+"""Digests of values: equal if, and only if, every bit is equal."""

@@ -1,1 +1,1 @@
-"""What others need to run a notebook and to compare."""
+"""The files that others need to run and verify a notebook."""
