@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo lab notebook docs lint test check explore test-browser test-floor bench lock clean
+.PHONY: help demo lab notebook docs pictures lint test check explore test-browser test-floor bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -67,6 +67,9 @@ docs: $(VENV)/.docs  ## Build the documentation site into docs/_build/html; the 
 	$(VENV)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
+pictures: $(VENV)/.browser  ## Renew docs/images from real cells in JupyterLab, light and dark; look at them
+	$(VENV)/bin/python -m pytest tests/browser/pictures.py
+
 lint: $(VENV)/.test  ## Lint and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -84,7 +87,7 @@ check: lint  ## The fast part of it: no real kernels
 explore: $(VENV)/.test  ## The fast tests with new random examples; a failure prints how to repeat it
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m 'not kernel and not browser' --hypothesis-profile explore
 
-test-browser: $(VENV)/.browser  ## The panel in JupyterLab and Notebook 7, in Chromium; renews docs/images/panel-*.png
+test-browser: $(VENV)/.browser  ## The panel in JupyterLab and Notebook 7, in Chromium
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m browser tests
 
 test-floor: $(FLOOR)/.test  ## All tests but those in a browser, on the oldest supported versions

@@ -20,6 +20,14 @@ import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
+# A seeded notebook with a panel, and a cell with one op that may give different results and one that cannot here.
+PANEL = ("%load_ext repro_magic\nimport torch, time, random\n%repro_seed 42", "%repro_panel")
+FLAGGED = """torch.set_num_threads(2)
+places = torch.arange(200_000) % 10
+last = torch.zeros(10)
+last[places] = torch.linspace(0, 1, 200_000)
+sums = torch.zeros(10).index_add_(0, places, torch.ones(200_000))"""
+
 PATIENCE = 60_000  # ms; these machines may be slow
 
 
@@ -150,6 +158,13 @@ class Notebook:
             "([name, given]) => void window.jupyterapp.commands.execute(name, given)", [name, arguments or {}]
         )
 
+    def theme(self, name: str) -> None:
+        """Change to JupyterLab's light or dark theme, and wait until it is there."""
+        self.command("apputils:change-theme", {"theme": f"JupyterLab {name.title()}"})
+        self.page.wait_for_function(
+            "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower()
+        )
+
     def save(self) -> None:
         """Save it, to the end."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
@@ -218,9 +233,17 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(server: Server, chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+def window() -> dict[str, Any]:
+    """The browser's window, in Playwright's words; high enough for a whole panel."""
+    return {"viewport": {"width": 1200, "height": 1700}}
+
+
+@pytest.fixture
+def notebook(
+    server: Server, chromium: Any, window: dict[str, Any], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
     """Makes a notebook of some cells, and opens it."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 1700})
+    context = chromium.new_context(**window)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
     opened: list[Notebook] = []
 
