@@ -47,7 +47,20 @@ def compare(path: str, runs: Sequence[Run], tolerance: Tolerance = SAME_BITS) ->
                 if _cell(number, first, [other], tolerance, reads).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
                     disagreeing.add(place)
     error = next((run.error for run in runs if run.error), "")
-    return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), declared(cells), error)
+    notes = _before_the_end(cells) if error else []
+    return NotebookVerdict(path, len(runs), len(runs) - len(disagreeing), declared(cells), error, notes=notes)
+
+
+def _before_the_end(cells: Sequence[CellVerdict]) -> list[str]:
+    """What is to be said of the cells that ran to their end, where a later one did not."""
+    ran = [cell for cell in cells if cell.outcome is not Outcome.FAILED]
+    if not ran:
+        return []
+    first = next((cell.number for cell in ran if cell.outcome is Outcome.DIFFERS), None)
+    what = "the cell" if len(ran) == 1 else f"the {len(ran)} cells"
+    said = "agree between the runs" if first is None else f"differ, first in cell {first}"
+    said = said.replace("agree", "agrees").replace("differ,", "differs,") if len(ran) == 1 else said
+    return [f"Until then {what} that ran {said}."]
 
 
 def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:

@@ -36,6 +36,7 @@ _LONGEST = 10_000
 
 _told: dict[str, dict[str, Any]] = {}
 _fixed: dict[str, object] = {}
+_exits: list[str] = []
 
 
 def described(found: Digest) -> dict[str, Any]:
@@ -131,6 +132,7 @@ def values(  # noqa: PLR0913 - as a runner asks
         is_last: whether no cell follows.
     """
     _answer_turns()
+    _outlive_exit()
     present = users_names()
     changed = {}
     found = _reading().after(cell, _loose(present), follows)
@@ -157,9 +159,8 @@ def values(  # noqa: PLR0913 - as a runner asks
         loaded = {name: value for name, _, value in written}
         with _reading().remembered():
             compare_numbers(dict(present) | loaded, changed, Path(spool), cell, rtol=rtol, ulp=ulp)
-    return json.dumps(
-        {"changed": changed, "gone": gone, "displayed": _displayed(), "is_doubtful": _reading().is_doubtful}
-    )
+    told = {"changed": changed, "gone": gone, "displayed": _displayed(), "is_doubtful": _reading().is_doubtful}
+    return json.dumps({**told, "ends": _exits.pop() if _exits else ""})
 
 
 def _files_after(*, is_last: bool) -> tuple[list[tuple[str, dict[str, Any], object]], set[str]]:
@@ -189,6 +190,17 @@ def _loose(names: list[tuple[str, object]]) -> list[tuple[str, object]]:
 @cache
 def _reading() -> Reading:
     return Reading(looked_at)
+
+
+def _outlive_exit() -> None:
+    """Note a cell's `exit()` from now on: what it leaves is compared before the kernel ends."""
+    shell = sys.modules["IPython"].get_ipython()
+    shell.ask_exit = partial(_note_exit, shell)
+
+
+def _note_exit(shell: Any) -> None:  # noqa: ANN401 - IPython's
+    if not getattr(shell, "keepkernel_on_exit", None):
+        _exits.append("exit()")
 
 
 def _answer_turns() -> None:

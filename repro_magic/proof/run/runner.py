@@ -331,6 +331,8 @@ def _run_cells(kernel: _Kernel, notebook: Any, found: Run, on_cell: Callable[[],
     for number, (index, cell) in enumerate(cells, start=1):
         found.error, stopped = _execute(kernel, cell, index, number)
         values = {} if found.error else _values(kernel, number, sources[number:])
+        if values.get("ends") and sources[number:]:
+            found.error = f"cell {number} ended the kernel with {values['ends']}"
         found.is_doubtful |= values.get("is_doubtful", False)
         found.cells.append(
             replace(_cell_run(cell, values, stopped), widgets=widgets.after(cell, kernel.client.widget_state))
@@ -364,7 +366,10 @@ def _execute(kernel: _Kernel, cell: Any, index: int, number: int) -> tuple[str, 
     client.kc.session.metadata["cellId"] = cell.metadata.get(CELL_ID, cell.get("id", f"cell-{index}"))
     try:
         client.execute_cell(cell, index)
-    except CellExecutionError:
+    except CellExecutionError as error:
+        if error.ename == "SystemExit":
+            argument = repr(error.evalue) if error.evalue else ""
+            return f"cell {number} ended the run with sys.exit({argument})", ""
         return f"cell {number} failed", ""
     except CellTimeoutError as error:
         is_late = "IOPub" in str(error)  # it is over, but the kernel has not said all that it showed
