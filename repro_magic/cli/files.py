@@ -31,8 +31,12 @@ def check_targets(json_to: str | None, html_to: str | None, sidecars_of: Sequenc
             writing.check(path, kind)
     except NotWritableError as error:
         raise refused(str(error), WRONG_USAGE) from None
-    if json_to is not None and json_to == html_to:
+    if json_to is not None and html_to is not None and _same(json_to, html_to):
         raise refused(f"--json and --html both name {json_to}: give two different files", WRONG_USAGE)
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other if _STDOUT in {one, other} else Path(one).resolve() == Path(other).resolve()
 
 
 def write_verdicts(verdicts: Sequence[NotebookVerdict], json_to: str | None, html_to: str | None) -> None:

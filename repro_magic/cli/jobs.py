@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import typer
 
-from repro_magic.cli.exit_codes import NOT_RUN
 from repro_magic.cli.progress import Bars, terminal_progress
-from repro_magic.cli.terminal import ended_as_interrupted, refused, say
+from repro_magic.cli.terminal import ended_as_interrupted, say
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.record.notebook_record import recorded_in
 from repro_magic.proof.run import runner
@@ -30,11 +29,23 @@ def opened(jobs: Sequence[Job], *, allow_shell: bool) -> list[Job | JobResult]:
 def _opened(job: Job) -> Job | JobResult:
     try:
         file = job.read()
+        check_root(job)
         if job.options.is_recorded:
             recorded_in(job.path, file.notebook())
     except NotRunnableError as error:
         return job.failed(str(error), is_run=False)
     return replace(job, notebook=file)
+
+
+def check_root(job: Job) -> None:
+    """Check that the folder to copy, if one was named, holds the notebook.
+
+    Raises:
+        NotRunnableError: it does not.
+    """
+    root, own = job.options.scope.root, job.path.absolute().parent.resolve()
+    if root is not None and not own.is_relative_to(root.resolve()):
+        raise NotRunnableError(f"{job.path} does not lie in {root}: give a --root that holds the notebook")
 
 
 def _agreed(found: list[Job | JobResult]) -> list[Job | JobResult]:
@@ -62,19 +73,25 @@ def run_all(found: Sequence[Job | JobResult], side_by_side: int, tell: Callable[
         tell: writes each verdict as soon as it is known.
 
     Returns:
-        All results, in the order of the jobs.
+        All results, in the order of the jobs; after Ctrl-C those of the jobs that ended before.
     """
     for result in found:
         if isinstance(result, JobResult):
             tell(f"⚠ {in_one_line(result.verdict.error)}")
+    done: dict[int, JobResult] = {}
+    jobs = [job for job in found if isinstance(job, Job)]
     try:
-        results = iter(_run([job for job in found if isinstance(job, Job)], side_by_side, tell))
+        _run(jobs, side_by_side, tell, done)
     except KeyboardInterrupt:
-        raise refused("interrupted; nothing was left behind", NOT_RUN) from None
-    return [next(results) if isinstance(one, Job) else one for one in found]
+        rest = ", ".join(in_one_line(str(job.path)) for job in jobs if id(job) not in done)
+        say(
+            f"repro-magic: interrupted; nothing was left behind{f'; not run to the end: {rest}' if rest else ''}",
+            err=True,
+        )
+    return [one if isinstance(one, JobResult) else done.get(id(one)) or one.failed("interrupted") for one in found]
 
 
-def _run(jobs: Sequence[Job], side_by_side: int, tell: Callable[[str], object]) -> list[JobResult]:
+def _run(jobs: Sequence[Job], side_by_side: int, tell: Callable[[str], object], done: dict[int, JobResult]) -> None:
     with (
         ended_as_interrupted(),
         runner.stoppable(),
@@ -84,7 +101,8 @@ def _run(jobs: Sequence[Job], side_by_side: int, tell: Callable[[str], object]) 
         bars = Bars(progress, len(jobs))
 
         def on_result(result: JobResult) -> None:
+            done[id(result.job)] = result
             bars.advance()
             tell(verdict_views.notebook(result.verdict).text())
 
-        return verify_all(jobs, executor, work=bars.work, on_result=on_result)
+        verify_all(jobs, executor, work=bars.work, on_result=on_result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ _STEP = 100  # files between two updates of a bar
 def terminal_progress() -> rich.progress.Progress:
     """Bars on stderr, if that is a terminal, which disappear at the end."""
     console = Console(stderr=True)
+    is_live = console.is_terminal and _is_terminal()
     return rich.progress.Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -30,9 +32,18 @@ def terminal_progress() -> rich.progress.Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not is_live,
         redirect_stdout=sys.stdout.isatty(),
     )
+
+
+def _is_terminal() -> bool:
+    """Whether stderr is a terminal whose lines can be drawn anew.
+
+    `FORCE_COLOR`, which ipykernel and CI set, asks for colours only; and the terminal that IPython makes for `!command`
+    appends every drawing to the cell's output.
+    """
+    return sys.stderr.isatty() and "JPY_PARENT_PID" not in os.environ
 
 
 class Bars:

@@ -11,7 +11,7 @@ import typer
 
 from repro_magic.cli.exit_codes import WRONG_USAGE, exit_code
 from repro_magic.cli.options import AllowShell, Include, Kernel, Root, Timeout
-from repro_magic.cli.terminal import refused, say
+from repro_magic.cli.terminal import check_folder, refused, say
 from repro_magic.exceptions import ReproError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def share(  # noqa: PLR0913 - the command line has as many
     Exit code: 0 shared, 1 the notebook does not reproduce, 2 wrong usage or files exist already, 3 the notebook could
     not be run.
     """
+    check_folder(root)
     from repro_magic.proof.run.options import RunOptions  # noqa: PLC0415 - `--help` does not need it
     from repro_magic.proof.run.project import Scope  # noqa: PLC0415
     from repro_magic.proof.verification import Job  # noqa: PLC0415

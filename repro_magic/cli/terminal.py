@@ -8,10 +8,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import typer
 
+from repro_magic.cli.exit_codes import WRONG_USAGE
 from repro_magic.views.visible import in_one_line, visible
 
 
@@ -32,6 +34,12 @@ def refused(why: str, code: int) -> typer.Exit:
     """
     say(f"repro-magic: {in_one_line(why)}", err=True)
     return typer.Exit(code)
+
+
+def check_folder(root: Path | None) -> None:
+    """End the command if the folder that --root names is none."""
+    if root is not None and not root.is_dir():
+        raise refused(f"--root {root} is {'not a folder' if root.exists() else 'not there'}", WRONG_USAGE)
 
 
 @contextmanager

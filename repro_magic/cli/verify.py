@@ -13,7 +13,9 @@ import typer
 
 from repro_magic.cli.exit_codes import WRONG_USAGE, exit_code, worst
 from repro_magic.cli.options import AllowShell, Include, Kernel, Root, Timeout
-from repro_magic.cli.terminal import refused, say
+from repro_magic.cli.terminal import check_folder, refused, say
+
+_TWO = 2  # one run alone proves nothing
 
 
 def _finite(value: float) -> float:
@@ -25,7 +27,10 @@ def _finite(value: float) -> float:
 _Notebooks = Annotated[
     list[Path], typer.Argument(metavar="NB…", help="Notebooks, or folders with notebooks at any depth.")
 ]
-_Runs = Annotated[int, typer.Option(min=2, help="Number of fresh kernels that run each notebook.")]
+_Runs = Annotated[
+    int | None,
+    typer.Option(min=_TWO, show_default=str(_TWO), help="Number of fresh kernels that run each notebook."),
+]
 _Recorded = Annotated[bool, typer.Option("--recorded", help="Compare one fresh run with the recorded results instead.")]
 _Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Number of notebooks that run at the same time.")]
 _Rtol = Annotated[
@@ -49,7 +54,7 @@ _HtmlTo = Annotated[str | None, typer.Option("--html", metavar="PATH", help="Wri
 def verify(  # noqa: PLR0913 - the command line has as many
     notebooks: _Notebooks,
     *,
-    runs: _Runs = 2,
+    runs: _Runs = None,
     recorded: _Recorded = False,
     jobs: _Jobs = 1,
     timeout: Timeout = None,
@@ -88,6 +93,9 @@ def verify(  # noqa: PLR0913 - the command line has as many
         raise refused("give --exact or a tolerance, not both", WRONG_USAGE)
     if recorded and sidecar:
         raise refused("give --sidecar, which writes a record, or --recorded, which reads it, not both", WRONG_USAGE)
+    if recorded and runs is not None:
+        raise refused("give --runs, or --recorded, which compares a single run with the record, not both", WRONG_USAGE)
+    check_folder(root)
     from repro_magic.cli import files  # noqa: PLC0415 - `--help` does not need it
     from repro_magic.cli.jobs import opened, run_all  # noqa: PLC0415
     from repro_magic.proof.kernel.numeric_distance import Tolerance  # noqa: PLC0415
@@ -99,7 +107,7 @@ def verify(  # noqa: PLR0913 - the command line has as many
     paths = _expanded(notebooks)
     files.check_targets(json_to, html_to, paths if sidecar else [])
     options = RunOptions(
-        runs=runs,
+        runs=runs or _TWO,
         is_recorded=recorded,
         wants_sidecar=sidecar,
         is_strict=strict,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from repro_magic.cli import app
+from repro_magic.cli.progress import terminal_progress
 from repro_magic.exceptions import NotRunnableError
 from repro_magic.proof.run import notebook_file
 from repro_magic.proof.run.project import Contents, in_bytes
@@ -297,3 +299,84 @@ def test_what_programs_print_is_in_no_verdict(tmp_path: Path) -> None:
     assert verdict["outcome"] == "same"
     for text in ("from a program", "from Python", "an error", "from C", "\x1b[31m"):
         assert text not in done.stderr
+
+
+def test_an_interrupted_batch_writes_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN three notebooks WHEN Ctrl-C comes in the second THEN the files hold the first; the others did not run."""
+
+    def verified(job: Job, _progress: object) -> JobResult:
+        if job.path.stem != "a":
+            raise KeyboardInterrupt
+        return JobResult(job, NotebookVerdict(str(job.path), 2, 2, []))
+
+    monkeypatch.setattr("repro_magic.cli.progress.verify_one", verified)
+    paths = [str(notebook(tmp_path / f"{name}.ipynb", "x = 1")) for name in "abc"]
+    to = tmp_path / "v.json"
+    done = cli.invoke(app, ["verify", "--json", str(to), "--html", str(tmp_path / "v.html"), *paths])
+    assert done.exit_code == 3
+    told = "repro-magic: interrupted; nothing was left behind; not run to the end: "
+    assert f"{told}{paths[1]}, {paths[2]}" in done.stderr
+    assert [found["error"] for found in json.loads(to.read_text())] == ["", "interrupted", "interrupted"]
+    assert (tmp_path / "v.html").exists()
+    assert "⚠ 1 of 3 notebooks reproduced, 2 failed" in done.stdout
+
+
+CONTRADICTIONS = [
+    (["--recorded", "--runs", "3"], "give --runs, or --recorded, which compares a single run with the record"),
+    (["--recorded", "--sidecar"], "give --sidecar, which writes a record, or --recorded"),
+    (["--exact", "--ulp", "1"], "give --exact or a tolerance, not both"),
+    (["--root", "nowhere"], "--root nowhere is not there"),
+    (["--root", "a.ipynb"], "--root a.ipynb is not a folder"),
+    (["--root", "below"], "a.ipynb does not lie in below: give a --root that holds the notebook"),
+    (["--json", "a", "--html", "./a"], "--json and --html both name a: give two different files"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), CONTRADICTIONS, ids=lambda value: str(value))
+def test_options_that_cannot_be_followed_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_kernel: list[Path], options: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook(tmp_path / "a.ipynb", "x = 1")
+    (tmp_path / "below").mkdir()
+    done = cli.invoke(app, ["verify", *options, "a.ipynb"])
+    assert (done.exit_code, no_kernel) == (2, [])
+    assert told in done.output
+
+
+TERMINALS = [(True, "A", True), (True, "JPY_PARENT_PID", False), (False, "FORCE_COLOR", False)]
+
+
+@pytest.mark.parametrize(("is_tty", "variable", "is_shown"), TERMINALS)
+def test_bars_are_drawn_on_terminals_only(
+    monkeypatch: pytest.MonkeyPatch, *, is_tty: bool, variable: str, is_shown: bool
+) -> None:
+    """GIVEN a notebook's `!command`, or colours forced on a log THEN no bar floods the output."""
+    for name in ("JPY_PARENT_PID", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr("sys.stderr", stderr := io.StringIO())
+    monkeypatch.setattr(stderr, "isatty", lambda: is_tty)
+    assert terminal_progress().disable is not is_shown
+
+
+ENDS = [
+    ("exit()", "cell 2 ended the kernel with exit()", "the 2 cells that ran agree between the runs"),
+    ("quit", "cell 2 ended the kernel with exit()", "the 2 cells that ran agree between the runs"),
+    ("import sys\nsys.exit('no data')", "cell 2 ended the run with sys.exit('no data')", "the cell that ran agrees"),
+]
+
+
+@pytest.mark.kernel
+def test_a_notebook_that_ends_itself_says_so(tmp_path: Path) -> None:
+    """GIVEN cells that call `exit()` and the like THEN they are named, and what ran before is compared."""
+    for place, (code, _, _) in enumerate(ENDS):
+        notebook(tmp_path / f"{place}.ipynb", "x = 1", code, "import os\nos._exit(1)")
+    notebook(tmp_path / "last.ipynb", "x = 1", "exit()")
+    done = cli.invoke(app, ["verify", str(tmp_path)])
+    assert done.exit_code == 3
+    for place, (_, error, before) in enumerate(ENDS):
+        assert f"{place}.ipynb did not run to the end: {error}\n" in done.stdout
+        assert f"Until then {before}" in done.stdout
+    assert "last.ipynb reproduced" in done.stdout
+    assert "died" not in done.output
