@@ -183,7 +183,9 @@ def _runs(
 ) -> Iterator[Run]:
     for number in range(1, options.runs + 1):
         is_first = number == 1
-        role = RunRole(reference, is_first=is_first, reports_environment=is_first and options.wants_sidecar)
+        is_last = number == options.runs
+        reports = is_first and options.wants_sidecar
+        role = RunRole(reference, is_first=is_first, is_last=is_last, reports_environment=reports)
         found = runner.run(file, options, role, on_cell=partial(progress.ran, number), workspace=place)
         if found.notes:  # the other runs need what this one needed
             options = replace(options, reads_all=True)

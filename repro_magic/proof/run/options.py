@@ -56,11 +56,13 @@ class RunRole:
         reference: a temporary folder that the runs share: the first run stores numbers there, and later runs measure
             their distance from them; None: runs report digests only.
         is_first: this run stores the numbers.
+        is_last: no other run follows.
         reports_environment: this run reports the kernel's environment at its end.
     """
 
     reference: Path | None = None
     is_first: bool = True
+    is_last: bool = False
     reports_environment: bool = False
 
 

@@ -179,7 +179,7 @@ def run(
         with workspace_folder() as folder:
             place = Workspace(file.path, folder, options.scope, data=file.data)
             return run(file, options, role, on_cell=on_cell, workspace=place)
-    with workspace.copy() as copy:
+    with workspace.copy(is_last=role.is_last) as copy:
         found = run_in(file.notebook(), copy.parent, options, role, on_cell=on_cell)
     if found.error.startswith(_DIED) and not _is_stopping.is_set():
         with workspace.copy() as copy:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 
 from repro_magic.exceptions import NotRunnableError
@@ -43,7 +43,7 @@ class Workspace:
         scope: what is copied.
         data: what its file is to hold in the copy, whatever it holds meanwhile; None: what it holds.
         keeps: whether each run is to start from the same files, even if the user goes on working: then they are copied
-            once, and each run has a copy of that copy.
+            once, and each run has a copy of that copy; the last has that copy itself.
         progress: told how far it is.
     """
 
@@ -81,8 +81,11 @@ class Workspace:
         return found
 
     @contextmanager
-    def copy(self) -> Iterator[Path]:
+    def copy(self, *, is_last: bool = False) -> Iterator[Path]:
         """A copy of the project, gone afterwards; the notebook's path in it.
+
+        Args:
+            is_last: whether no other is to follow. If one does all the same, the project is copied anew.
 
         Raises:
             NotRunnableError: it cannot be made.
@@ -90,28 +93,28 @@ class Workspace:
         with _emptied(self._folder / "copy") as place:
             copy = place / self.contents.root.name if self.contents.root.name else place / "root"
             with self._told():
-                if self._keeps:
-                    self._copy_again(copy)
+                if is_last and self._keeps:
+                    self._origin.rename(copy)
+                    del self._origin
                 else:
-                    _copy_all(self.contents, copy, self._progress.copied)
-                    self._put_notebook(copy)
+                    self._copy(self._again if self._keeps else self.contents, copy)
             yield copy / self.contents.own / self._path.name
 
     @cached_property
     def _origin(self) -> Path:
         origin = self._folder / "origin"
-        _copy_all(self.contents, origin, self._progress.copied)
-        self._put_notebook(origin)
+        self._copy(self.contents, origin)
         return origin
 
-    def _copy_again(self, copy: Path) -> None:
-        copier, done = _Copier(), count(1)
+    @property
+    def _again(self) -> Contents:
+        """The same files in the same order, which decides in what order a file system lists them, from our copy."""
+        files = {place: str(self._origin / place) for place in self.contents.files}
+        return replace(self.contents, files=files)
 
-        def again(source: str, to: str) -> None:
-            copier(source, to)
-            self._progress.copied(next(done), self.contents.count)
-
-        shutil.copytree(self._origin, copy, copy_function=again, symlinks=True)
+    def _copy(self, contents: Contents, to: Path) -> None:
+        _copy_all(contents, to, self._progress.copied)
+        self._put_notebook(to)
 
     def _put_notebook(self, copy: Path) -> None:
         if self._data is None:

@@ -87,6 +87,29 @@ def test_where_blocks_can_be_shared_nothing_is_too_large(project: Path, monkeypa
         assert (copy.parent.parent / "data.csv").read_text() == "1"
 
 
+def test_the_last_run_takes_the_first_copy_and_a_further_one_copies_anew(project: Path) -> None:
+    """GIVEN two runs WHEN the user changes a file meanwhile THEN both start from the same files, copied twice."""
+    copied: list[int] = []
+
+    class Count(Progress):
+        def copied(self, files: int, total: int) -> None:
+            copied.append(files / total)
+
+    with workspace_folder() as folder:
+        place = Workspace(project / "notebooks" / "n.ipynb", folder, keeps=True, progress=Count())
+        with place.copy() as copy:
+            first = sorted(path.relative_to(copy.parent.parent) for path in copy.parent.parent.rglob("*"))
+            (copy.parent.parent / "data.csv").write_text("written by the notebook")
+        (project / "data.csv").write_text("2")
+        with place.copy(is_last=True) as last:
+            assert last == copy
+            assert sorted(path.relative_to(copy.parent.parent) for path in copy.parent.parent.rglob("*")) == first
+            assert (last.parent.parent / "data.csv").read_text() == "1"
+        assert len(copied) == 2 * place.contents.count
+        with place.copy() as further:
+            assert (further.parent.parent / "data.csv").read_text() == "2"
+
+
 HOLDS = """
 import sys, time
 from repro_magic.proof.run.workspace import workspace_folder
