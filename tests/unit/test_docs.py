@@ -76,6 +76,26 @@ def test_the_map_has_the_order_in_which_imports_run() -> None:
     assert {room.partition(".")[0] for room in LEVEL} - {"", "__main__"} == {row.partition("/")[0] for row in rows}
 
 
-def test_the_map_names_what_is_there() -> None:
-    paths = re.findall(r"`([\w./]+(?:/|\.py))`", LAYOUT)
-    assert [path for path in paths if not any((top / path).exists() for top in (ROOT / "repro_magic", ROOT))] == []
+FOR_CONTRIBUTORS = [*OUTSIDE, *sorted((DOCS / "contributing").rglob("*.md"))]
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"(?<![\w./-])(?:[\w.-]+/)+[\w.-]*|(?<![\w./-])[\w.-]+\.(?:py|md|toml|txt|cff|yml|ipynb)\b")
+TARGET = re.compile(r"\bmake ([a-z-]+)")
+
+
+def code_of(page: Path) -> str:
+    """What a page shows as code; directives are not."""
+    found = CODE.findall(page.read_text(encoding="utf-8"))
+    return "\n".join(code for code in found if not code.startswith("```{"))
+
+
+@pytest.mark.parametrize("page", FOR_CONTRIBUTORS, ids=name)
+def test_every_file_and_target_that_a_page_names_exists(page: Path) -> None:
+    code = code_of(page)
+    files = {file for file in FILE.findall(code) if not file.startswith((".venv/", "study."))}
+    missing = {file for file in files if not any((top / file).exists() for top in (ROOT / "repro_magic", ROOT))}
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert missing | (set(TARGET.findall(code)) - set(targets)) == set()
+
+
+def test_the_map_names_many_files() -> None:
+    assert len(set(FILE.findall(code_of(DOCS / "contributing" / "layout.md")))) > 40, "the pattern finds nothing"
