@@ -1,4 +1,4 @@
-"""The models as text: what `%repro_seed`, `%repro_status` and a deterministic cell show."""
+"""The output of `%repro_seed`, `%repro_status` and deterministic cells."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def generators_table(
         )
         for state in states
     ]
-    if not any(row[-1] for row in rows):  # a script, or nothing was drawn
+    if not any(row[-1] for row in rows):  # in a script, or before the first draw
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Table(title, columns, rows)
 
@@ -62,43 +62,43 @@ class Headline:
         return Line(f"{self.symbol} {self.sentence}", tone=self.tone)
 
 
-def headline(found: ProcessStatus) -> Headline:
+def headline(process: ProcessStatus) -> Headline:
     """The most important thing first: nondeterministic ops, then missing seeds, then settings that code changed."""
-    differ = in_words.can_differ(one for cell in found.cells for one in cell.findings)
-    is_good, seeds = _seeds(found)
+    differ = in_words.can_differ(finding for cell in process.cells for finding in cell.findings)
+    is_good, seeds = _seeds(process)
     if differ:
         return Headline("⚠", f"{seeds}{', but ' if is_good else ', and '}{differ}", Tone.ALARM)
-    drifts = [one for one in found.settings if one.drift is not None]
+    drifts = [setting for setting in process.settings if setting.drift is not None]
     if drifts:
         seeds += f"{', but' if is_good else ';'} code changed {_count(len(drifts), 'setting', 'settings')}"
     if not is_good or drifts:
         return Headline("○", seeds, Tone.CAUTION)
-    if found.is_watched is False:
+    if process.is_watched is False:
         return Headline("○", f"{seeds}; watching is off", Tone.CAUTION)
-    flagged = "" if found.is_watched is None else ", nothing flagged"
+    flagged = "" if process.is_watched is None else ", nothing flagged"
     return Headline("✓", f"{seeds}{flagged}", Tone.GOOD)
 
 
-def _seeds(found: ProcessStatus) -> tuple[bool, str]:
-    """Whether every generator has the seed that it should have, and what is to be said of seeds."""
-    # A plug-in's generator that nobody drew from is in the table, and no reason to say that numbers change.
-    states = [state for state in found.generators if state.library in _OWNERS or state.known.drawn is not False]
+def _seeds(process: ProcessStatus) -> tuple[bool, str]:
+    """Whether every generator has its intended seed, and a sentence about the seeds."""
+    # A plug-in's generator that nothing drew from is listed in the table, but it does not change any numbers.
+    states = [state for state in process.generators if state.library in _OWNERS or state.known.drawn is not False]
     others = [state for state in states if state.known.by is By.NOTEBOOK]
-    lost = {origin: [one for one in states if one.known.origin is origin] for origin in _NO_SEED}
-    told = [f"{_NO_SEED[origin]}: {_names(without)}" for origin, without in lost.items() if without]
-    if found.seed is not None:
-        policy = found.seed_policy
-        ours = f"Seeded {policy.seed} per cell" if policy and policy.per_cell else f"Seeded {found.seed}"
-        told = [f"the notebook seeded {_with_numbers(others)}", *told] if others else told
-        return not told, f"{ours}, but {'; '.join(told)}" if told else ours
+    lost = {origin: [state for state in states if state.known.origin is origin] for origin in _NO_SEED}
+    faults = [f"{_NO_SEED[origin]}: {_names(without)}" for origin, without in lost.items() if without]
+    if process.seed is not None:
+        policy = process.seed_policy
+        ours = f"Seeded {policy.seed} per cell" if policy and policy.per_cell else f"Seeded {process.seed}"
+        faults = [f"the notebook seeded {_with_numbers(others)}", *faults] if others else faults
+        return not faults, f"{ours}, but {'; '.join(faults)}" if faults else ours
     if len(lost[Origin.UNSEEDED]) == len(states):
         return False, "Unseeded: numbers change between runs"
     seeded = f"Seeded by the notebook: {_with_numbers(others)}" if others else ""
     numbers = {state.known.number for state in others}
     if len(others) == len(states) and len(numbers) == 1:
         seeded = f"Seeded {numbers.pop()} by the notebook"
-    text = "; ".join(filter(None, [seeded, *told]))
-    return not told, text[:1].upper() + text[1:]
+    text = "; ".join(filter(None, [seeded, *faults]))
+    return not faults, text[:1].upper() + text[1:]
 
 
 _NO_SEED = {Origin.UNSEEDED: "unseeded", Origin.UNKNOWN: "seed unknown"}
@@ -124,7 +124,7 @@ def seeding(
     adopted: Sequence[str] | None = None,
     rank: int | None = None,
 ) -> Document:
-    """What `%repro_seed 42` shows: generator, device and seed; for a new seed, how to use it again.
+    """The output of `%repro_seed 42`: generator, device and seed; for a new seed, how to use it again.
 
     Args:
         states: of the global generators.
@@ -145,7 +145,7 @@ def seeding(
 
 
 def from_here_on(policy: SeedPolicy | None) -> Document:
-    """What a seed policy changes for later cells; empty if nothing."""
+    """What a seed policy changes in later cells; empty if nothing."""
     if policy is None:
         return Document(())
     lines = []
@@ -160,11 +160,11 @@ def from_here_on(policy: SeedPolicy | None) -> Document:
 
 
 def taken(name: str) -> Document:
-    """Two cells have the same name, and so the same seed."""
-    told = (
+    """The warning that two cells have the same name, and so the same seed."""
+    sentence = (
         f"⚠ Another cell is also named {name!r}, so both draw the same numbers. Rename it: %%deterministic --name NAME"
     )
-    return Document((Line(told, tone=Tone.ALARM),))
+    return Document((Line(sentence, tone=Tone.ALARM),))
 
 
 _OWNERS = {"python": "Python's", "numpy": "NumPy's", "torch": "PyTorch's"}
@@ -175,7 +175,7 @@ def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
 
     Args:
         generators: library and device of each.
-        number: the cell's.
+        number: the cell's execution count.
 
     Example:
         >>> print(unseeded_draw(["numpy cpu"], 2).text())  # doctest: +NORMALIZE_WHITESPACE
@@ -186,8 +186,8 @@ def unseeded_draw(generators: Sequence[str], number: int | None) -> Document:
     owners = " and ".join(_OWNERS.get(name, f"{name}'s") for name in libraries)
     which = "generator, which has" if len(libraries) == 1 else "generators, which have"
     cell = "This cell" if number is None else f"In[{number}]"
-    told = f"○ {cell} draws from {owners} global {which} no seed: numbers change between runs."
-    return Document((Line(f"{told} Type %repro_seed 42 in a cell above."),))
+    sentence = f"○ {cell} draws from {owners} global {which} no seed: numbers change between runs."
+    return Document((Line(f"{sentence} Type %repro_seed 42 in a cell above."),))
 
 
 def _adopted(places: Sequence[str]) -> str:
@@ -201,101 +201,103 @@ def _is_seeded(state: GeneratorState) -> bool:
 
 
 def generators(states: Sequence[GeneratorState], last_draws: Mapping[str, str] = MappingProxyType({})) -> Document:
-    """What `%repro_seed` without arguments shows."""
+    """The output of `%repro_seed` without arguments."""
     return Document((generators_table(states, last_draws),))
 
 
-def seed_policy(found: SeedPolicy | None) -> list[Line]:
-    """The line of code that asks for what is in force, if that is more than a seed.
+def seed_policy(policy: SeedPolicy | None) -> list[Line]:
+    """The line of code that sets the current seed policy, unless it is a plain seed.
 
     Example:
         >>> [line.text for line in seed_policy(SeedPolicy(42, strict=True))]
         ['Seed policy: %repro_seed 42 --strict']
     """
-    return [] if found is None or found.is_plain else [Line(f"Seed policy: {found.line}")]
+    return [] if policy is None or policy.is_plain else [Line(f"Seed policy: {policy.line}")]
 
 
-def status(found: ProcessStatus) -> Document:
-    """What `%repro_status` shows."""
-    switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in found.switches]
-    fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in found.fixed]
-    drifts = [(one.setting.switch.name, one.drift.in_words) for one in found.settings if one.drift is not None]
+def status(process: ProcessStatus) -> Document:
+    """The output of `%repro_status`."""
+    switches = [(reading.switch.name, reading.in_words, reading.switch.says) for reading in process.switches]
+    fixed = [(entry.name, entry.value, f"{entry.why}; {entry.remedy}") for entry in process.fixed]
+    drifts = [
+        (state.setting.switch.name, state.drift.in_words) for state in process.settings if state.drift is not None
+    ]
     return Document(
         (
-            headline(found).line,
-            *seed_policy(found.seed_policy),
-            *in_words.by_cell(found.cells),
-            *library_lines(found.libraries),
-            generators_table(found.generators, found.last_draws, title="Generators"),
+            headline(process).line,
+            *seed_policy(process.seed_policy),
+            *in_words.by_cell(process.cells),
+            *library_lines(process.libraries),
+            generators_table(process.generators, process.last_draws, title="Generators"),
             *([Table("Changed by code", ("switch", "how"), drifts)] if drifts else []),
             Table("Switches", ("switch", "now", "what it does"), switches),
             Table("Fixed in this process", ("what", "value", "why, and how to change it"), fixed),
-            Table("Versions", ("package", "version"), list(found.versions.items())),
-            Table("Devices", ("device",), [(device,) for device in found.devices]),
+            Table("Versions", ("package", "version"), list(process.versions.items())),
+            Table("Devices", ("device",), [(device,) for device in process.devices]),
         )
     )
 
 
-def reports(done: Sequence[Report], label: Label = in_words.plain_label) -> Document:
-    """The line under a cell per deterministic scope; equal lines (thousands under `%%timeit`) are merged."""
-    documents = {report(one, label): None for one in done}
+def reports(runs: Sequence[Report], label: Label = in_words.plain_label) -> Document:
+    """A line for each deterministic scope of a cell; equal lines (thousands under `%%timeit`) are merged."""
+    documents = {report(run, label): None for run in runs}
     parts = [part for document in documents for part in document.parts]
-    if len(done) > len(documents):
-        parts.append(Line(f"Ran {len(done)} times in this cell."))
+    if len(runs) > len(documents):
+        parts.append(Line(f"Ran {len(runs)} times in this cell."))
     return Document(tuple(parts))
 
 
-def receipt(found: Mapping[str, Any]) -> Document:
-    """A receipt in one line: its eight digits and its number of values."""
-    values = found["values"]
+def receipt(contents: Mapping[str, Any]) -> Document:
+    """A receipt in one line: its eight-digit fingerprint and its number of values."""
+    values = contents["values"]
     names = "\n".join(f"{name}: {value['hex'][:8]}" for name, value in values.items())
-    return Document((Line(f"receipt {fingerprint(found)}: {_count(len(values), 'value', 'values')}", names),))
+    return Document((Line(f"receipt {fingerprint(contents)}: {_count(len(values), 'value', 'values')}", names),))
 
 
-def report(done: Report, label: Label = in_words.plain_label) -> Document:
-    """A deterministic scope: its line, and what you would not expect."""
-    name = f" {done.name}" if done.name else ""
-    parts = ["not reseeded" if done.seed is None else f"seed {done.seed}"]
-    turned = [change for change in done.changes if change.switch.module is not None]
+def report(run: Report, label: Label = in_words.plain_label) -> Document:
+    """The line of a deterministic scope, and anything about it that may surprise."""
+    name = f" {run.name}" if run.name else ""
+    parts = ["not reseeded" if run.seed is None else f"seed {run.seed}"]
+    turned = [change for change in run.changes if change.switch.module is not None]
     if turned:
-        parts.append(f"{_count(len(done.changes), 'switch', 'switches')} set and restored")
+        parts.append(f"{_count(len(run.changes), 'switch', 'switches')} set and restored")
     else:
         parts.append("torch is not imported, so none of its switches was set")
-    if done.strict:
-        parts.append("strict" if done.stopped is None else f"strict, {done.stopped.op} blocked")
-    given = [change.during for change in done.changes if change.switch is THREADS]
-    if given:  # else it is the machine's number, and another machine's notebook would differ
-        parts.append(_count(given[0], "thread", "threads"))
-    if done.rng_restored:
+    if run.strict:
+        parts.append("strict" if run.stopped is None else f"strict, {run.stopped.op} blocked")
+    threads = [change.during for change in run.changes if change.switch is THREADS]
+    if threads:  # the default number depends on the machine, and outputs should not
+        parts.append(_count(threads[0], "thread", "threads"))
+    if run.rng_restored:
         parts.append("generators restored")
-    findings = done.findings
+    findings = run.findings
     parts += in_words.counted(findings)
     detail = "\n".join(
         f"{change.switch.name}: {change.switch.value_in_words(change.during)}"
         f" (otherwise {change.switch.value_in_words(change.before)})"
-        for change in done.changes
+        for change in run.changes
     )
     lines: list[Part] = [Line(f"deterministic{name}: {' · '.join(parts)}", detail)]
     lines += [
         Line(f"The cell set {reading.switch.name} to {reading.in_words}; it was restored, too.")
-        for reading in done.overridden
+        for reading in run.overridden
     ]
     if alerting := in_words.alerting(findings):
-        told = f"PyTorch warns about {', '.join(alerting)}, but these calls are deterministic."
-        if done.strict:
-            told = f"PyTorch refuses {', '.join(alerting)} under --strict, although these calls are deterministic: "
-            told += "run the cell without --strict."
-        lines.append(Line(told))
+        sentence = f"PyTorch warns about {', '.join(alerting)}, but these calls are deterministic."
+        if run.strict:
+            sentence = f"PyTorch refuses {', '.join(alerting)} under --strict, although these calls are deterministic: "
+            sentence += "run the cell without --strict."
+        lines.append(Line(sentence))
     lines += in_words.active(findings, label, heading="Still not reproducible").parts
-    if done.rng_not_restored:
-        lost = ", ".join(done.rng_not_restored)
+    if run.rng_not_restored:
+        lost = ", ".join(run.rng_not_restored)
         lines.append(Line(f"Not restored, because their state could not be read before the cell: {lost}."))
     lines += [
         Line(textwrap.shorten(f"{entry.name} is {entry.value}: {entry.why}; {entry.remedy}.", 400))
-        for entry in done.advice
+        for entry in run.advice
     ]
     return Document(tuple(lines))
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"

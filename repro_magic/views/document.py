@@ -1,7 +1,7 @@
-"""A small document of lines, tables and pictures, and its two forms: plain text and self-contained HTML.
+"""A small document of lines, tables and grids, rendered as plain text and as self-contained HTML.
 
-The HTML brings no script and names no colour but one for alarms: it takes the page's own, light or dark, and works
-where styles of ours would be stripped (GitHub, nbviewer).
+The HTML has no scripts, and no colours of its own except for alarms: it takes the page's colours, light or dark, and
+works on sites that strip style sheets (GitHub, nbviewer).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LONGEST_LABEL = 26
 
 
 class Tone(Enum):
-    """How a line looks in HTML. Plain text has none: what matters is in the words, and in a symbol."""
+    """The style of a line in HTML. Plain text has no styles, so the words and a symbol must carry the meaning."""
 
     PLAIN = "font-size: 0.9em; opacity: 0.85"
     STRONG = "font-size: 0.9em; font-weight: 600"
     CODE = "font-size: 0.9em; font-family: monospace; white-space: pre-wrap"
-    # JupyterLab's red where there is one; elsewhere one that reads on white and on black.
+    # JupyterLab's red, or a red that is readable on white and on black.
     ALARM = "font-weight: 600; color: var(--jp-error-color1, #e0383e)"
     CAUTION = "font-weight: 600; color: var(--jp-warn-color0, inherit)"
     GOOD = "font-weight: 600; color: var(--jp-success-color0, inherit)"
@@ -35,7 +35,7 @@ class Tone(Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of text. `detail` is shown on hovering in HTML, and nowhere else: nothing needed may be in it."""
+    """A line of text. Only HTML shows `detail`, as a tooltip, so it must not hold anything that readers need."""
 
     text: str
     detail: str = ""
@@ -54,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Mark:
-    """A sign in a picture: what it means is in the symbol, `size` (in em) says it once more, `detail` says it all."""
+    """A mark in a grid: the symbol carries the meaning, `size` (in em) emphasises it, `detail` spells it out."""
 
     symbol: str
     detail: str = ""
@@ -63,13 +63,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture made of signs: a line of them for each name, under columns with short names. Wide ones are scrolled.
+    """A grid of marks: a row for each name, under columns with short names. Wide grids scroll.
 
     Attributes:
-        title: stands above.
-        columns: their names; text has room for 40 columns.
-        rows: name -> a sign or nothing for each column.
-        legend: symbol -> what it means.
+        title: the line above the grid.
+        columns: names of the columns; plain text has room for 40.
+        rows: name -> a mark or None for each column.
+        legend: symbol -> meaning.
     """
 
     title: str
@@ -83,24 +83,24 @@ Part = Line | Table | Grid
 
 @dataclass(frozen=True)
 class Document:
-    """Lines, tables and pictures in order."""
+    """Lines, tables and grids in order."""
 
     parts: Sequence[Part] = field(default=())
 
     def __add__(self, other: Document) -> Document:
-        """One after the other."""
+        """This document followed by `other`."""
         return Document((*self.parts, *other.parts))
 
     def text(self) -> str:
         """Plain text, at most 110 columns wide."""
-        return "\n".join(_FORMS[type(part)][0](part) for part in self.parts)
+        return "\n".join(_RENDERERS[type(part)][0](part) for part in self.parts)
 
     def html(self) -> str:
         """A self-contained HTML fragment."""
-        return "".join(_FORMS[type(part)][1](part) for part in self.parts)
+        return "".join(_RENDERERS[type(part)][1](part) for part in self.parts)
 
     def bundle(self) -> dict[str, str]:
-        """Both, as a MIME bundle."""
+        """Plain text and HTML as a MIME bundle."""
         return {"text/plain": self.text(), "text/html": self.html()}
 
 
@@ -130,7 +130,7 @@ def _table_text(table: Table) -> str:
     import rich.table  # noqa: PLC0415
     import rich.text  # noqa: PLC0415
 
-    random.setstate(state)  # rich draws a number when it is imported (rich/style.py); the user's stream is not ours
+    random.setstate(state)  # importing rich draws from the user's generator (rich/style.py)
     drawn = rich.table.Table(
         title=rich.text.Text(in_one_line(table.title)) if table.title else None,
         title_justify="left",
@@ -139,12 +139,12 @@ def _table_text(table: Table) -> str:
         pad_edge=False,
     )
     for number, column in enumerate(table.columns[:-1]):
-        # Names can be copied; where one is so long that it would push the other columns out, all of them may be folded.
+        # Names stay on a line so that they can be copied, unless a name is long enough to push out other columns.
         is_short = all(len(row[number]) <= _LONGEST_NAME for row in table.rows)
         drawn.add_column(column, no_wrap=is_short, overflow="fold")
     drawn.add_column(table.columns[-1], overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(rich.text.Text(visible(cell)) for cell in row))  # Text: brackets in a cell are no markup
+        drawn.add_row(*(rich.text.Text(visible(cell)) for cell in row))  # Text: rich must not read brackets as markup
     console = rich.console.Console(file=io.StringIO(), width=_TEXT_WIDTH, color_system=None, force_jupyter=False)
     with console.capture() as captured:
         console.print(drawn)
@@ -162,7 +162,7 @@ def _table_html(table: Table) -> str:
 
 
 def _grid_text(grid: Grid) -> str:
-    """Names of columns stand upright, a letter to a line, so that 40 columns have room."""
+    """Write the names of columns vertically, so that 40 columns fit."""
     labels = [_short(name) for name in grid.rows]
     margin = max(map(len, labels), default=0) + 1
     height = max(map(len, grid.columns), default=0)
@@ -194,7 +194,7 @@ def _grid_html(grid: Grid) -> str:
         for name, marks in grid.rows.items()
     )
     caption = f'<caption style="text-align: left; caption-side: top">{escape(grid.title)}</caption>'
-    legend = "".join(_line_html(Line(one)) for one in _legend(grid))
+    legend = "".join(_line_html(Line(entry)) for entry in _legend(grid))
     return (
         f'<div style="overflow-x: auto"><table>{caption if grid.title else ""}<thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{legend}"
@@ -209,7 +209,7 @@ def _mark_html(mark: Mark) -> str:
     )
 
 
-_FORMS: Mapping[type, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
+_RENDERERS: Mapping[type, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
     Line: (_line_text, _line_html),
     Table: (_table_text, _table_html),
     Grid: (_grid_text, _grid_html),

@@ -14,12 +14,12 @@ _MOST, _ROWS = 20, 200
 
 
 def plain_label(file: str) -> str:
-    """Files by their names, in scripts."""
+    """The label of a file in a script: its name."""
     return file
 
 
 def where(finding: Finding, label: Label) -> str:
-    """The place of a finding, e.g. `"line 3"` or `"In[2] line 7, called from line 3"`."""
+    """The line of a finding, e.g. `"line 3"` or `"In[2] line 7, called from line 3"`."""
     if finding.place is None:
         return "not called from your code"
     words = _line(finding.place, label)
@@ -37,10 +37,10 @@ def _line(place: Place, label: Label) -> str:
 
 
 def calls(finding: Finding) -> str:
-    """How often, e.g. `"12 calls"`."""
+    """The number of calls, e.g. `"12 calls"`."""
     if isinstance(finding, OpFinding) and finding.graph:
         return "in a compiled graph"
-    if finding.worker:  # how far workers get before a loop is left depends on the machine's speed
+    if finding.worker:  # their number of calls depends on how far they get before the loop ends
         return "in a DataLoader worker"
     if isinstance(finding, OpFinding) and finding.hot and finding.count > SURE_CALLS:
         return f"more than {SURE_CALLS} calls"
@@ -49,7 +49,7 @@ def calls(finding: Finding) -> str:
 
 
 def name(finding: Finding) -> str:
-    """The op or source, with what users write if that is another name."""
+    """The op or source, with the public name if it differs."""
     public = finding.public
     if isinstance(finding, OpFinding):
         public = public.removeprefix("torch.").removeprefix("Tensor.").removeprefix("nn.").removeprefix("functional.")
@@ -58,23 +58,23 @@ def name(finding: Finding) -> str:
 
 
 def _is_other_direction(finding: Finding) -> bool:
-    """Whether a backward pass called an op whose name does not say so."""
+    """Whether a backward pass called an op whose name does not say backward."""
     is_backward = isinstance(finding, OpFinding) and finding.direction is Direction.BACKWARD
     return is_backward and "backward" not in finding.op
 
 
 def device(finding: Finding) -> str:
-    """The type of device; empty for a source, which belongs to none."""
+    """The type of device; empty for an unseeded source, which has no device."""
     return finding.device if isinstance(finding, OpFinding) else ""
 
 
 def ran(finding: Finding) -> str:
-    """Where and how often it ran, e.g. `"cpu, 2 calls"`."""
+    """The device and the number of calls, e.g. `"cpu, 2 calls"`."""
     return ", ".join(filter(None, (device(finding), calls(finding))))
 
 
 def active(findings: Sequence[Finding], label: Label, *, heading: str = "Not reproducible") -> Document:
-    """The block under a cell: each active finding with its line, reason and remedy; empty if there is none."""
+    """The block under a cell: each active finding with its line, reason and remedy; empty if there are none."""
     warned = [finding for finding in findings if finding.warns]
     if not warned:
         return Document()
@@ -100,7 +100,7 @@ def _headed(finding: Finding, label: Label) -> str:
 
 
 def _count_of(findings: Iterable[Finding]) -> str:
-    """How many ops and sources, e.g. `"2 ops and 1 source of randomness"`; each place of a source is one."""
+    """The number of ops and sources, e.g. `"2 ops and 1 source of randomness"`; each line of a source counts."""
     findings = list(findings)
     ops = len({(finding.op, finding.device) for finding in findings if isinstance(finding, OpFinding)})
     sources = len({finding.where for finding in findings if isinstance(finding, UnseededFinding)})
@@ -110,14 +110,14 @@ def _count_of(findings: Iterable[Finding]) -> str:
 
 
 def can_differ(findings: Iterable[Finding]) -> str:
-    """What may differ and where, e.g. `"not reproducible: 2 ops on cuda"`; empty if nothing may."""
+    """The ops that may differ, and their devices, e.g. `"not reproducible: 2 ops on cuda"`; empty if there are none."""
     warned = [finding for finding in findings if finding.warns]
     devices = ", ".join(sorted({device(finding) for finding in warned} - {""}))
     return f"not reproducible: {_count_of(warned)}{f' on {devices}' if devices else ''}" if warned else ""
 
 
 def counted(findings: Iterable[Finding]) -> list[str]:
-    """How many ops of each status, e.g. `["2 ops handled: index_put_, cumsum"]`."""
+    """The other ops by status, e.g. `["handled: index_put_, cumsum"]`."""
     ops: dict[FindingStatus, dict[str, None]] = {}
     for finding in findings:
         if not finding.warns:
@@ -134,12 +134,12 @@ def alerting(findings: Iterable[Finding]) -> list[str]:
 
 
 def where_in(cell: Cell, finding: Finding) -> str:
-    """The place of a finding, in a row that names the cell."""
+    """The line of a finding, for a row that names the cell."""
     return where(finding, lambda file: "" if cell.label(file) == cell.name else cell.label(file))
 
 
 def by_cell(cells: Sequence[Cell], *, most: int = _ROWS) -> list[Table]:
-    """The tables of `%repro_status`: findings by cell, and what may differ after a move to CUDA; `most` rows each."""
+    """The tables of `%repro_status`: findings by cell, and ops that may differ on CUDA; at most `most` rows each."""
     rows = [
         (cell.name, status(finding), name(finding), ran(finding), where_in(cell, finding))
         for cell in reversed(cells)
@@ -172,7 +172,7 @@ def _names(cells: list[str]) -> str:
 
 
 def remedy(finding: Finding) -> str:
-    """What is left to do."""
+    """What the user still has to do."""
     if finding.accepted:
         return "Nothing: its line accepts it."
     if finding.status is FindingStatus.HANDLED:
@@ -181,5 +181,5 @@ def remedy(finding: Finding) -> str:
 
 
 def status(finding: Finding) -> str:
-    """Its status, and whether it was accepted on its line."""
+    """The status, and whether a comment on the line accepts the finding."""
     return f"{finding.status.value}{', accepted' if finding.accepted else ''}"

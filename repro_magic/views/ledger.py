@@ -17,23 +17,23 @@ from repro_magic.views.document import Document, Grid, Line, Mark, Table, Tone
 _COLUMNS, _ROWS, _OPS = 40, 200, 3
 _NUMBER = re.compile(r"In\[(\d+)\]")
 
-# From so many words on a sign is the larger one of two; in HTML it grows with each power of ten.
-_MUCH = 1_000
+# From this many words, the larger of two symbols is used; in HTML, symbols also grow with each power of ten.
+_MANY_WORDS = 1_000
 _SEEDED, _UNSEEDED = "•●", "◦○"
-_ANEW, _UNTOLD, _BACK = "◆", "◐", "↺"
-# Worker processes have generators of their own, which each loader seeds.
+_RESEEDED, _UNKNOWN, _BACK = "◆", "◐", "↺"
+# Worker processes have their own generators, which each loader seeds.
 _WORKERS = "DataLoader workers"
 _MEANINGS = {
     _SEEDED: "drew from a seeded generator (larger mark: 1,000 words or more)",
     _UNSEEDED: "drew from an unseeded generator: the numbers differ between runs",
-    _ANEW: "seeded, restored or created in this cell",
-    _UNTOLD: "drew; whether from a seed is unknown",
+    _RESEEDED: "seeded, restored or created in this cell",
+    _UNKNOWN: "drew; whether from a seed is unknown",
     _BACK: "drew, but was restored by the end of the cell, or is gone",
 }
 
 
 def ledger(cells: Sequence[CellDraws]) -> Document:
-    """What `%repro_ledger` shows.
+    """The output of `%repro_ledger`.
 
     Args:
         cells: in the order in which they ran.
@@ -51,18 +51,19 @@ def ledger(cells: Sequence[CellDraws]) -> Document:
 
 def library_lines(cells: Sequence[CellDraws]) -> list[Line]:
     """A line per library function that created an unseeded generator, with the cells that called it."""
-    found: dict[LibraryDraw, dict[str, None]] = {}
+    callers: dict[LibraryDraw, dict[str, None]] = {}
     for cell in cells:
-        for one in cell.libraries:
-            found.setdefault(one, {})[cell.name] = None
+        for draw in cell.libraries:
+            callers.setdefault(draw, {})[cell.name] = None
     return [
-        Line(f"○ {one.what} in {', '.join(names)}. {one.remedy}", tone=Tone.CAUTION) for one, names in found.items()
+        Line(f"○ {draw.what} in {', '.join(names)}. {draw.remedy}", tone=Tone.CAUTION)
+        for draw, names in callers.items()
     ]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One generator in one cell; no move: its state after the cell is the one before."""
+    """A generator in a cell. `move` is None if the cell left the generator's state unchanged."""
 
     cell: CellDraws
     generator: str
@@ -109,15 +110,15 @@ def _mark(entry: _Entry) -> Mark:
     move = entry.move
     count = 0 if move is None or move.distance is None else move.distance.count or 0
     size = min(1 + 0.12 * math.log10(count + 1), 2)
-    grown = count >= _MUCH
+    grown = count >= _MANY_WORDS
     if move is None:
-        symbol = _UNTOLD if entry.generator == _WORKERS else _BACK
+        symbol = _UNKNOWN if entry.generator == _WORKERS else _BACK
     elif move.seeded is False:
         symbol = _UNSEEDED[grown]
     elif move.is_made or move.is_anew:
-        symbol = _ANEW
+        symbol = _RESEEDED
     else:
-        symbol = _SEEDED[grown] if move.seeded else _UNTOLD
+        symbol = _SEEDED[grown] if move.seeded else _UNKNOWN
     return Mark(symbol, detail, size)
 
 
@@ -134,14 +135,14 @@ def _table(entries: Sequence[_Entry]) -> Table:
 def _drew(entry: _Entry) -> str:
     if entry.move is None:
         return "in other processes" if entry.generator == _WORKERS else "restored, or gone"
-    found = entry.move.distance
-    if found is None or found.count is None:
+    distance = entry.move.distance
+    if distance is None or distance.count is None:
         return "unknown"
-    if found.count == 0:
-        return "nothing" if found.is_anew else "buffered numbers only"
-    if found.unit == "offset":
-        return f"offset +{found.count:,}"
-    return f"{found.count:,} {'word' if found.count == 1 else found.unit}"
+    if distance.count == 0:
+        return "nothing" if distance.is_anew else "buffered numbers only"
+    if distance.unit == "offset":
+        return f"offset +{distance.count:,}"
+    return f"{distance.count:,} {'word' if distance.count == 1 else distance.unit}"
 
 
 def _seeded(move: Move | None) -> str:
@@ -154,9 +155,9 @@ def _seeded(move: Move | None) -> str:
 
 
 def _ops(entry: _Entry) -> str:
-    told = [f"{draw.op.partition('.')[0]} {_where(entry.cell, draw)}" for draw in entry.draws]
-    told = list(dict.fromkeys(told))
-    return ", ".join(told[:_OPS]) + (f" and {len(told) - _OPS} more" if len(told) > _OPS else "")
+    listed = [f"{draw.op.partition('.')[0]} {_where(entry.cell, draw)}" for draw in entry.draws]
+    listed = list(dict.fromkeys(listed))
+    return ", ".join(listed[:_OPS]) + (f" and {len(listed) - _OPS} more" if len(listed) > _OPS else "")
 
 
 def _where(cell: CellDraws, draw: Draw) -> str:

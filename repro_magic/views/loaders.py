@@ -13,14 +13,14 @@ _MOST = 10
 
 
 def block(loaders: Sequence[Loader], label: Label) -> Document:
-    """Each fault with its line, reason and remedy; empty if there is none."""
-    told = list(dict.fromkeys((loader.place, fault) for loader in loaders for fault in loader.faults))
-    if not told:
+    """Each fault with its line, reason and remedy; empty if there are no faults."""
+    faults = list(dict.fromkeys((loader.place, fault) for loader in loaders for fault in loader.faults))
+    if not faults:
         return Document()
-    count = len({place for place, _ in told})
+    count = len({place for place, _ in faults})
     heading = f"{count} {'DataLoader needs' if count == 1 else 'DataLoaders need'} fixing"
     lines = [Line(f"⚠ {heading}", tone=Tone.ALARM)]
-    for place, fault in told[:_MOST]:
+    for place, fault in faults[:_MOST]:
         where = "" if place is None else f", {_line(place, label)}"
         lines += [
             Line(f"DataLoader{where}: {fault.what}", indent=1, tone=Tone.STRONG),
@@ -28,8 +28,8 @@ def block(loaders: Sequence[Loader], label: Label) -> Document:
             Line(fault.why, indent=2),
             Line(f"→ {fault.remedy}", indent=2),
         ]
-    if len(told) > _MOST:
-        lines.append(Line(f"… and {len(told) - _MOST} more", indent=1))
+    if len(faults) > _MOST:
+        lines.append(Line(f"… and {len(faults) - _MOST} more", indent=1))
     return Document(tuple(lines))
 
 
@@ -37,12 +37,12 @@ def table(loaders: Sequence[Loader], label: Label) -> Document:
     """All remarks about the loaders; empty if there are none."""
     rows = [
         (
-            "" if place else _name(loader, label),  # once for all its rows
+            "" if position else _name(loader, label),  # only on a loader's first row
             f"{'⚠ ' * remark.is_fault}{remark.what}",
             f"{remark.why} {remark.remedy}",
         )
         for loader in loaders
-        for place, remark in enumerate(loader.remarks)
+        for position, remark in enumerate(loader.remarks)
     ]
     return Document((Table("Loaders", ("loader", "what", "why, and how to fix it"), rows),) if rows else ())
 
@@ -50,8 +50,8 @@ def table(loaders: Sequence[Loader], label: Label) -> Document:
 def _name(loader: Loader, label: Label) -> str:
     if loader.place is None:
         return loader.name or "DataLoader"
-    made = _line(loader.place, label)
-    return f"{loader.name}, {made}" if loader.name else made
+    where = _line(loader.place, label)
+    return f"{loader.name}, {where}" if loader.name else where
 
 
 def _line(place: Place, label: Label) -> str:

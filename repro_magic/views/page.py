@@ -1,7 +1,7 @@
 """Verdicts as one self-contained page: no script, no network, and the same bytes for the same verdicts.
 
-Every text is escaped when it enters the page (`_tag`), so none of a notebook's can become markup; the page's own policy
-forbids scripts and requests on top of that.
+`_tag` escapes every text that enters the page, so a notebook's text cannot become markup. In addition, the page's
+content security policy forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from repro_magic.proof.verdict import Against, CellVerdict, Distance, NotebookVe
 from repro_magic.views.verdict import overall, remedies, summary
 from repro_magic.views.visible import visible
 
-# What one cell may take of the page: source lines that are seen at once, and in all; their length; rows; names in one.
+# Limits for a cell: source lines before the fold, and in all; characters of a line; rows of a table; names in a line.
 _SEEN, _LINES, _LINE, _ROWS, _NAMES = 12, 500, 500, 100, 100
 _NAME, _TEXT, _HINT, _PATH = 120, 600, 200, 300  # characters
-# A page with more cells than this folds what is the same, in runs of this many or more, into one line.
+# A page with more cells than this folds each run of at least so many equal cells into one line.
 _MANY, _RUN = 200, 5
-_OPEN = 50  # where all cells differ, the first ones tell why
-_DENSE = 250  # a map of more cells than this has smaller squares
-_FEW_DIFFERENCES = 12  # of the environment: these are read at a glance
+_OPEN = 50  # number of differing cells that start unfolded
+_DENSE = 250  # a map of more cells has smaller squares
+_FEW_DIFFERENCES = 12  # up to so many differences of the environment start unfolded
 
 
 @dataclass(frozen=True)
 class _Look:
-    """How an outcome is shown: a mark that needs no colour, and what it means."""
+    """The look of an outcome: a mark that needs no colour, and its meaning."""
 
     mark: str
     means: str
@@ -49,7 +49,7 @@ _LOOKS: Mapping[Outcome, _Look] = {
     Outcome.FAILED: _Look("✗", "The cell ended with an error."),
 }
 _BAD = (Outcome.DIFFERS, Outcome.FAILED)
-# The symbol that a sentence begins with, and how the sentence looks.
+# The CSS class of a sentence by the symbol that it begins with.
 _TONES = {"✓": "good", "≈": "partial", "⚠": "alarm"}
 _COMPARED = {
     Against.RUNS: "compared with each other",
@@ -61,7 +61,7 @@ _BLOCKS = frozenset({"section", "details", "summary", "div", "p", "ul", "ol", "l
 
 
 class _Html(str):
-    """Markup that is ready. Any other text is escaped where it becomes part of it."""
+    """Finished markup. `_tag` escapes all other strings."""
 
     __slots__ = ()
 
@@ -70,31 +70,31 @@ def page(verdicts: Sequence[NotebookVerdict]) -> str:
     """A whole HTML document.
 
     Args:
-        verdicts: in the order in which they are to be told.
+        verdicts: in the order of the page.
 
     Example:
         >>> "✓ The notebook reproduced" in page([NotebookVerdict("a.ipynb", runs=2, agreed=2, cells=[])])
         True
     """
     style = importlib.resources.files("repro_magic.views").joinpath("page.css").read_text(encoding="utf-8")
-    is_long = sum(len(found.cells) for found in verdicts) > _MANY
+    is_long = sum(len(verdict.cells) for verdict in verdicts) > _MANY
     sections = [
-        _notebook(f"n{number}", found, is_only=len(verdicts) == 1, is_long=is_long)
-        for number, found in enumerate(verdicts, start=1)
+        _notebook(f"n{number}", verdict, is_only=len(verdicts) == 1, is_long=is_long)
+        for number, verdict in enumerate(verdicts, start=1)
     ]
     body = _tag("body", _header(verdicts), _tag("main", _overview(verdicts), *sections), _footer())
     return f'<!DOCTYPE html>\n<html lang="en">\n{_head(_overall(verdicts), style)}\n{body}\n</html>\n'
 
 
 def _tag(name: str, *content: str, **attributes: str | bool) -> _Html:
-    """An element. An attribute that is False or empty is left out; `class_` and `aria_label` read as in HTML."""
-    told = "".join(
+    """An element. Attributes that are False or empty are left out; `class_` and `aria_label` are spelled as in HTML."""
+    assignments = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_escaped(str(value))}"')
         for key, value in attributes.items()
         if value
     )
     end = "\n" if name in _BLOCKS else ""
-    return _Html(f"<{name}{told}>{_all(content)}</{name}>{end}")
+    return _Html(f"<{name}{assignments}>{_all(content)}</{name}>{end}")
 
 
 def _all(parts: Iterable[str]) -> _Html:
@@ -137,7 +137,7 @@ def _head(title: str, style: str) -> _Html:
 
 
 def _overall(verdicts: Sequence[NotebookVerdict]) -> str:
-    """One sentence on all notebooks."""
+    """The heading: a sentence on all notebooks."""
     if not verdicts:
         return "No notebook was verified"
     if len(verdicts) > 1:
@@ -148,25 +148,25 @@ def _overall(verdicts: Sequence[NotebookVerdict]) -> str:
 
 
 def _header(verdicts: Sequence[NotebookVerdict]) -> _Html:
-    told = _overall(verdicts)
-    counts = Counter(cell.outcome for found in verdicts for cell in found.cells)
-    return _tag("header", _tag("h1", *_sign(told), class_=_TONES.get(told[0], "")), _legend(counts))
+    sentence = _overall(verdicts)
+    counts = Counter(cell.outcome for verdict in verdicts for cell in verdict.cells)
+    return _tag("header", _tag("h1", *_sign(sentence), class_=_TONES.get(sentence[0], "")), _legend(counts))
 
 
 def _sign(text: str) -> tuple[str, ...]:
-    """A sentence's leading symbol apart from its words, so that it can stand out."""
+    """Split off the leading symbol of a sentence, so that it can stand out."""
     symbol, gap, words = text.partition(" ")
     return (_tag("span", symbol, class_="sign"), gap, words) if symbol in _TONES else (text,)
 
 
 def _with_code(text: str) -> _Html:
-    """A sentence whose `names` stand out."""
+    """A sentence with its `names` in code style."""
     if isinstance(text, _Html):
         return text
     pieces = text.split("`")
-    if len(pieces) % 2 == 0:  # one stands alone
+    if len(pieces) % 2 == 0:  # a backtick without a partner
         return _all((text,))
-    return _all(_tag("code", one) if place % 2 else one for place, one in enumerate(pieces))
+    return _all(_tag("code", piece) if position % 2 else piece for position, piece in enumerate(pieces))
 
 
 def _legend(counts: Mapping[Outcome, int]) -> _Html:
@@ -195,7 +195,7 @@ def _footer() -> _Html:
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, class_: str = "") -> _Html:
-    """A table. Its roles are told, for a narrow page shows each row as a block, which takes them away in Safari."""
+    """A table. Roles are explicit because Safari drops them on narrow pages, where each row is shown as a block."""
     head = [_tag("th", column, scope="col", role="columnheader") for column in columns]
     body = [
         _tag(
@@ -219,94 +219,94 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], 
 
 
 def _overview(verdicts: Sequence[NotebookVerdict]) -> _Html:
-    """All notebooks at a glance, the worst first."""
+    """All notebooks in a table, the worst first."""
     if len(verdicts) <= 1:
         return _all(())
-    numbered = sorted(enumerate(verdicts, start=1), key=lambda one: -list(Outcome).index(one[1].outcome))
+    numbered = sorted(enumerate(verdicts, start=1), key=lambda pair: -list(Outcome).index(pair[1].outcome))
     rows = [
         (
-            _tag("a", _tag("code", _short(found.path, _PATH)), href=f"#n{number}"),
-            _verdict(found.outcome),
-            f"{found.agreed} of {found.runs}",
-            _link_to_first(f"n{number}", found),
+            _tag("a", _tag("code", _short(verdict.path, _PATH)), href=f"#n{number}"),
+            _verdict(verdict.outcome),
+            f"{verdict.agreed} of {verdict.runs}",
+            _link_to_first(f"n{number}", verdict),
         )
-        for number, found in numbered
+        for number, verdict in numbered
     ]
     columns = ("notebook", "verdict", "runs agreed", "first differing cell")
     return _tag("section", _tag("h2", "Overview"), _table("", columns, rows, class_="overview"), id="overview")
 
 
-def _first_bad(found: NotebookVerdict) -> CellVerdict | None:
-    return next((cell for cell in found.cells if cell.outcome in _BAD), None)
+def _first_bad(verdict: NotebookVerdict) -> CellVerdict | None:
+    return next((cell for cell in verdict.cells if cell.outcome in _BAD), None)
 
 
-def _link_to_first(section: str, found: NotebookVerdict) -> _Html:
-    first = _first_bad(found)
+def _link_to_first(section: str, verdict: NotebookVerdict) -> _Html:
+    first = _first_bad(verdict)
     return _tag("a", f"cell {first.number}", href=f"#{section}c{first.number}") if first is not None else _all(())
 
 
-def _notebook(name: str, found: NotebookVerdict, *, is_only: bool, is_long: bool) -> _Html:
-    # The path is the heading: the sentence need not say it again.
-    told = summary(replace(found, path="The notebook", error=_short(found.error, _TEXT))).text
-    notes = [*found.notes, *remedies(found)]
+def _notebook(name: str, verdict: NotebookVerdict, *, is_only: bool, is_long: bool) -> _Html:
+    # The path is the heading, so the sentence does not repeat it.
+    sentence = summary(replace(verdict, path="The notebook", error=_short(verdict.error, _TEXT))).text
+    notes = [*verdict.notes, *remedies(verdict)]
     return _tag(
         "section",
-        _tag("h2", _tag("code", _short(found.path, _PATH)), id=f"{name}h"),
-        _tag("p", *map(_with_code, _sign(told)), class_=f"summary {_TONES.get(told[0], '')}"),
-        _tag("p", *_facts(name, found, is_only=is_only), class_="facts"),
+        _tag("h2", _tag("code", _short(verdict.path, _PATH)), id=f"{name}h"),
+        _tag("p", *map(_with_code, _sign(sentence)), class_=f"summary {_TONES.get(sentence[0], '')}"),
+        _tag("p", *_facts(name, verdict, is_only=is_only), class_="facts"),
         _tag("ul", *(_tag("li", _with_code(_short(note, _TEXT))) for note in notes), class_="notes") if notes else "",
-        _environment(found.environment),
-        _map(name, found),
-        _tag("div", *_cells(name, found.cells, is_long=is_long), id=f"{name}cells", class_="cells", tabindex="-1")
-        if found.cells
+        _environment(verdict.environment),
+        _map(name, verdict),
+        _tag("div", *_cells(name, verdict.cells, is_long=is_long), id=f"{name}cells", class_="cells", tabindex="-1")
+        if verdict.cells
         else "",
         id=name,
         aria_labelledby=f"{name}h",
     )
 
 
-def _facts(name: str, found: NotebookVerdict, *, is_only: bool) -> Iterator[str]:
-    yield f"{_counted(len(found.cells), 'cell')} · {_counted(found.runs, 'fresh run')} {_COMPARED[found.against]}"
-    if _first_bad(found) is not None:
-        yield from (" · go to ", _link_to_first(name, found))
+def _facts(name: str, verdict: NotebookVerdict, *, is_only: bool) -> Iterator[str]:
+    yield f"{_counted(len(verdict.cells), 'cell')} · {_counted(verdict.runs, 'fresh run')} {_COMPARED[verdict.against]}"
+    if _first_bad(verdict) is not None:
+        yield from (" · go to ", _link_to_first(name, verdict))
     if not is_only:
         yield from (" · ", _tag("a", "all notebooks", href="#overview"))
 
 
-def _environment(found: Sequence[Difference]) -> _Html:
-    if not found:
+def _environment(differences: Sequence[Difference]) -> _Html:
+    if not differences:
         return _all(())
     rows = [
         (
-            _short(one.section, _NAME),
-            _tag("code", _short(one.name, _NAME)),
-            _tag("code", _short(one.first or "(none)", _HINT)),
-            _tag("code", _short(one.second or "(none)", _HINT)),
+            _short(difference.section, _NAME),
+            _tag("code", _short(difference.name, _NAME)),
+            _tag("code", _short(difference.first or "(none)", _HINT)),
+            _tag("code", _short(difference.second or "(none)", _HINT)),
         )
-        for one in found
+        for difference in differences
     ]
     return _all(
         (
             _tag("h3", "Environment"),
             _tag(
                 "details",
-                _tag("summary", f"{_counted(len(found), 'difference')} from the recorded environment"),
+                _tag("summary", f"{_counted(len(differences), 'difference')} from the recorded environment"),
                 _table(
                     "Most relevant first",
                     ("of", "what", "recorded", "here"),
                     rows,
                     class_="environment",
                 ),
-                open=len(found) <= _FEW_DIFFERENCES,
+                open=len(differences) <= _FEW_DIFFERENCES,
                 class_="fold",
             ),
         )
     )
 
 
-def _map(name: str, found: NotebookVerdict) -> _Html:
-    """A square for each cell."""
-    if not found.cells:
+def _map(name: str, verdict: NotebookVerdict) -> _Html:
+    """A map of the cells, one square each."""
+    if not verdict.cells:
         return _all(())
     squares = [
         _tag(
@@ -320,7 +320,7 @@ def _map(name: str, found: NotebookVerdict) -> _Html:
                 aria_label=f"Cell {cell.number}: {cell.outcome.value}",
             ),
         )
-        for cell in found.cells
+        for cell in verdict.cells
     ]
     return _all(
         (
@@ -337,15 +337,15 @@ def _cells(name: str, cells: Sequence[CellVerdict], *, is_long: bool) -> Iterato
         run = list(group)
         shown = [_cell(f"{name}c{cell.number}", cell, is_open=cell.number in opened) for cell in run]
         if is_long and is_same and len(run) >= _RUN:
-            told = f"Cells {run[0].number} to {run[-1].number} are the same"
-            yield _tag("details", _tag("summary", _mark(Outcome.SAME), " ", told), *shown, class_="run")
+            sentence = f"Cells {run[0].number} to {run[-1].number} are the same"
+            yield _tag("details", _tag("summary", _mark(Outcome.SAME), " ", sentence), *shown, class_="run")
         else:
             yield from shown
 
 
 def _cell(name: str, cell: CellVerdict, *, is_open: bool) -> _Html:
     names = (part.name or part.kind for part in cell.parts if part.outcome is not Outcome.SAME)
-    told = ", ".join(_short(name, _NAME) for name in islice(names, _SEEN))
+    listed = ", ".join(_short(name, _NAME) for name in islice(names, _SEEN))
     return _tag(
         "details",
         _tag(
@@ -354,7 +354,7 @@ def _cell(name: str, cell: CellVerdict, *, is_open: bool) -> _Html:
             _tag("h4", f"Cell {cell.number}"),
             _tag("span", cell.outcome.value, class_="outcome"),
             _tag("code", _short(cell.line, _HINT), class_="line"),
-            _tag("span", _short(told, _HINT), class_="told") if told else "",
+            _tag("span", _short(listed, _HINT), class_="told") if listed else "",
         ),
         _tag(
             "div",
@@ -372,7 +372,7 @@ def _cell(name: str, cell: CellVerdict, *, is_open: bool) -> _Html:
 def _source(text: str) -> _Html:
     lines = [_short(line, _LINE) for line in text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")]
     seen, rest, lost = lines[:_SEEN], lines[_SEEN:_LINES], len(lines[_LINES:])
-    if len(lines) == _SEEN + 1:  # a fold takes a line, too
+    if len(lines) == _SEEN + 1:  # a fold for a single line saves no space
         seen, rest = lines, []
     if lost:
         rest.append(f"… {_counted(lost, 'more line')} in the notebook")
@@ -384,36 +384,36 @@ def _code(lines: Sequence[str]) -> _Html:
     return _tag("pre", _tag("code", "\n".join(lines)))
 
 
-def _share(found: Distance) -> str:
-    percent = 100 * found.differing / found.size if found.size else 0
-    # Neither a few of many nor all but a few are rounded to none or all.
-    told = "< 0.1 %" if 0 < percent < 0.1 else f"{math.floor(10 * percent) / 10:g} %"  # noqa: PLR2004
-    return f"{found.differing:,} of {found.size:,} ({told})"
+def _share(distance: Distance) -> str:
+    percent = 100 * distance.differing / distance.size if distance.size else 0
+    # Rounded down, and never down to 0 %, so that only none and all are shown as 0 % and 100 %.
+    rounded = "< 0.1 %" if 0 < percent < 0.1 else f"{math.floor(10 * percent) / 10:g} %"  # noqa: PLR2004
+    return f"{distance.differing:,} of {distance.size:,} ({rounded})"
 
 
-# The columns that a distance fills.
+# The columns of a distance: name -> cell text.
 _MEASURES: Mapping[str, Callable[[Distance], str]] = {
-    "type": lambda found: f"{_short(found.dtype, _NAME)} {list(found.shape)}",
+    "type": lambda distance: f"{_short(distance.dtype, _NAME)} {list(distance.shape)}",
     "differing": _share,
-    "first at": lambda found: str(list(found.first)),
-    "max abs": lambda found: "against NaN" if found.max_abs is None else f"{found.max_abs:.3g}",
-    "max ULP": lambda found: "" if found.max_ulp is None else f"{found.max_ulp:,}",
+    "first at": lambda distance: str(list(distance.first)),
+    "max abs": lambda distance: "against NaN" if distance.max_abs is None else f"{distance.max_abs:.3g}",
+    "max ULP": lambda distance: "" if distance.max_ulp is None else f"{distance.max_ulp:,}",
 }
 
 
 def _parts(noun: str, parts: Sequence[Part]) -> _Html:
-    """What is not the same as a table, the worst first; what is the same in one line."""
-    told = [part for part in parts if part.outcome is not Outcome.SAME]
-    told.sort(key=lambda part: -list(Outcome).index(part.outcome))
+    """A table of the parts that are not the same, the worst first, and a line for the parts that are."""
+    different = [part for part in parts if part.outcome is not Outcome.SAME]
+    different.sort(key=lambda part: -list(Outcome).index(part.outcome))
     same = [part.name for part in parts if part.outcome is Outcome.SAME]
-    measures = _MEASURES if any(part.distance is not None for part in told) else {}
-    rows = [_row(part, measures.values()) for part in told[:_ROWS]]
+    measures = _MEASURES if any(part.distance is not None for part in different) else {}
+    rows = [_row(part, measures.values()) for part in different[:_ROWS]]
     class_ = "parts measured" if measures else "parts"
     return _all(
         (
             _table(f"{noun.capitalize()}s", ("name", "verdict", "why", *measures), rows, class_=class_) if rows else "",
-            _tag("p", f"… and {_counted(len(told) - _ROWS, f'more {noun}')}", class_="more")
-            if len(told) > _ROWS
+            _tag("p", f"… and {_counted(len(different) - _ROWS, f'more {noun}')}", class_="more")
+            if len(different) > _ROWS
             else "",
             _same(noun, same) if same else "",
         )

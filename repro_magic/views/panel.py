@@ -13,14 +13,14 @@ from repro_magic.views import findings as in_words
 from repro_magic.views.describe import generators_table, headline, seed_policy
 from repro_magic.views.document import Document, Line, Table, Tone
 
-# What the findings can be narrowed down to.
+# The choices of the panel's filter for findings.
 FILTERS = ("all", "active", "handled", "latent", "accepted")
 _ROWS = 200
-# What is saved is drawn anew whenever it changes, as text too, which takes half a millisecond a row.
+# The saved copy is rendered again on each change, also as text, which takes half a millisecond per row.
 _ROWS_IN_COPY = 40
 
 
-def as_code(found: ProcessStatus) -> str:
+def as_code(process: ProcessStatus) -> str:
     r"""The lines that reproduce the present settings in a fresh kernel.
 
     Example:
@@ -29,30 +29,30 @@ def as_code(found: ProcessStatus) -> str:
         '%load_ext repro_magic'
     """
     lines = ["%load_ext repro_magic"]
-    if found.seed_policy is not None:
-        lines.append(found.seed_policy.line)
-    elif found.seed is not None:
-        lines.append(SeedPolicy(found.seed).line)
-    for one in found.settings:
-        if isinstance(one.value, Unreadable):
-            lines.append(f"# {one.setting.switch.name} {one.value}")
-        elif not one.is_usual:
-            lines.append(f"%config ReproMagic.{one.setting.name} = {one.value!r}")
-    if found.is_watched is False:
+    if process.seed_policy is not None:
+        lines.append(process.seed_policy.line)
+    elif process.seed is not None:
+        lines.append(SeedPolicy(process.seed).line)
+    for state in process.settings:
+        if isinstance(state.value, Unreadable):
+            lines.append(f"# {state.setting.switch.name} {state.value}")
+        elif not state.is_usual:
+            lines.append(f"%config ReproMagic.{state.setting.name} = {state.value!r}")
+    if process.is_watched is False:
         lines.append("%config ReproMagic.watch = False")
-    mode = next((one.value for one in found.settings if one.setting is DETERMINISTIC_ALGORITHMS), None)
+    mode = next((state.value for state in process.settings if state.setting is DETERMINISTIC_ALGORITHMS), None)
     if mode in ("warn", "strict"):
-        seed = "" if found.seed is None else f" --seed {found.seed}"
+        seed = "" if process.seed is None else f" --seed {process.seed}"
         strict = " --strict" if mode == "strict" else ""
         lines.append(f"# for a single cell instead, as its first line: %%deterministic{seed}{strict}")
     return "\n".join(lines)
 
 
-def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
-    """The flagged ops by cell, newest first, 200 rows at most.
+def findings_table(process: ProcessStatus, narrowed_to: str = "all") -> Table:
+    """The flagged ops by cell, newest first, at most 200 rows.
 
     Args:
-        found: the state.
+        process: the state of the process.
         narrowed_to: one of `FILTERS`.
     """
     rows = [
@@ -65,7 +65,7 @@ def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
             in_words.status(finding),
             in_words.remedy(finding),
         )
-        for cell in reversed(found.cells)
+        for cell in reversed(process.cells)
         for finding in cell.findings
         if narrowed_to in ("all", "accepted" if finding.accepted else finding.status.value)
     ]
@@ -73,42 +73,42 @@ def findings_table(found: ProcessStatus, narrowed_to: str = "all") -> Table:
     return Table(title, ("cell", "where", "op", "device", "count", "status", "what to do"), rows[:_ROWS])
 
 
-def setting_note(one: SettingState) -> str:
+def setting_note(setting: SettingState) -> str:
     """The note beside a setting: why it is disabled, or that code changed it; usually empty."""
-    if one.blocked is not None:
-        return one.blocked
-    if isinstance(one.value, Unreadable):
-        return str(one.value)
-    if one.value is None:
-        return "available once torch is imported" if one.setting.switch.module is not None else ""
-    if one.before_cell is not None:
-        return f"changed by the running cell: {value_in_words(one.before_cell)} → {value_in_words(one.value)}"
-    return "" if one.drift is None else one.drift.in_words
+    if setting.blocked is not None:
+        return setting.blocked
+    if isinstance(setting.value, Unreadable):
+        return str(setting.value)
+    if setting.value is None:
+        return "available once torch is imported" if setting.setting.switch.module is not None else ""
+    if setting.before_cell is not None:
+        return f"changed by the running cell: {value_in_words(setting.before_cell)} → {value_in_words(setting.value)}"
+    return "" if setting.drift is None else setting.drift.in_words
 
 
-def last_state(found: ProcessStatus) -> Document:
+def last_state(process: ProcessStatus) -> Document:
     """The panel's last state, for when no kernel runs."""
     settings = [
-        (one.setting.label, value_in_words(one.value), setting_note(one))
-        for one in found.settings
-        if one.value is not None
+        (state.setting.label, value_in_words(state.value), setting_note(state))
+        for state in process.settings
+        if state.value is not None
     ]
     parts: list[Line | Table] = [
-        headline(found).line,
-        *seed_policy(found.seed_policy),
-        generators_table(found.generators, found.last_draws, title="Generators"),
+        headline(process).line,
+        *seed_policy(process.seed_policy),
+        generators_table(process.generators, process.last_draws, title="Generators"),
     ]
     if settings:
         parts.append(Table("Settings", ("setting", "value", "note"), settings))
-    parts += in_words.by_cell(found.cells, most=_ROWS_IN_COPY)
-    parts += [Line("As code"), *(Line(line, tone=Tone.CODE) for line in as_code(found).splitlines())]
+    parts += in_words.by_cell(process.cells, most=_ROWS_IN_COPY)
+    parts += [Line("As code"), *(Line(line, tone=Tone.CODE) for line in as_code(process).splitlines())]
     return Document(tuple(parts))
 
 
 def code_html(code: str) -> str:
     """The code in a read-only field, with a button that copies it."""
     rows = code.count("\n") + 1
-    # The page's clipboard where the browser gives it to pages (https, localhost), else the older command.
+    # Browsers offer navigator.clipboard only on https and localhost; elsewhere the older command works.
     copy = (
         "const field = this.parentNode.querySelector('textarea'); field.select(); "
         "const done = () => { this.textContent = 'Copied'; setTimeout(() => this.textContent = 'Copy', 1500) }; "

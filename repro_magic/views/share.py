@@ -1,4 +1,4 @@
-"""What `repro-magic share` wrote, as text."""
+"""The output of `repro-magic share`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def shared(plan: Plan, folder: Path, written: Collection[Path]) -> Document:
     """The files, the badge, and notes.
 
     Args:
-        plan: what was planned.
-        folder: where it was written.
-        written: what `write` returned.
+        plan: the planned files.
+        folder: the folder they were written to.
+        written: the paths that `write` returned.
     """
     rows = [(name, "written" if folder / name in written else "unchanged") for name in plan.files]
     return Document(

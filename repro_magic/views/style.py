@@ -1,4 +1,4 @@
-"""How the panel looks: JupyterLab's theme variables, so that it is light where the page is and dark where that is."""
+"""The panel's style sheet. It uses JupyterLab's theme variables, so it follows the page's light or dark theme."""
 
 _LINE = "1px solid var(--jp-border-color2, rgba(128, 128, 128, 0.4))"
 

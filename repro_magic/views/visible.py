@@ -1,11 +1,11 @@
-"""Text of anybody's made safe to show: what would act on a terminal or a page, or hide, is written out."""
+"""Makes foreign text safe to show: characters that act on a terminal or a page, or are invisible, are escaped."""
 
 from __future__ import annotations
 
 import re
 
-# Controls, lone surrogates, what turns the direction of text around, and what is no character: all that would break
-# the encoding or show something other than what is there. Tabs and line feeds stay.
+# Control characters, lone surrogates, marks of text direction, and noncharacters: they break the encoding, or make the
+# text look different from what it is. Tabs and line feeds stay.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufdd0-\ufdef\ufffe\uffff"
     "\U000e0000-\U000e007f]"
@@ -13,17 +13,17 @@ _UNSEEN = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""The text with everything that is not seen written as Python writes it.
+    r"""The text with invisible characters as Python escapes.
 
     Example:
         >>> visible("a\x1b[31m\u202eb")
         'a\\x1b[31m\\u202eb'
     """
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def in_one_line(text: str) -> str:
-    r"""The same for a name or a path, which stands in a line of ours: its line feeds are written out, too.
+    r"""Like `visible`, for names and paths inside a line: also escapes line feeds.
 
     Example:
         >>> in_one_line("a\nb")
