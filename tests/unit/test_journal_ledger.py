@@ -123,7 +123,7 @@ def test_a_cell_may_end_while_another_thread_reads_the_ledger(monkeypatch: pytes
 
     def ends_meanwhile(cell: CellDraws, _move: Move) -> bool:
         monkeypatch.undo()
-        book._ledger._note(cell)
+        book._ledger._record(cell)
         return True
 
     monkeypatch.setattr("repro_magic.journal._has_row", ends_meanwhile)

@@ -89,7 +89,7 @@ def test_where_blocks_can_be_shared_nothing_is_too_large(project: Path, monkeypa
 
 def test_the_last_run_takes_the_first_copy_and_a_further_one_copies_anew(project: Path) -> None:
     """GIVEN two runs WHEN the user changes a file meanwhile THEN both start from the same files, copied twice."""
-    copied: list[int] = []
+    copied: list[float] = []
 
     class Count(Progress):
         def copied(self, files: int, total: int) -> None:
