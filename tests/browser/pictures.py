@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from in_browser import FLAGGED, PANEL, Notebook, chromium, notebook, server  # noqa: F401 - fixtures
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.parametrize("theme", ["light", "dark"])]
 
 IMAGES = ROOT / "docs" / "images"
-MARGIN = 8  # pixels of the page around what is shown
+MARGIN = 16  # pixels of the picture
 COLOURS = 64  # text and its edges need no more, and the file is a third as large
 # JupyterLab marks the cell that is selected: an empty one, in no picture.
 PLAIN = ".jp-cell-toolbar, .jp-Collapser, .jp-Cell.jp-mod-selected { visibility: hidden !important }"
@@ -26,7 +26,7 @@ WITHOUT_CODE = ".jp-Cell-inputWrapper { visibility: hidden !important }"
 
 LEDGER = (
     "import random, numpy as np",
-    "rng = np.random.default_rng()\nnoise = rng.normal(size=100) + np.random.rand(100)",
+    "rng = np.random.default_rng()\nnoise = rng.random(100) + np.random.rand(100)",
     "torch.dropout(torch.ones(40_000), 0.5, True);",
     "random.random(), rng.random()",
     "order = torch.randperm(10)",
@@ -63,13 +63,18 @@ def opened(notebook: Make, theme: str, *cells: str) -> Notebook:
 def store(shown: Notebook, name: str, *parts: Any) -> None:
     """Store what some parts of the page, one below the other, look like."""
     boxes = [part.bounding_box() for part in parts]
-    left, top = (min(box[side] for box in boxes) - MARGIN for side in ("x", "y"))
-    right, bottom = (
-        max(box[side] + box[length] for box in boxes) + MARGIN for side, length in (("x", "width"), ("y", "height"))
-    )
+    left, top = (min(box[side] for box in boxes) for side in ("x", "y"))
+    right, bottom = (max(box[side] + box[size] for box in boxes) for side, size in (("x", "width"), ("y", "height")))
     clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     picture = Image.open(io.BytesIO(shown.page.screenshot(clip=clip, animations="disabled", caret="hide")))
-    picture.convert("RGB").quantize(COLOURS).save(IMAGES / f"{name}.png", optimize=True)
+    framed(picture.convert("RGB")).quantize(COLOURS).save(IMAGES / f"{name}.png", optimize=True)
+
+
+def framed(picture: Image.Image) -> Image.Image:
+    """What is in a picture, with the same margin on all sides."""
+    background: Any = picture.getpixel((0, 0))
+    content = ImageChops.difference(picture, Image.new("RGB", picture.size, background)).getbbox()
+    return ImageOps.expand(picture.crop(content), MARGIN, background)
 
 
 def test_findings(notebook: Make, theme: str) -> None:
