@@ -1,7 +1,7 @@
 """Replay progress bars as a terminal does: how often they are drawn depends on the time that the work takes.
 
-The user's text before a bar and after its rate stays as drawn last, because it may be a loss. Text that was overwritten
-or erased is dropped, as a reader of the notebook does not see it either.
+The user's text before a bar and after its rate stays as drawn last, because it may be a loss. So does the count of a bar
+that was closed. Text that was overwritten or erased is dropped, as a reader of the notebook does not see it either.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from itertools import zip_longest
 _UP = "\x1b[A"
 _CURSOR = re.compile(r"(\r+|\n|\x08+|\x1b\[A)")
 
-_CLOCK = r"(?:\d+ days?, )?\d+:[\d:]+"
+_CLOCK = r"(?:\d+ days?, )?(?:\d+:)?\d\d:\d\d"
 _COLOUR = r"(?:\x1b\[[\d;]*m|</?span[^>\n]{,200}>){,4}+"
-_PERCENT = r"(?<! ) *(?:(?<!\d)\d+%(?:\|[^|\n]{,500}\|)?|\|[^|\n]{,500}\|) [\w.]+/"
+_PERCENT = r"(?<! ) *(?:(?<!\d)(?P<percent>\d+)%(?:\|[^|\n]{,500}\|)?|\|[^|\n]{,500}\|) (?P<done>[\w.]+)/"
 _SECONDS = r"[\d:]+(?:m?s)?"
 _PER_STEP = r"(?: \d+[mµu]?s/\w+)?"
 # " 40%|####      | 2/5 [00:00<00:01, 2.97it/s, loss=0.5]", and "2it [00:00, 2.97it/s]" without a total.
 _TQDM = (
     rf"(?:{_PERCENT}(?P<total>[\w.?]+) \[{_CLOCK}<(?:\?|{_CLOCK})"
-    rf"|(?<![\w.])\d[\w.]*(?: [A-Za-z]{{1,20}})? \[{_CLOCK})"
+    rf"|(?<![\w.])(?P<counted>\d[\w.]*(?: [A-Za-z]{{1,20}})?) \[{_CLOCK})"
     r"(?:, *(?:\?|[\d.]+)[^,/\]\n]{,40}/[^,\]\n]{,40})?"
     r"(?P<behind>(?:, (?:[^\[\]\n]|\[[^\[\]\n]*\])*+)?)(?P<is_closed>\])"
 )
-_CUT_OFF = rf"{_PERCENT}[\w.?]+ \[{_CLOCK}[^\]\n]*\Z"  # if the line was too short
+_UNNAMED = re.sub(r"\?P<\w+>", "?:", _PERCENT)
+_CUT_OFF = rf"{_UNNAMED}[\w.?]+ \[{_CLOCK}[^\]\n]*\Z"  # if the line was too short
 # "1/2 [=====>....] - ETA: 0s - loss: 0.5", and "1/2 ━━━━━ 0s 20ms/step - loss: 0.5" since version 3
 _KERAS_2 = rf"(?<! ) *(?<![\w.])\d+/\d+ \[[=>.]{{2,500}}\] - (?:ETA: {_SECONDS}|{_SECONDS}{_PER_STEP})"
 _KERAS = (
@@ -40,6 +41,7 @@ _BAR = re.compile(BAR)
 _MAY_BE_A_BAR = re.compile(r"\d%(?:\|| \w+/)|\d \[=|[\w?] \[\d+(?: days?, \d+)?:\d|[━╸╺]")
 # Custom formats of tqdm's bar: they count as bars only if they overwrite a line.
 _OTHER_BAR = re.compile(r"(?<! ) *(?<!\d)\d+%\|[█▏▎▍▌▋▊▉#\d ]{1,500}\|(?: [\w.]+/[\w.?]+(?: \[[^\]\n]*\])?)?")
+_ROUNDED = 0.51  # percentages are whole numbers
 _IS_FIRST = re.compile(r"<\?|, *\?")
 
 
@@ -49,6 +51,8 @@ def settled(text: str, name: str) -> str:
     Example:
         >>> settled("\r 50%|#   | 1/2 [00:00<00:01, 1it/s]\r100%|##| 2/2 [00:02<00:00, 1it/s, loss=0.5]", "bar")
         '[bar, loss=0.5]'
+        >>> settled("\r 50%|#   | 1/2 [00:00<00:01, 1it/s]\n", "bar")
+        '[bar 1/2]\n'
     """
     if _MAY_BE_A_BAR.search(text) is None:
         return text
@@ -62,9 +66,19 @@ def settled(text: str, name: str) -> str:
 class _Bar:
     """A bar as drawn last; whether the user wrote after it, and whether it was then redrawn elsewhere."""
 
-    text: str
+    before: str
+    name: str
+    count: str
+    after: str
     is_followed: bool = False
     is_past: bool = False
+    is_closed: bool = False
+
+    @property
+    def text(self) -> str:
+        """The bar's name, with its count once it is closed: before that, what it showed last depends on the time."""
+        count = f" {self.count}" if self.is_closed and self.count else ""
+        return f"{self.before}[{self.name}{count}{self.after}"
 
 
 @dataclass
@@ -138,6 +152,9 @@ class _Screen:
             self._take_text(row, piece)
 
     def _down(self) -> None:
+        bar = self._rows[self._at].bar
+        if bar is not None:
+            bar.is_closed = True
         self._at += 1
         if self._at == len(self._rows):
             self._rows.append(_Row())
@@ -146,11 +163,15 @@ class _Screen:
         """Move up if a bar below others does so to be redrawn; the user's own movements stay in the text."""
         if self._at and (row.bar or row.is_erased or not row.items):
             self._at -= 1
+            bar = self._rows[self._at].bar
+            if bar is not None:
+                bar.is_closed = False
         else:
             row.write(_UP)
 
     def _take_text(self, row: _Row, piece: str) -> None:
-        bars = [*_BAR.finditer(piece)] or ([*_OTHER_BAR.finditer(piece)][:1] if row.returns else [])
+        bars = [bar for bar in _BAR.finditer(piece) if _is_consistent(bar)]
+        bars = bars or ([*_OTHER_BAR.finditer(piece)][:1] if row.returns else [])
         if not bars and not row.erases(piece):
             self._write(row, piece)
         start = 0
@@ -165,18 +186,3 @@ class _Screen:
         if before and not (row.returns or row.bar):
             row.write(before)
             before = ""
-        is_whole = groups.get("is_closed") is not None  # else its end is unknown
-        bar = _Bar(f"{before}[{self._name}{groups.get('behind') or ''}]{'' if is_whole else after}")
-        row.draw(bar)
-        last = self._last.get(groups.get("total") or "")
-        if last is not None and last.is_followed and not _IS_FIRST.search(drawn[0]):
-            last.is_past = True
-        self._last[groups.get("total") or ""] = bar
-        if after and is_whole:
-            row.write(after.lstrip(" "))
-
-    def _write(self, row: _Row, piece: str) -> None:
-        """Write the user's text; it overwrites a bar below others."""
-        if row.bar and self._at < len(self._rows) - 1:
-            row.items.pop()
-        row.write(piece)

@@ -207,11 +207,26 @@ def test_a_bar_that_is_erased_leaves_nothing(tired_clock: Callable[[int], None])
                 pass
     print("done", file=file)
     assert normalised(file.getvalue()).split("\n") == [
-        "loss 0.5:[progress bar, acc=1]",
-        "loss 0.5: [progress bar, acc=1]",
+        "loss 0.5:[progress bar 3/3, acc=1]",
+        "loss 0.5: [progress bar 3it, acc=1]",
         "done",
         "",
     ]
+
+
+COUNTS = [
+    ("\r  5%|5  | 5/100 [00:00<00:02, 9.1it/s]\n", "\r  6%|6  | 6/100 [00:01<00:02, 8.1it/s]\n", False),
+    ("\r  5%|5  | 5/100 [00:00<00:02, 9.1it/s]\n", "\r  5%|5  | 5/100 [00:01<00:02, 8.1it/s]\n", True),
+    ("\r  5%|5  | 5/100 [00:00<00:02, 9.1it/s]x", "\r  6%|6  | 6/100 [00:01<00:02, 8.1it/s]x", True),  # never closed
+    ("\r5it [00:00, 9.1it/s]\n", "\r6it [00:01, 9.1it/s]\n", False),
+    ("96%|###| 3/5 [00:00<00:02, 9.1it/s]", "95%|###| 3/5 [00:00<00:02, 9.1it/s]", False),  # a user's own numbers
+    ("acc 1it [3:7]", "acc 1it [3:8]", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "is_noise"), COUNTS)
+def test_where_a_closed_bar_stopped_is_a_result(one: str, other: str, *, is_noise: bool) -> None:
+    assert (normalised(one) == normalised(other)) is is_noise
 
 
 KERAS_2 = "{}10/10 [==========] - {}/step - loss: {}\n"
@@ -261,8 +276,8 @@ def test_a_line_of_megabytes_is_read_in_a_moment(piece: str) -> None:
             "\rloading\r 50%|##  | 1/2 [00:00<?, ?it/s]\r100%|####| 2/2 [00:01<00:00, 2it/s]\rdone\n",
             "\rloading[progress bar]done\n",
         ),
-        ("a\r\r3it [00:01, 2it/s]\nb\rc", "a[progress bar]\nb\rc"),
-        ("1it [0:1, 2it/s, a=1]\r2it [0:1, 2it/s, a=2]\r\r\nx", "[progress bar, a=2]\nx"),
+        ("a\r\r3it [00:01, 2it/s]\nb\rc", "a[progress bar 3it]\nb\rc"),
+        ("1it [00:01, 2it/s, a=1]\r2it [00:01, 2it/s, a=2]\r\r\nx", "[progress bar 2it, a=2]\nx"),
         ("no\rbar\r", "no\rbar\r"),
     ],
 )
