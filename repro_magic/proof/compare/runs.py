@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from repro_magic.introspection.comments import accepted_in
+from repro_magic.proof.compare.addresses import addresses, asks_for_addresses
 from repro_magic.proof.compare.clocks import CellClocks, clocks_of
 from repro_magic.proof.compare.differences import RUNS, different, output, runs_called
 from repro_magic.proof.compare.outputs import shown, shown_in_widgets
@@ -37,14 +38,18 @@ def compare(path: str, runs: Sequence[Run], tolerance: Tolerance = SAME_BITS) ->
     """
     cells: list[CellVerdict] = []
     disagreeing = {place for place, run in enumerate(runs) if len(run.cells) != len(runs[0].cells)}
+    asks = not tolerance.exact and asks_for_addresses(cell.source for cell in runs[0].cells)
     clocks = clocks_of("" if tolerance.exact else cell.source for cell in runs[0].cells)
     for (number, sides), reads in zip(enumerate(_side_by_side(runs), start=1), clocks, strict=True):
         first, *others = sides
-        verdict = _cell(number, first, others, tolerance, reads)
+        verdict = _cell(number, first, others, tolerance, reads, asks=asks)
         cells.append(verdict)
         if verdict.outcome in {Outcome.DIFFERS, Outcome.CLOSE, Outcome.FAILED} and len(sides) == len(runs):
             for place, other in enumerate(others, start=1):
-                if _cell(number, first, [other], tolerance, reads).outcome in {Outcome.DIFFERS, Outcome.FAILED}:
+                if _cell(number, first, [other], tolerance, reads, asks=asks).outcome in {
+                    Outcome.DIFFERS,
+                    Outcome.FAILED,
+                }:
                     disagreeing.add(place)
     error = next((run.error for run in runs if run.error), "")
     notes = _before_the_end(cells) if error else []
@@ -77,11 +82,14 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[list[_Side]]:
         yield sides
 
 
-def _cell(number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance, reads: CellClocks) -> CellVerdict:
+def _cell(  # noqa: PLR0913 - all that a comparison needs
+    number: int, first: _Side, others: Sequence[_Side], tolerance: Tolerance, reads: CellClocks, *, asks: bool
+) -> CellVerdict:
     sides = (first, *others)
     names = dict.fromkeys(name for side in sides for name in (*side.cell.changed, *side.cell.gone))
     values = [_value(name, first, others, tolerance) for name in names if any(name in side.held for side in sides)]
     values = [_clocks_less_gaps(part, first.held) for part in reads.values(values, [side.held for side in sides])]
+    values = addresses(values, [side.held for side in sides]) if asks else values
     twins = [side.cell for side in others]
     outputs = _outputs(first.cell, twins, tolerance)
     outputs = reads.outputs(outputs, [_shown(side.cell) for side in sides])

@@ -144,3 +144,21 @@ def test_printed_numbers_are_close_but_for_a_last_digit_that_is_a_trifle(
 ) -> None:
     part = output("stdout", [f"x = {one}", f"x = {other}"], Tolerance(rtol=1e-9))
     assert (part.outcome is Outcome.CLOSE) is is_close
+
+
+ADDRESSES = [
+    ("{0x7F6A00000010: 1}", "{0x7F6B00000020: 1}", "d = {id(a): 1}", Outcome.NOISE),
+    ("{0x7F6A00000010: 1}", "{0x7F6B00000020: 2}", "d = {id(a): 1}", Outcome.DIFFERS),
+    ("{0x7F6A00000010: 1}", "{0x7F6B00000020: 1}", "d = {draw(): 1}", Outcome.DIFFERS),
+    ("[0x7F6A00000010, 3]", "[0x7F6B00000020, 3]", "d = [id(a), 3]", Outcome.NOISE),
+    ("[0x7F6A00000010, 3]", "[0x7F6B00000020, 4]", "d = [id(a), 3]", Outcome.DIFFERS),
+    ("17", "33", "d = id(a) % 64 + 1", Outcome.DIFFERS),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "source", "outcome"), ADDRESSES)
+def test_addresses_from_id_are_noise_and_nothing_else_is(one: str, other: str, source: str, outcome: Outcome) -> None:
+    runs = [run_of({"d": held_as(text, small={"text": text})}, source=source) for text in (one, other)]
+    assert compare("n", runs).outcome is outcome
+    exact = compare("n", runs, Tolerance(exact=True))
+    assert exact.outcome is Outcome.DIFFERS
