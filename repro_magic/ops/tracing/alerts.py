@@ -1,4 +1,4 @@
-"""PyTorch's own warnings of nondeterminism: kept beside the findings instead of printed between them."""
+"""Collects PyTorch's own warnings about nondeterminism, so that they join the findings instead of being printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from repro_magic.runtime.patching import Patch
 
-# Both wordings: of alertNotDeterministic (aten/src/ATen/Context.cpp), and of fused attention in warn mode.
+# The wordings of alertNotDeterministic (aten/src/ATen/Context.cpp) and of fused attention in warn mode.
 _WORDINGS = (
     re.compile(r"\A(?P<name>.+?) does not have a deterministic implementation"),
     re.compile(r"\A(?P<name>.+?) defaults to a non-deterministic algorithm"),
@@ -19,7 +19,7 @@ _WORDINGS = (
 
 
 def alerted_op(message: str) -> str | None:
-    """PyTorch's name for the op that one of its warnings is about; None for any other warning.
+    """PyTorch's name for the op that a warning about nondeterminism names; None for other warnings.
 
     Example:
         >>> alerted_op("put_ does not have a deterministic implementation, but you set ...")
@@ -29,30 +29,30 @@ def alerted_op(message: str) -> str | None:
         >>> alerted_op("something else")
     """
     for wording in _WORDINGS:
-        if found := wording.match(message):
-            return found["name"]
+        if match := wording.match(message):
+            return match["name"]
     return None
 
 
 class AlertFold:
-    """While it is up, those warnings go to `keep(name, first sentence, frame)`, all others where they always went.
+    """While it is up, warnings about nondeterminism go to `keep(name, first sentence, frame)`; others are shown.
 
-    The module `warnings` hands each one that is to be shown to a function under a private name, which then looks for
-    the public one, `warnings.showwarning`; that stays, for other code to replace and to compare.
+    It patches the private `warnings._showwarnmsg`, which calls the public `warnings.showwarning`. The public function
+    stays untouched, because other code replaces and compares it.
     """
 
     def __init__(self, keep: Callable[[str, str, Any], object]) -> None:
-        """Take who keeps them."""
+        """Prepare the patch without applying it."""
         self._keep = keep
         self._patch: Patch | None = None
 
     def up(self) -> None:
-        """Stand before the present functions that show warnings."""
+        """Patch the function that shows warnings."""
         self._patch = Patch(warnings, "_showwarnmsg", functools.partial(self._showing, _shown_by()))
 
     def _showing(self, shown_by: tuple[Any, Any], before: Callable[[Any], object]) -> Callable[[Any], None]:
         def show(message: Any) -> None:  # noqa: ANN401 - a warnings.WarningMessage
-            # Whoever records warnings, or shows them in another way, in the meantime gets all of them.
+            # Code that has replaced the display since (to record warnings, for example) gets all warnings.
             is_ours = self._patch is not None and _shown_by() == shown_by
             name = alerted_op(str(message.message)) if is_ours else None
             if name is None:
@@ -64,7 +64,7 @@ class AlertFold:
         return show
 
     def down(self) -> None:
-        """Step back; if other code stands before us, ours passes everything on."""
+        """Restore the function; if other code has patched it since, the patch stays and passes everything on."""
         patch, self._patch = self._patch, None
         if patch is not None:
             patch.down()

@@ -1,4 +1,4 @@
-"""From one call of a flagged op to a status: what the catalogue says, under the switches as they are now."""
+"""Derives the status of a call of a flagged op from the catalogue and the current switches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from repro_magic.determinism.advice import torch_version
 from repro_magic.findings import FindingStatus
 from repro_magic.ops.catalogue.model import Effect, Entry, Hazard, OpCall
 
-# Where a result may differ later; Apple's GPUs are nobody's next step on another system.
+# Devices that latent findings warn about; Apple's GPUs matter on macOS only.
 _ELSEWHERE = ("cuda", "mps") if sys.platform == "darwin" else ("cuda",)
 
 
@@ -19,9 +19,9 @@ class Switches:
     """The switches that decide a status, at the moment of a call.
 
     Attributes:
-        algorithms: deterministic algorithms are on.
-        warn_only: they warn where there is none, instead of raising.
-        attention: a deterministic scope makes fused attention take its deterministic path even in warn mode.
+        algorithms: whether deterministic algorithms are on.
+        warn_only: whether ops without a deterministic algorithm warn instead of raising.
+        attention: whether a deterministic scope makes fused attention take its deterministic path even in warn mode.
     """
 
     algorithms: bool
@@ -29,7 +29,7 @@ class Switches:
     attention: bool = False
 
     def handle(self, hazard: Hazard) -> bool:
-        """Whether a deterministic path is taken."""
+        """Whether PyTorch takes a deterministic path."""
         if hazard.switch is Effect.HANDLES_IF_STRICT:
             return self.algorithms and (self.attention or not self.warn_only)
         return self.algorithms and hazard.switch is Effect.HANDLES
@@ -37,14 +37,14 @@ class Switches:
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """What is known of one call. There is one object for each thing that can be known: it counts calls, by identity.
+    """The status of a call, and its reason. Equal classifications are the same object, so identity can count calls.
 
     Attributes:
-        status: its status.
-        hazard: the line of the catalogue that says so.
-        elsewhere: for a latent one where it may differ; see `Finding`.
-        alerts: whether PyTorch itself alerts, under the switch, in this call.
-        settled: whether it stands whatever the values are; False: only a look at them could tell.
+        status: the status.
+        hazard: the hazard in the catalogue that leads to the status.
+        elsewhere: the device on which a latent finding may differ; see `Finding`.
+        alerts: whether PyTorch itself warns or raises for this call, under the switch.
+        settled: whether the status holds for all values; if False, it depends on the values of tensors.
     """
 
     status: FindingStatus
@@ -59,7 +59,7 @@ _classification = functools.cache(Classification)
 
 @functools.cache
 def hazards_of(entry: Entry, version: tuple[int, int]) -> tuple[Hazard, ...]:
-    """The hazards of an entry that hold for a release of PyTorch."""
+    """The hazards of an entry that apply to a release of PyTorch."""
     return tuple(
         hazard
         for hazard in entry.hazards
@@ -68,13 +68,13 @@ def hazards_of(entry: Entry, version: tuple[int, int]) -> tuple[Hazard, ...]:
 
 
 def classify(entry: Entry, call: OpCall, device: str, switches: Switches) -> Classification | None:
-    """The status of a call; None where there is nothing to say of it.
+    """Classify a call; None if it is deterministic everywhere.
 
     Args:
-        entry: the op.
+        entry: the op's entry in the catalogue.
         call: the call.
         device: the type of device it runs on.
-        switches: the switches at this moment.
+        switches: the current switches.
     """
     hazards = hazards_of(entry, torch_version(sys.modules["torch"]))
     here = _first(hazards, call, device)
@@ -85,9 +85,9 @@ def classify(entry: Entry, call: OpCall, device: str, switches: Switches) -> Cla
         status = FindingStatus.HANDLED if switches.handle(here[0]) else FindingStatus.ACTIVE
         return _classification(status, here[0], None, alerts, here[1])
     for other in (*_ELSEWHERE, device):
-        found = _first(hazards, replace(call, at_scale=True) if other == device else call, other)
-        if found is not None and found[0].differs and not switches.handle(found[0]):
-            return _classification(FindingStatus.LATENT, found[0], other, alerts, found[1])
+        hazard = _first(hazards, replace(call, at_scale=True) if other == device else call, other)
+        if hazard is not None and hazard[0].differs and not switches.handle(hazard[0]):
+            return _classification(FindingStatus.LATENT, hazard[0], other, alerts, hazard[1])
     return None if here is None else _classification(FindingStatus.LATENT, here[0], None, alerts)
 
 

@@ -1,7 +1,7 @@
-"""What ran while somebody watched: calls of flagged ops, aggregated as they come, and told as findings.
+"""The collector aggregates calls of flagged ops while code is watched, and reports them as findings.
 
-One call must stay cheap, so nothing is computed before somebody asks for it: places stay code objects, a call with the
-signature of an earlier one is classified as that one was, and values are read in the first calls of a line only.
+Each call must stay cheap, so work is deferred until findings are asked for: locations stay code objects, a call with a
+known signature gets the known classification, and values are read only in the first calls of a line.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from repro_magic.ops.tracing.signature import CachedSignature, signature_of
 from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.runtime.forks import ForkSafeLock
 
-# Values are looked at in so many calls of one form of one op at one place, and in so many of all forms together.
+# Values are read in at most so many calls of an op on a line: per signature, and for all signatures together.
 LOOKS, ALL_LOOKS = 3, 60
-# So many forms of call (shapes, dtypes, switches) are remembered of one op at one place.
-_FORMS = 128
-# So many times the form of the last call at a place is made ready to be recognised; where forms go on changing, that
-# would cost more than it saves.
-_KNOWABLE = 8
-# So many nodes of the autograd graph are remembered with the line that made them.
-_NODES = 2048
+# So many signatures (shapes, dtypes, switches) are remembered for an op on a line.
+_MOST_SIGNATURES = 128
+# So many times a line's latest call is cached for quick recognition; if signatures keep changing, more would cost more
+# than it saves.
+_CACHE_ATTEMPTS = 8
+# So many nodes of the autograd graph are remembered with the line that created them.
+_MOST_NODES = 2048
 
 
 @dataclass(frozen=True)
 class WatchedOp:
-    """One overload that is watched.
+    """An overload that is watched.
 
     Attributes:
-        name: the overload, e.g. `"index_add_.default"`; with its namespace if that is not aten's.
-        entries: what the catalogue says of it.
-        names: its arguments, in order.
-        defaults: argument -> value, for those that may be left out.
-        hot: called so often that it is counted only until it is known.
+        name: the overload, e.g. `"index_add_.default"`, with its namespace unless that is aten.
+        entries: its entries in the catalogue.
+        names: the names of its arguments, in order.
+        defaults: argument -> default value.
+        hot: whether it is called so often that counting stops once its calls bring no news.
         draws: whether it draws random numbers.
-        makes: whether the backward pass of what it makes is flagged, so that its line is worth remembering.
+        makes: whether the backward pass of its result is flagged, so that its line must be remembered.
     """
 
     name: str
@@ -59,13 +59,13 @@ class WatchedOp:
     makes: bool = False
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Every argument by its name."""
+        """All arguments, defaults included, by name."""
         return {**self.defaults, **dict(zip(self.names, args, strict=False)), **kwargs}
 
 
 @dataclass(eq=False)
-class _Signature:
-    """One form of call: its classification without a look, and what looks at its first calls brought."""
+class _SignatureClassification:
+    """The classification of a signature: without values (`classification`), and from the values read (`looked`)."""
 
     classification: Classification | None
     looks: int = 0
@@ -73,8 +73,8 @@ class _Signature:
 
 
 @dataclass(eq=False)
-class _Seen:
-    """One entry at one site on one device in one direction."""
+class _EntryAtSite:
+    """A catalogue entry at a site, on a device, in a direction, with its calls."""
 
     entry: Entry
     device: str
@@ -85,62 +85,62 @@ class _Seen:
     traced: bool
     looks: int = 0
     looked: Classification | None = None
-    forms: dict[object, _Signature] = field(default_factory=dict)
+    signatures: dict[object, _SignatureClassification] = field(default_factory=dict)
     calls: dict[Classification | None, int] = field(default_factory=dict)
 
 
-class _Known:
-    """A form of call at one site, the classifications of every further call of it, and how many there were.
+class _CachedCall:
+    """The latest call at a site: its signature, the classifications of all calls that match it, and their number.
 
     Attributes:
-        count: counts a call; in C, so that no thread comes between, and in a third of the time that a lock takes.
+        count: counts a call. It is atomic because it runs in C, and takes a third of the time of a lock.
     """
 
     def __init__(
-        self, form: CachedSignature, switches: tuple[Any, ...], classifications: list[Classification | None]
+        self, signature: CachedSignature, switches: tuple[Any, ...], classifications: list[Classification | None]
     ) -> None:
-        self.form, self.switches, self.classifications = form, switches, classifications
+        self.signature, self.switches, self.classifications = signature, switches, classifications
         self.count = itertools.count().__next__
         self._not_calls = 0
 
     def new_calls(self) -> int:
-        """How many calls were counted since this was asked last."""
+        """The number of calls counted since the last call of this method."""
         calls = self.count() - self._not_calls
-        self._not_calls += calls + 1  # and the one that asked
+        self._not_calls += calls + 1  # reading the counter counts, too
         return calls
 
 
 @dataclass(eq=False)
 class _OpAtSite:
-    """One overload at one site on one device, and what is known of it by each of its entries."""
+    """An overload at a site on a device, with its catalogue entries there."""
 
     op: WatchedOp
     device: str
     site: Site
-    seen: tuple[_Seen, ...]
+    entries: tuple[_EntryAtSite, ...]
     draws: int = 0
-    known: _Known | None = None
-    knowable: int = _KNOWABLE
+    cached: _CachedCall | None = None
+    cache_attempts: int = _CACHE_ATTEMPTS
 
     def count(self, classifications: Iterable[Classification | None], calls: int) -> None:
-        """Count calls of one form."""
-        for seen, classification in zip(self.seen, classifications, strict=True):
-            seen.calls[classification] = seen.calls.get(classification, 0) + calls
+        """Count calls with the same classifications."""
+        for entry, classification in zip(self.entries, classifications, strict=True):
+            entry.calls[classification] = entry.calls.get(classification, 0) + calls
 
     def settle(self) -> None:
-        """Count the calls of the known form, too."""
-        if self.known is not None and (calls := self.known.new_calls()):
-            self.count(self.known.classifications, calls)
+        """Add the calls counted by the cached call."""
+        if self.cached is not None and (calls := self.cached.new_calls()):
+            self.count(self.cached.classifications, calls)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One of PyTorch's own warnings of nondeterminism, kept instead of shown.
+    """One of PyTorch's own warnings about nondeterminism, collected instead of shown.
 
     Attributes:
         name: PyTorch's name for the op, as in `Entry.alerts`.
         message: the first sentence of its warning.
-        site: where it came from.
+        site: the line that caused it.
     """
 
     name: str
@@ -149,13 +149,13 @@ class Alert:
 
 
 class _Torch:
-    """The few things of PyTorch that every call needs, looked up once: torch may be imported after this module."""
+    """The parts of PyTorch that every call needs, looked up once because torch may be imported after this module."""
 
     def __init__(self) -> None:
         torch = sys.modules["torch"]
         private = torch._C  # noqa: SLF001 - the attributes of torch.backends cost ten times as much
         self.tensor = torch.Tensor
-        self.node = private._current_autograd_node  # noqa: SLF001 - there is no public question
+        self.node = private._current_autograd_node  # noqa: SLF001 - there is no public way to ask
         self.threads = threads = torch.get_num_threads
         algorithms = private._get_deterministic_algorithms  # noqa: SLF001 - the public functions do more, and take longer
         warn_only = private._get_deterministic_algorithms_warn_only  # noqa: SLF001 - the public functions do more, and take longer
@@ -163,11 +163,11 @@ class _Torch:
         deterministic = private._get_cudnn_deterministic  # noqa: SLF001 - the public functions do more, and take longer
 
         def switches() -> tuple[Any, ...]:
-            """What a status can depend on."""
+            """The switches that a status may depend on."""
             return algorithms(), warn_only(), threads()
 
         def hot_switches() -> tuple[Any, ...]:
-            """The same for hot ops, which are the only ones that cuDNN has."""
+            """The switches for hot ops, which include all ops that cuDNN runs."""
             return algorithms(), warn_only(), threads(), benchmark(), deterministic()
 
         self.switches, self.hot_switches = switches, hot_switches
@@ -177,31 +177,31 @@ _torch = functools.cache(_Torch)
 
 
 def first_tensor(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a tensor or None; torch may not be imported here
-    """The first tensor among arguments and lists of them."""
+    """The first tensor among arguments, or in lists and tuples among them."""
     tensor = _torch().tensor
     for value in values:
         if isinstance(value, tensor):
             return value
-        if type(value) in {list, tuple} and (found := first_tensor(value)) is not None:
-            return found
+        if type(value) in {list, tuple} and (nested := first_tensor(value)) is not None:
+            return nested
     return None
 
 
 class Collector:
-    """What ran in one watched stretch of code.
+    """The flagged ops and random ops that ran in a watched stretch of code.
 
     Attributes:
-        strict: an op that may differ raises before it runs.
-        attention: fused attention takes its deterministic path even in warn mode.
-        alerts: PyTorch's own warnings, kept instead of shown.
-        refused: the error that stopped an op, since other code may have caught or wrapped it.
-        fault: a fault of ours that ended the watching; told once at the end.
-        exhausted: whether hot ops went on uncounted.
-        from_workers: what other processes, a loader's workers, found and drew so far.
+        strict: whether an op that may differ raises before it runs.
+        attention: whether fused attention takes its deterministic path even in warn mode.
+        alerts: PyTorch's own warnings, collected instead of shown.
+        refused: the error that blocked an op; kept because other code may have caught or wrapped it.
+        fault: an error of repro_magic that ended watching; reported once at the end.
+        exhausted: whether hot ops ran uncounted.
+        from_workers: returns the findings and draws of DataLoader workers so far.
     """
 
     def __init__(self, *, strict: bool = False, attention: bool = False) -> None:
-        """Start with nothing seen."""
+        """Start empty."""
         self.strict, self.attention = strict, attention
         self.alerts: list[Alert] = []
         self.refused: NondeterministicOpError | None = None
@@ -209,7 +209,7 @@ class Collector:
         self.exhausted = False
         self.from_workers: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
         self._sites: dict[object, _OpAtSite] = {}
-        self._makers: dict[int, tuple[str, Site]] = {}
+        self._node_sites: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[OpFinding], Site]] = {}
         self._lock = ForkSafeLock()
         self._thread = threading.get_ident()
@@ -218,16 +218,16 @@ class Collector:
     def _torch(self) -> _Torch:
         return _torch()
 
-    def call(  # noqa: PLR0913, PLR0917 - what a call is made of; by keyword it takes longer
+    def call(  # noqa: PLR0913, PLR0917 - positional arguments are faster
         self,
         op: WatchedOp,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         tensor: Any,  # noqa: ANN401 - torch may not be imported here
         frame: FrameType,
-        traced: bool,  # noqa: FBT001 - by keyword it takes longer
+        traced: bool,  # noqa: FBT001 - positional arguments are faster
     ) -> None:
-        """Take note of a call that is about to run.
+        """Record a call that is about to run.
 
         Raises:
             NondeterministicOpError: the scope is strict, and the op may differ.
@@ -237,7 +237,7 @@ class Collector:
         caller = caller_of(frame)
         if caller is NOBODY:
             caller = self._waiting_caller()
-        # By identity: hashing a code object costs as much as the whole call. What is kept keeps the code alive.
+        # By id, because hashing a code object costs as much as the whole call; the site keeps the code objects alive.
         inner, inner_at, outer, outer_at = caller
         if tensor is None:
             device = getattr(kwargs.get("device"), "type", "cpu")
@@ -247,14 +247,14 @@ class Collector:
         site = self._sites.get(key)
         if site is None:
             site = self._new_site(key, op, caller, device, node, traced=traced)
-        if site.seen:
+        if site.entries:
             switches = torch.hot_switches() if op.hot else torch.switches()
-            known = site.known
-            if known is not None and known.switches == switches and not kwargs and known.form.fits(args):
-                known.count()
+            cached = site.cached
+            if cached is not None and cached.switches == switches and not kwargs and cached.signature.fits(args):
+                cached.count()
             else:
                 with unprofiled():
-                    self._judge_call(site, args, kwargs, switches, traced=traced)
+                    self._classify_call(site, args, kwargs, switches, traced=traced)
         if op.draws and not traced:
             with self._lock:
                 site.draws += 1
@@ -269,50 +269,50 @@ class Collector:
         *,
         traced: bool,
     ) -> _OpAtSite:
-        place, maker = Site(*caller), self._maker(node)
-        seen = tuple(
-            _Seen(
+        place, forward = Site(*caller), self._node_site(node)
+        entries = tuple(
+            _EntryAtSite(
                 entry,
                 device,
                 backward=node is not None or entry.direction is Direction.BACKWARD,
                 site=place,
-                made_by=maker,
+                made_by=forward,
                 hot=op.hot,
                 traced=traced,
             )
             for entry in op.entries
         )
         with self._lock:
-            return self._sites.setdefault(key, _OpAtSite(op, device, place, seen))
+            return self._sites.setdefault(key, _OpAtSite(op, device, place, entries))
 
     def _waiting_caller(self) -> Caller:
-        """On one of autograd's own threads: whoever waits for it is the one that called."""
+        """The caller, if this is one of autograd's own threads: the thread that waits for it."""
         if threading.get_ident() == self._thread:
             return NOBODY
         return caller_of(sys._current_frames().get(self._thread))  # noqa: SLF001 - there is no public way
 
-    def _maker(self, node: Any) -> Site | None:  # noqa: ANN401 - torch's Node
+    def _node_site(self, node: Any) -> Site | None:  # noqa: ANN401 - torch's Node
         if node is None:
             return None
-        name, site = self._makers.get(node._sequence_nr(), ("", None))  # noqa: SLF001 - there is no public way
-        # A number that another thread gave, or that was passed on to another op, would name the wrong line.
+        name, site = self._node_sites.get(node._sequence_nr(), ("", None))  # noqa: SLF001 - there is no public way
+        # A sequence number from another thread, or handed on to another op, would give the wrong line.
         return (
             site
             if site is not None and name == _plain(node.name().removesuffix("0").removesuffix("Backward"))
             else None
         )
 
-    def made(self, name: str, numbers: range, frame: FrameType) -> None:
-        """Remember the line that made some nodes of the autograd graph."""
+    def remember_nodes(self, name: str, numbers: range, frame: FrameType) -> None:
+        """Remember the line that created nodes of the autograd graph."""
         if not numbers or threading.get_ident() != self._thread:
             return
-        if len(self._makers) > _NODES:
-            self._makers.clear()
+        if len(self._node_sites) > _MOST_NODES:
+            self._node_sites.clear()
         site = site_of(frame)
         for number in numbers:
-            self._makers[number] = (_plain(name.partition(".")[0]), site)
+            self._node_sites[number] = (_plain(name.partition(".")[0]), site)
 
-    def _judge_call(
+    def _classify_call(
         self,
         site: _OpAtSite,
         args: tuple[Any, ...],
@@ -322,70 +322,70 @@ class Collector:
         traced: bool,
     ) -> None:
         if traced:
-            found = [(self._judge_traced(seen, site.op, args, kwargs, switches), False) for seen in site.seen]
+            results = [(self._classify_traced(entry, site.op, args, kwargs, switches), False) for entry in site.entries]
         else:
-            form = switches, signature_of(args), signature_of(kwargs.values()) if kwargs else ()
-            found = [self._judge(seen, form, site.op, args, kwargs) for seen in site.seen]
-        classifications = [classification for classification, _ in found]
+            key = switches, signature_of(args), signature_of(kwargs.values()) if kwargs else ()
+            results = [self._classify_values(entry, key, site.op, args, kwargs) for entry in site.entries]
+        classifications = [classification for classification, _ in results]
         if self.strict and not traced:
-            for seen, classification in zip(site.seen, classifications, strict=True):
+            for entry, classification in zip(site.entries, classifications, strict=True):
                 if classification is not None and classification.status is FindingStatus.ACTIVE:
-                    self.refused = _refusal(seen, classification)
+                    self.refused = _refusal(entry, classification)
                     raise self.refused
         algorithms, warn_only, *_ = switches
-        if algorithms and not warn_only and not traced:  # PyTorch refuses what it alerts of: that does not run
+        if algorithms and not warn_only and not traced:  # PyTorch raises for ops that alert, so they do not run
             classifications = [
                 None if classification is None or classification.alerts else classification
                 for classification in classifications
             ]
-        known = None
-        if site.knowable and not kwargs and all(is_final for _, is_final in found):
-            site.knowable -= 1
+        cached = None
+        if site.cache_attempts and not kwargs and all(is_final for _, is_final in results):
+            site.cache_attempts -= 1
             try:
-                known = _Known(CachedSignature(args), switches, classifications)
-            except Exception:  # noqa: BLE001 - private parts of PyTorch: whatever it is, only time is lost
-                site.knowable = 0
+                cached = _CachedCall(CachedSignature(args), switches, classifications)
+            except Exception:  # noqa: BLE001 - private parts of PyTorch may change; without the cache, only speed is lost
+                site.cache_attempts = 0
         with self._lock:
             site.count(classifications, 1)
-            if known is not None:
+            if cached is not None:
                 site.settle()
-                site.known = known
+                site.cached = cached
 
-    def _judge_traced(
-        self, seen: _Seen, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
+    def _classify_traced(
+        self, at: _EntryAtSite, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
     ) -> Classification | None:
         # A symbolic size must not be compared: the comparison would become a guard.
         call = replace(self._call(op, args, kwargs), traced=True)
-        classification = classify(seen.entry, call, seen.device, self._as_switches(switches))
-        # On a CPU nearly every index is without the repeats that it takes: unknown is no reason to warn.
-        return classification if classification is None or classification.settled or seen.device != "cpu" else None
+        classification = classify(at.entry, call, at.device, self._as_switches(switches))
+        # On a CPU, few indices have the repeats that make an op differ, so an unknown index is no reason to warn.
+        return classification if classification is None or classification.settled or at.device != "cpu" else None
 
-    def _judge(
-        self, seen: _Seen, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def _classify_values(
+        self, at: _EntryAtSite, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Classification | None, bool]:
-        """The classification of one call, and whether it is that of every further call of the form."""
+        """The classification of a call, and whether it holds for all further calls with this signature."""
         switches = self._as_switches(key[0])
-        form = seen.forms.get(key)
-        if form is None:
-            classification = classify(seen.entry, self._call(op, args, kwargs), seen.device, switches)
-            if len(seen.forms) >= _FORMS:
-                seen.forms.clear()
-            form = seen.forms[key] = _Signature(classification)
-        classification = form.classification
+        signature = at.signatures.get(key)
+        if signature is None:
+            classification = classify(at.entry, self._call(op, args, kwargs), at.device, switches)
+            if len(at.signatures) >= _MOST_SIGNATURES:
+                at.signatures.clear()
+            signature = at.signatures[key] = _SignatureClassification(classification)
+        classification = signature.classification
         if classification is None or classification.settled:
             return classification, True
-        # Only the values can tell: look at those of the first calls, and take the others for the same.
-        if form.looks < LOOKS and seen.looks < ALL_LOOKS:
+        # The status depends on values: read those of the first calls, and assume that later calls are alike.
+        if signature.looks < LOOKS and at.looks < ALL_LOOKS:
             call = replace(self._call(op, args, kwargs), look=True)
-            found = classify(seen.entry, call, seen.device, switches)
-            for known in (form, seen):
-                if known.looked is None or known.looked.status is not FindingStatus.ACTIVE:
-                    known.looked = found
-                known.looks += 1  # only now: another thread may come by meanwhile
-            return found, False
-        if seen.device != "cpu":
+            classification = classify(at.entry, call, at.device, switches)
+            for reader in (signature, at):
+                if reader.looked is None or reader.looked.status is not FindingStatus.ACTIVE:
+                    reader.looked = classification
+                reader.looks += 1  # last, because another thread may use `looked` as soon as this is counted
+            return classification, False
+        if at.device != "cpu":
             return classification, True
-        return (form.looked if form.looks else seen.looked), True
+        return (signature.looked if signature.looks else at.looked), True
 
     def _as_switches(self, switches: tuple[Any, ...]) -> Switches:
         algorithms, warn_only, *_ = switches
@@ -396,43 +396,43 @@ class Collector:
         return OpCall(op.name, op.bind(args, kwargs), _torch().threads(), look=False)
 
     def ran_graph(self, key: object, findings: list[OpFinding], frame: FrameType) -> None:
-        """Take note that a compiled graph runs, whose ops cannot be seen."""
+        """Record that a compiled graph runs, with the ops seen while it was traced."""
         with self._lock:
             if key not in self._graphs:
                 self._graphs[key] = (findings, site_of(frame))
 
     @property
     def is_used(self) -> bool:
-        """Whether a flagged op was seen at all."""
+        """Whether a watched op ran."""
         return bool(self._sites)
 
     @property
     def news(self) -> object:
-        """Another value when there is something new to tell; more calls of a known form are not."""
+        """A value that changes when findings change other than in their number of calls."""
         with self._lock:
             sites = list(self._sites.values())
-        classifications = sum(len(seen.calls) for site in sites for seen in site.seen)
+        classifications = sum(len(entry.calls) for site in sites for entry in site.entries)
         drawing = sum(1 for site in sites if site.draws)
         return len(sites), classifications, drawing, len(self.alerts), len(self._graphs), self.refused, self.fault
 
     def traced_findings(self) -> list[OpFinding]:
-        """What was seen on tensors without values so far."""
+        """The findings on tensors without values so far."""
         return [finding for finding in self._calls() if finding.traced]
 
     def findings(self) -> list[Finding]:
-        """All that was found, active ones first, in the order they came."""
+        """All findings, active ones first, then in order of occurrence."""
         ran = list(self._calls())
-        # A graph that runs op by op is seen doing so, from the same line: then it need not be told a second time.
-        eager = {(one.op, one.device, one.outermost) for one in ran if not one.traced}
-        graphs = [one for one in self._in_graphs() if (one.op, one.device, one.outermost) not in eager]
-        known = eager | {(one.op, one.device, one.outermost) for one in graphs}
-        told = [one for one in ran if not one.traced or (one.op, one.device, one.outermost) not in known]
-        merged = _merged([*told, *graphs, *self._from_alerts(ran), *self.from_workers()[0]])
+        # A graph that runs op by op was seen doing so from the same line; do not report its ops twice.
+        eager = {_op_on_line(finding) for finding in ran if not finding.traced}
+        graphs = [finding for finding in self._in_graphs() if _op_on_line(finding) not in eager]
+        known = eager | set(map(_op_on_line, graphs))
+        calls = [finding for finding in ran if not finding.traced or _op_on_line(finding) not in known]
+        merged = _merged([*calls, *graphs, *self._from_alerts(ran), *self.from_workers()[0]])
         order = list(FindingStatus)
         return sorted(merged, key=lambda finding: order.index(finding.status))
 
     def draws(self) -> list[Draw]:
-        """The random ops that drew, in the order they came."""
+        """The random ops that drew, in order of occurrence."""
         with self._lock:
             sites = [site for site in self._sites.values() if site.draws]
         merged: Counter[tuple[str, str, Place | None, bool]] = Counter()
@@ -450,31 +450,31 @@ class Collector:
             sites = list(self._sites.values())
             for site in sites:
                 site.settle()
-            found = [(seen, dict(seen.calls)) for site in sites for seen in site.seen]
-        for seen, calls in found:
+            counted = [(entry, dict(entry.calls)) for site in sites for entry in site.entries]
+        for entry, calls in counted:
             for classification, count in calls.items():
                 if classification is not None:
-                    yield _finding(seen, classification, count, at_least=seen.hot and self.exhausted)
+                    yield _finding(entry, classification, count, at_least=entry.hot and self.exhausted)
 
     def _in_graphs(self) -> Iterator[OpFinding]:
-        for findings, site in list(self._graphs.values()):  # as they are now: the cell may still run
-            for one in findings:
-                accepted = one.accepted or accepts(site, one.op, one.public)
+        for findings, site in list(self._graphs.values()):  # a copy, because the cell may still run
+            for finding in findings:
+                accepted = finding.accepted or accepts(site, finding.op, finding.public)
                 yield replace(
-                    one, place=site.place, called_from=site.called_from, graph=True, count=0, accepted=accepted
+                    finding, place=site.place, called_from=site.called_from, graph=True, count=0, accepted=accepted
                 )
 
     def _from_alerts(self, ran: list[OpFinding]) -> Iterator[OpFinding]:
-        """PyTorch's warnings of ops that were not seen to be active: the catalogue does not know them."""
+        """PyTorch's warnings about ops that the catalogue does not know."""
         sites, alerts = list(self._sites.values()), list(self.alerts)
         known = {alert for site in sites for entry in site.op.entries for alert in entry.alerts}
         counts = Counter((alert.name, alert.site.place) for alert in alerts)
-        told = set()
+        reported = set()
         for alert in alerts:
             key = alert.name, alert.site.place
-            if alert.name in known or key in told or any(alert.name in finding.op for finding in ran):
+            if alert.name in known or key in reported or any(alert.name in finding.op for finding in ran):
                 continue
-            told.add(key)
+            reported.add(key)
             yield OpFinding(
                 op=alert.name,
                 public=alert.name,
@@ -491,37 +491,41 @@ class Collector:
             )
 
 
+def _op_on_line(finding: OpFinding) -> object:
+    return finding.op, finding.device, finding.outermost
+
+
 def _plain(name: str) -> str:
-    """An op's name as the autograd graph spells it: `"index_select"` is IndexSelect there."""
+    """A name that compares equal for an op and its autograd node (`index_select` and `IndexSelect`)."""
     return name.replace("_", "").lower()
 
 
-def _finding(seen: _Seen, classification: Classification, count: int, *, at_least: bool) -> OpFinding:
-    entry, hazard, site = seen.entry, classification.hazard, seen.site
+def _finding(at: _EntryAtSite, classification: Classification, count: int, *, at_least: bool) -> OpFinding:
+    entry, hazard, site = at.entry, classification.hazard, at.site
     return OpFinding(
         op=entry.op,
         public=entry.public,
         status=classification.status,
-        device=seen.device,
-        direction=Direction.BACKWARD if seen.backward else Direction.FORWARD,
+        device=at.device,
+        direction=Direction.BACKWARD if at.backward else Direction.FORWARD,
         place=site.place,
         called_from=site.called_from,
-        made_by=None if seen.made_by is None else seen.made_by.place,
-        count=0 if seen.traced else count,
+        made_by=None if at.made_by is None else at.made_by.place,
+        count=0 if at.traced else count,
         at_least=at_least,
-        hot=seen.hot,
+        hot=at.hot,
         why=hazard.why,
         remedy=hazard.remedy,
         elsewhere=classification.elsewhere,
         alerts=classification.alerts,
-        traced=seen.traced,
+        traced=at.traced,
         accepted=accepts(site, entry.op, entry.public, *entry.names),
         link=entry.link,
     )
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
-    """Calls of one line, seen at several of its instructions or with several signatures, become one finding."""
+    """Merge the findings of a line that come from several instructions or signatures."""
     merged: dict[object, Finding] = {}
     for finding in findings:
         first = merged.get(finding.key)
@@ -529,14 +533,14 @@ def _merged(findings: list[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def _refusal(seen: _Seen, classification: Classification) -> NondeterministicOpError:
-    place, remedy = seen.site.place, classification.hazard.remedy.here
+def _refusal(at: _EntryAtSite, classification: Classification) -> NondeterministicOpError:
+    place, remedy = at.site.place, classification.hazard.remedy.here
     where = "" if place is None else f" at line {place.line} ({place.text})"
     return NondeterministicOpError(
-        f"{seen.entry.op} ({seen.entry.public}) on {seen.device}{where} was blocked because its result may differ "
+        f"{at.entry.op} ({at.entry.public}) on {at.device}{where} was blocked because its result may differ "
         f"between runs and the scope is strict. {classification.hazard.why} {remedy}",
-        op=seen.entry.op,
+        op=at.entry.op,
         line=None if place is None else place.line,
-        device=seen.device,
+        device=at.device,
         remedy=remedy,
     )

@@ -1,9 +1,9 @@
-"""The watchers: they see the flagged ops, and only those, on the threads on which they are on.
+"""The watchers intercept calls of the flagged ops, and only those, on the threads that are watched.
 
-PyTorch's dispatcher has two keys that nothing registers on. Python kernels for the flagged ops are registered on them,
-and a thread on which a key is included calls them; every other op falls through in C++, at no cost. Hot ops
-(convolutions, pools, random ops: many calls in each training step) are on the second key, which goes off once they are
-known. Where this PyTorch lacks the keys, a `TorchDispatchMode` does the same, at its price.
+PyTorch's dispatcher has two keys that nothing else uses. A watcher registers Python kernels for the flagged ops on
+them, and a thread calls these kernels while it includes the key; all other ops fall through in C++, at no cost. Hot ops
+(convolutions, pools, random ops: many calls in each training step) use the second key, which is turned off once their
+calls bring no news. If this PyTorch lacks the keys, a `TorchDispatchMode` does the same, but slows down all ops.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from repro_magic.ops.tracing.collector import Collector, WatchedOp, first_tensor
 
 KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"
 
-# A hot op is news in its first calls; after so many calls in a row without news, hot ops go uncounted,
-# but only if watching them (so many seconds a call, measured) has taken more than its share of the time.
+# The first calls of a hot op are news. After _STALE calls in a row without news, hot ops run uncounted, but only if
+# watching them (_PRICE seconds a call, measured) has taken more than _SHARE of the time.
 _STALE, _PRICE, _SHARE = 20, 12e-6, 0.02
 _ATTENTION = "_attention_backward"
 
-# What is being recorded, for every thread; a thread that is not listed (autograd's own) reports to all.
+# All open collectors, and those of each watched thread. Other threads (autograd's own) report to all of them.
 collectors: tuple[Collector, ...] = ()
 _of_thread: dict[int, tuple[Collector, ...]] = {}
 
 
 class _HotOpBudget:
-    """Whether hot ops are worth watching still; one for all threads, from the outermost watch on."""
+    """Decides whether hot ops are still worth watching; shared by all threads, renewed by each outermost watch."""
 
     def __init__(self) -> None:
         self.renew()
@@ -69,9 +69,9 @@ def _schema_op(overload: Any, **marks: bool) -> WatchedOp:  # noqa: ANN401 - an 
     return WatchedOp(
         name=name,
         entries=entries,
-        names=tuple(one.name for one in arguments),
-        defaults={one.name: one.default_value for one in arguments if one.has_default_value()},
-        # An op of two entries is hot if both are.
+        names=tuple(argument.name for argument in arguments),
+        defaults={argument.name: argument.default_value for argument in arguments if argument.has_default_value()},
+        # An op with several entries is hot only if all of them are.
         hot=all(entry.hot for entry in entries),
         **marks,
     )
@@ -83,7 +83,7 @@ def _packet(name: str) -> Any:  # noqa: ANN401 - an OpOverloadPacket, or None
 
 
 def watched_ops() -> dict[Any, WatchedOp]:
-    """Every overload to watch: those of the catalogue, those that draw, and those whose backward pass is flagged."""
+    """All overloads to watch: in the catalogue, drawing random numbers, or with a flagged backward pass."""
     drawing = set(random_ops())
     aten = sys.modules["torch"].ops.aten
     names = dict.fromkeys((*lookup(), *MAKERS))
@@ -102,7 +102,7 @@ def watched_ops() -> dict[Any, WatchedOp]:
 
 
 def is_traced(tensor: Any) -> bool:  # noqa: ANN401 - the first tensor of a call, or None
-    """Whether a call has no values: on FakeTensors or meta tensors, while a graph is made or a model is tried out."""
+    """Whether a call runs on tensors without values (FakeTensors or meta tensors), as during tracing."""
     torch = sys.modules["torch"]
     if getattr(tensor, "is_meta", False):
         return True
@@ -119,13 +119,13 @@ def _plain_tensor() -> Any:  # noqa: ANN401 - torch.Tensor
 
 
 def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
-    """Tell every collector of this thread of a call that is about to run.
+    """Report a call that is about to run to all collectors of this thread.
 
     Raises:
-        NondeterministicOpError: one of them is strict, and the op may differ.
+        NondeterministicOpError: a collector is strict, and the op may differ.
     """
     tensor: Any = args[0] if args else None
-    if type(tensor) is _plain_tensor():  # nearly always; each question costs
+    if type(tensor) is _plain_tensor():  # the fast path of nearly all calls
         traced = tensor.is_meta
     else:
         tensor = first_tensor(args)
@@ -134,25 +134,25 @@ def note(op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Fr
         traced = is_traced(tensor)
     if op.hot:
         hot_ops.call(op.name)
-    # The innermost first: what a strict scope stops did not run, so nobody outside has seen it.
-    for collector in reversed(told()):
+    # The innermost first: an op that a strict scope blocks does not run, so outer collectors must not see it.
+    for collector in reversed(listening()):
         if collector.fault is None:
             try:
                 collector.call(op, args, kwargs, tensor, frame, traced)
             except NondeterministicOpError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not reach the user's code
+            except Exception as error:  # noqa: BLE001 - a fault of repro_magic must not reach the user's code
                 collector.fault = error
 
 
-def told() -> tuple[Collector, ...]:
-    """What this thread reports to, the outermost first."""
+def listening() -> tuple[Collector, ...]:
+    """The collectors that this thread reports to, the outermost first."""
     return _of_thread.get(get_ident(), collectors)
 
 
 def _deterministic_path(op: WatchedOp) -> AbstractContextManager[None]:
-    """Around the backward pass of fused attention: its deterministic path is taken in error mode only."""
-    if not op.name.partition(".")[0].endswith(_ATTENTION) or not any(one.attention for one in collectors):
+    """Wraps the backward pass of fused attention in error mode, the only mode with a deterministic path."""
+    if not op.name.partition(".")[0].endswith(_ATTENTION) or not any(collector.attention for collector in collectors):
         return nullcontext()
     return _error_mode()
 
@@ -171,30 +171,30 @@ def _error_mode() -> Iterator[None]:
         torch._C._set_deterministic_algorithms(*before[:1], warn_only=before[1])  # noqa: SLF001
 
 
-def _is_torchscripts(overload: Any) -> bool:  # noqa: ANN401 - an OpOverload
-    """Whether the dispatcher does not know it: an overload that only TorchScript has (hacked_twin)."""
+def _is_torchscript_only(overload: Any) -> bool:  # noqa: ANN401 - an OpOverload
+    """Whether an overload exists in TorchScript only (`hacked_twin`), unknown to the dispatcher."""
     name = overload._schema.name, overload._schema.overload_name  # noqa: SLF001 - its public form
     return not sys.modules["torch"]._C._dispatch_has_kernel(".".join(filter(None, name)))  # noqa: SLF001 - no public way
 
 
 def _redispatch(overload: Any) -> Callable[..., Any]:  # noqa: ANN401 - an OpOverload
-    """What `OpOverload.redispatch` calls, without the Python call in between where it can be had."""
+    """`OpOverload.redispatch`, if possible without its layer of Python."""
     handle = getattr(overload, "_handle", None)
-    found: Callable[..., Any] = getattr(handle, "redispatch_boxed", overload.redispatch)
-    return found
+    redispatch: Callable[..., Any] = getattr(handle, "redispatch_boxed", overload.redispatch)
+    return redispatch
 
 
 class KeyWatcher:
-    """Kernels for the flagged ops on two dispatch keys.
+    """Watches with kernels for the flagged ops on two dispatch keys.
 
     Raises:
         RuntimeError: this PyTorch lacks the keys, or a kernel on them is not called.
     """
 
-    _fallbacks: Any = None  # one for the life of the process: a second registration raises
+    _fallbacks: Any = None  # registered once per process, because a second registration raises
 
     def __init__(self) -> None:
-        """Register the kernels, and see whether they are called."""
+        """Register the kernels, and check that they are called."""
         torch = sys.modules["torch"]
         private = torch._C  # noqa: SLF001 - there is no public way to a dispatch key
         self._keys = [private._parse_dispatch_key(name) for name in (KEY, HOT_KEY)]  # noqa: SLF001
@@ -205,7 +205,7 @@ class KeyWatcher:
         self._known: set[Any] = set()
         self._index: Any = None
         self._add_fallbacks()
-        self._let_higher_order_ops_pass()
+        self._pass_higher_order_ops()
         try:
             self.update()
             self._probe()
@@ -217,14 +217,14 @@ class KeyWatcher:
         torch = sys.modules["torch"]
         if KeyWatcher._fallbacks is not None:
             return
-        library = torch.library.Library("_", "IMPL")  # it stays for good
+        library = torch.library.Library("_", "IMPL")  # never destroyed, see close()
         for name, key in zip((KEY, HOT_KEY), self._keys, strict=True):
             if not torch._C._dispatch_has_backend_fallback(key):  # noqa: SLF001 - PyTorch has no public way to ask
                 library.fallback(torch.library.fallthrough_kernel, name)
         KeyWatcher._fallbacks = library
 
-    def _let_higher_order_ops_pass(self) -> None:
-        """Those that exist and those to come (cond, scan, flex_attention …): with a key they do not know they fail."""
+    def _pass_higher_order_ops(self) -> None:
+        """Make higher-order ops (cond, scan, flex_attention …) ignore the keys, because they fail on unknown keys."""
         ops = sys.modules["torch._ops"]
         self._defaults = ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS  # noqa: SLF001 - there is no public way
         for key in self._keys:
@@ -234,13 +234,13 @@ class KeyWatcher:
                 op.fallthrough(key)
 
     def update(self) -> None:
-        """Watch what is new, too: ops of a plug-in whose module was imported meanwhile."""
+        """Watch new ops, too, such as those of a plug-in whose module was imported since."""
         if lookup() is self._index:
             return
         self._index = lookup()
         torch = sys.modules["torch"]
         for overload, op in watched_ops().items():
-            if overload in self._known or _is_torchscripts(overload):
+            if overload in self._known or _is_torchscript_only(overload):
                 continue
             self._known.add(overload)
             namespace = overload.namespace
@@ -259,9 +259,9 @@ class KeyWatcher:
         frame_at = sys._getframe  # noqa: SLF001 - what inspect uses
 
         def flagged(keyset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any op's
-            # Neither what the op is made of nor what we compute ourselves is the user's.
+            # The keys are excluded because neither the op's own parts nor repro_magic's ops are the user's calls.
             try:
-                exclude(key, True)  # noqa: FBT003 - as PyTorch has it; its guard object takes twice the time
+                exclude(key, True)  # noqa: FBT003 - PyTorch's signature; its guard object takes twice the time
                 exclude(hot_key, True)  # noqa: FBT003
                 note(op, args, kwargs, frame_at(1))
                 return redispatch(keyset & below, *args, **kwargs)
@@ -285,7 +285,7 @@ class KeyWatcher:
                 result = redispatch(keyset & below, *args, **kwargs)
             if op.makes:
                 for collector in _of_thread.get(get_ident(), ()):
-                    collector.made(op.name, range(before, number()), frame_at(1))
+                    collector.remember_nodes(op.name, range(before, number()), frame_at(1))
             return result
 
         if op.name.partition(".")[0].endswith(_ATTENTION):
@@ -293,41 +293,41 @@ class KeyWatcher:
         return hot if op.hot else flagged
 
     def rest(self) -> None:
-        """Leave hot ops uncounted on this thread."""
+        """Stop counting hot ops on this thread."""
         for collector in collectors:
             collector.exhausted = True
-        self._include(self._keys[1], False)  # noqa: FBT003 - as PyTorch has it
+        self._include(self._keys[1], False)  # noqa: FBT003 - PyTorch's signature
 
     def _probe(self) -> None:
         torch = sys.modules["torch"]
         from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC0415 - torch is imported only now
 
         collector = Collector()
-        with _disable_current_modes():  # the user's own mode may be on (FakeTensorMode, say), and is not to see this
+        with _disable_current_modes():  # the user's modes (FakeTensorMode, for example) must not see the probe
             stop = open_watch(self, collector)
             try:
-                found = torch.zeros(3, device="cpu")
-                found.index_add_(0, torch.tensor([0, 1, 1], device="cpu"), torch.ones(3, device="cpu"))
+                values = torch.zeros(3, device="cpu")
+                values.index_add_(0, torch.tensor([0, 1, 1], device="cpu"), torch.ones(3, device="cpu"))
             finally:
                 stop()
-            is_right = found.tolist() == [1, 2, 0]
+            is_right = values.tolist() == [1, 2, 0]
         if not is_right or not collector.is_used:
             raise RuntimeError("a kernel on PyTorch's testing keys is not called as expected")
 
     def on(self) -> None:
         """Watch this thread."""
         for key in self._keys:
-            self._exclude(key, False)  # noqa: FBT003 - as PyTorch has it; an interrupt may have left a kernel half way
+            self._exclude(key, False)  # noqa: FBT003 - PyTorch's signature; an interrupted kernel may have left the key excluded
         self._include(self._keys[0], True)  # noqa: FBT003
         self._include(self._keys[1], not (hot_ops.spent or hot_ops.never))
 
     def off(self) -> None:
-        """Watch it no longer."""
+        """Stop watching this thread."""
         for key in self._keys:
-            self._include(key, False)  # noqa: FBT003 - as PyTorch has it
+            self._include(key, False)  # noqa: FBT003 - PyTorch's signature
 
     def close(self) -> None:
-        """Take the kernels out again. The fallbacks stay: a thread with the key on could not compute without."""
+        """Remove the kernels. The fallbacks stay, because a thread that includes a key cannot compute without them."""
         for library in self._libraries.values():
             library._destroy()  # noqa: SLF001 - there is no public way
         self._libraries.clear()
@@ -340,16 +340,16 @@ class KeyWatcher:
 
 
 class ModeWatcher:
-    """The same by a `TorchDispatchMode`: slower for every op, but made of public parts only."""
+    """Watches with a `TorchDispatchMode`: slows down all ops, but uses public parts only."""
 
     def __init__(self) -> None:
-        """Make the mode."""
+        """Create the mode."""
         self._index: Any = None
         self.update()
         self._mode = _mode_class()(self)
 
     def update(self) -> None:
-        """Watch what is new, too."""
+        """Watch new ops, too."""
         if lookup() is not self._index:
             self._index, self.ops = lookup(), watched_ops()
 
@@ -358,14 +358,14 @@ class ModeWatcher:
         self._mode.__enter__()
 
     def off(self) -> None:
-        """Watch it no longer."""
+        """Stop watching this thread."""
         self._mode.__exit__(None, None, None)
 
     def rest(self) -> None:
-        """Every op passes here anyway."""
+        """Does nothing: a mode sees all ops."""
 
     def close(self) -> None:
-        """Nothing is registered anywhere."""
+        """Does nothing: nothing is registered."""
 
 
 @functools.cache
@@ -384,7 +384,7 @@ def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
 
         @classmethod
         def ignore_compile_internals(cls) -> bool:
-            return True  # else torch.compile silently compiles nothing
+            return True  # otherwise torch.compile silently compiles nothing
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
             kwargs = kwargs or {}
@@ -394,9 +394,9 @@ def _mode_class() -> Any:  # noqa: ANN401 - torch is imported only now
             frame = sys._getframe(1)  # noqa: SLF001 - what inspect uses
             note(op, args, kwargs, frame)
             if op.makes:
-                # Below autograd the node has its number already.
+                # Modes run below autograd, where the node already has its number.
                 for collector in _of_thread.get(get_ident(), ()):
-                    collector.made(op.name, range(number() - 1, number()), frame)
+                    collector.remember_nodes(op.name, range(number() - 1, number()), frame)
             with _deterministic_path(op):
                 return func(*args, **kwargs)
 
@@ -407,7 +407,7 @@ Watcher = KeyWatcher | ModeWatcher
 
 
 def open_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
-    """Watch this thread into one more collector; what is returned ends it."""
+    """Watch this thread for a new collector; the returned function ends it."""
     global collectors  # noqa: PLW0603 - the process has one dispatcher
     if not collectors:
         hot_ops.renew()
@@ -416,11 +416,11 @@ def open_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
 
     def close() -> None:
         global collectors  # noqa: PLW0603 - the process has one dispatcher
-        collectors = tuple(one for one in collectors if one is not collector)
+        collectors = tuple(other for other in collectors if other is not collector)
         leave()
-        # A thread that lives on (a pool's) reports from now on to whoever watches when it works.
-        for thread, told in list(_of_thread.items()):
-            left = tuple(one for one in told if one is not collector)
+        # A thread that lives on (in a pool) now reports to all collectors that are open when it works.
+        for thread, reported_to in list(_of_thread.items()):
+            left = tuple(other for other in reported_to if other is not collector)
             if left:
                 _of_thread[thread] = left
             else:
@@ -430,13 +430,13 @@ def open_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
 
 
 def is_watched(collector: Collector | None = None) -> bool:
-    """Whether this thread reports to a collector, or to any."""
-    told = _of_thread.get(get_ident(), ())
-    return bool(told) if collector is None else collector in told
+    """Whether this thread reports to a collector, or to any collector."""
+    reported_to = _of_thread.get(get_ident(), ())
+    return bool(reported_to) if collector is None else collector in reported_to
 
 
 def join_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
-    """Watch this thread into a collector that is open already; what is returned ends it."""
+    """Watch this thread for an open collector; the returned function ends it."""
     thread = get_ident()
     before = _of_thread.get(thread, ())
     _of_thread[thread] = (*before, collector)
@@ -444,7 +444,7 @@ def join_watch(watcher: Watcher, collector: Collector) -> Callable[[], None]:
         watcher.on()
 
     def leave() -> None:
-        left = tuple(one for one in _of_thread.get(thread, ()) if one is not collector)
+        left = tuple(other for other in _of_thread.get(thread, ()) if other is not collector)
         if left:
             _of_thread[thread] = left
             return

@@ -1,4 +1,4 @@
-"""Watching as a whole: kernels, threads, PyTorch's own warnings and compiled graphs, into one collector at a time."""
+"""The tracer feeds a collector from all sources: the dispatcher, threads, PyTorch's own warnings, compiled graphs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from repro_magic.runtime.thread_hooks import ThreadStarts
 
 
 class _Process:
-    """What is installed once in a process, from the first recording until it is released."""
+    """The hooks that are installed once per process, from the first tracer until `release`."""
 
     def __init__(self) -> None:
         self.watcher = _best_watcher()
         self.graphs = Graphs(compiling=self._compiling, traced=self._traced, ran=self._ran)
 
     def _compiling(self) -> None:
-        # Dynamo guards on the dispatch keys: were the hot one to come and go, each function would be compiled twice.
+        # Dynamo guards on the dispatch keys: if the hot key came and went, each function would be compiled twice.
         watchers.hot_ops.never = True
         self.watcher.rest()
 
@@ -46,30 +46,30 @@ class _Process:
 
 
 class _Shared:
-    """What replaces a function of Python's: it is up while anybody records, once, for recordings end in any order."""
+    """A hook on a Python function that all tracers share: up while at least one of them is open, in any order."""
 
     def __init__(self, make: Callable[[], AlertFold | ThreadStarts]) -> None:
         self._make = make
         self._users = 0
 
     def join(self) -> Callable[[], None]:
-        """Another one records; what is returned, called once, ends that."""
+        """Add a user of the hook; the returned function, called once, removes it."""
         if self._users == 0:
-            self._one = self._make()
-            self._one.up()
+            self._hook = self._make()
+            self._hook.up()
         self._users += 1
         return self._leave
 
     def _leave(self) -> None:
         self._users -= 1
         if self._users == 0:
-            self._one.down()
+            self._hook.down()
 
 
 _process: _Process | None = None
-# Threads begin and end their recordings as they like, and share everything here.
+# Several threads may open and close tracers, and share all state of this module.
 _lock = ForkSafeLock()
-# What records in this process, in the order in which it began.
+# The open tracers of this process, in the order of opening.
 _open: list[Tracer] = []
 
 
@@ -80,20 +80,20 @@ def _locked(step: Callable[[], object]) -> None:
 
 def _keep(name: str, message: str, frame: Any) -> None:  # noqa: ANN401 - a frame
     alert = Alert(name, message, site_of(frame))
-    for collector in watchers.told():
+    for collector in watchers.listening():
         collector.alerts.append(alert)
 
 
 def _watched(run: Callable[[], Any]) -> Callable[[], Any]:
-    """A thread's `run`, watched into whatever records the one that starts it."""
-    here = [one for one in tuple(_open) if watchers.is_watched(one.collector)]
+    """Wrap a thread's `run`, so that the tracers of the starting thread watch the new thread, too."""
+    here = [tracer for tracer in tuple(_open) if watchers.is_watched(tracer.collector)]
     if not here:
         return run
 
     def watched() -> Any:  # noqa: ANN401 - a thread's own
         with contextlib.ExitStack() as stack:
-            for one in here:
-                one.join(stack)
+            for tracer in here:
+                tracer.join(stack)
             return run()
 
     return watched
@@ -106,7 +106,7 @@ _starts = _Shared(lambda: ThreadStarts(_watched))
 def _best_watcher() -> watchers.Watcher:
     try:
         return watchers.KeyWatcher()
-    except Exception as error:  # noqa: BLE001 - private parts of PyTorch: whatever changed there, the other one works
+    except Exception as error:  # noqa: BLE001 - private parts of PyTorch may change; the mode works without them
         warnings.warn(
             f"repro_magic falls back to a TorchDispatchMode, which slows down small ops: {error!r}",
             HookFaultWarning,
@@ -116,7 +116,7 @@ def _best_watcher() -> watchers.Watcher:
 
 
 def prepare() -> None:
-    """Install what watching needs, or wait with it until torch is imported; 30 ms once."""
+    """Install the hooks, if torch is imported; takes 30 ms the first time."""
     if is_imported("torch"):
         _installed()
 
@@ -132,7 +132,7 @@ def _installed() -> _Process:
 
 
 def release() -> None:
-    """Take everything out again, unless somebody is still recording."""
+    """Remove the hooks, unless a tracer is still open."""
     global _process  # noqa: PLW0603 - the process has one dispatcher
     with _lock:
         if _process is not None and not watchers.collectors:
@@ -142,28 +142,28 @@ def release() -> None:
 
 
 def leave_inherited() -> None:
-    """In a process that was forked: what is recorded in the one before is not told by this one."""
-    for recording in reversed(_open.copy()):
-        recording.collector.fault = None
-        recording.close()
+    """Close the tracers that a forked process inherited, without a report."""
+    for tracer in reversed(_open.copy()):
+        tracer.collector.fault = None
+        tracer.close()
 
 
 def is_tracing() -> bool:
-    """Whether somebody watches this thread."""
+    """Whether a tracer watches this thread."""
     return watchers.is_watched()
 
 
 class Tracer:
-    """A collector at work on this thread, and on those it starts, from `open` to `close`."""
+    """Feeds a collector from this thread, and from threads that it starts, from `open` to `close`."""
 
     def __init__(self, collector: Collector) -> None:
-        """Take the collector."""
+        """Prepare to feed `collector`."""
         self.collector = collector
         self._undo = contextlib.ExitStack()
         self._waiting: Waiting | None = None
 
     def open(self) -> None:
-        """Begin, at once or as soon as torch is imported."""
+        """Start, at once or as soon as torch is imported."""
         with _lock:
             _open.append(self)
             self._undo.callback(_alerts.join())
@@ -171,7 +171,7 @@ class Tracer:
 
     def _begin(self) -> None:
         with _lock:
-            if self not in _open:  # another thread has imported torch, and this has ended meanwhile
+            if self not in _open:  # closed while another thread imported torch
                 return
             self._process = process = _installed()
             process.graphs.renew()
@@ -181,13 +181,13 @@ class Tracer:
                 self._undo.callback(step)
 
     def join(self, stack: contextlib.ExitStack) -> None:
-        """Watch another thread, too, until the stack is closed; unless this has ended meanwhile."""
+        """Watch the current thread, too, until `stack` is closed; does nothing after `close`."""
         with _lock:
             if self in _open:
                 stack.callback(_locked, watchers.join_watch(self._process.watcher, self.collector))
 
     def close(self) -> None:
-        """End; a second time does nothing."""
+        """Stop; further calls do nothing."""
         if self._waiting is not None:
             self._waiting.cancel()
         with _lock:

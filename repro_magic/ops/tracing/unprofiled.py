@@ -1,4 +1,4 @@
-"""Our own tensor ops are kept out of a profile that the user records."""
+"""Keeps repro_magic's own tensor ops out of profiles that the user records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from repro_magic.runtime.import_hooks import is_imported
 
 @contextlib.contextmanager
 def unprofiled() -> Iterator[None]:
-    """Record none of the ops that this thread runs inside.
+    """Hide the ops that this thread runs inside from the profiler.
 
     Example:
         >>> with unprofiled():
         ...     pass
     """
-    # Without a profiler there is nothing to hide, and the switch is left alone: other code may have turned it off.
+    # Without a profiler the switch stays as it is, because other code may have turned it off.
     autograd = sys.modules["torch"]._C._autograd if is_imported("torch") else None  # noqa: SLF001 - there is no public way
     if autograd is None or not autograd._profiler_enabled():  # noqa: SLF001 - PyTorch has no public switch
         yield
