@@ -1,1 +1,1 @@
-"""Numbers that no seed fixes: who asked for them, and on which line."""
+"""Unseeded sources of randomness, and the lines of the user's code that use them."""

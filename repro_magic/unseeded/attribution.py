@@ -1,4 +1,4 @@
-"""Who asked for a number that no seed fixes, what they called, and whether it matters: one event, judged."""
+"""Attributes a request for entropy to a line of the user's code, and decides whether results depend on it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from repro_magic.introspection.call_source import SourceCall, call_of, called_by
 from repro_magic.introspection.location import is_users
 from repro_magic.rng.entropy import Kind
 
-# Between the user's line and the entropy stand these, and code without a file (a dataclass's __init__). The last two
-# are what torch.manual_seed becomes once something was compiled.
+# Modules whose frames may stand between the user's line and the entropy, besides code without a file (a dataclass's
+# __init__). After a compilation, torch.manual_seed runs through the last two.
 _BETWEEN = {"random", "secrets", "uuid", "torch._compile", "torch._dynamo.eval_frame"}
-_NUMPYS = {
+_NUMPY_NAMES = {
     "default_rng",
     "RandomState",
     "SeedSequence",
@@ -28,13 +28,13 @@ _NUMPYS = {
     "Philox",
     "SFC64",
 }
-# In a forked process Python seeds its global generator anew, before the call returns.
+# In a forked process Python reseeds its global generator before the call returns.
 _FORKS = {"fork", "forkpty"}
-# The operating system's own, by whatever name the line has for their module.
-_SYSTEMS = {"urandom", "getrandom"}
-_PYTHONS = {*sys.stdlib_module_names, "numpy", "torch"}
+# The operating system's sources; the line may name their module in any way.
+_SYSTEM_NAMES = {"urandom", "getrandom"}
+_BASE_PACKAGES = {*sys.stdlib_module_names, "numpy", "torch"}
 _UNPICKLING = {"load", "loads"}
-# What makes a generator without a seed and gives it a state at once.
+# Methods that create an unseeded generator and set its state at once.
 _STATE_FOLLOWS = {"jumped", "spawn"}
 _CLOCKS = {
     "time",
@@ -57,12 +57,12 @@ _PROCESS_IDS = {"getpid", "getppid", "get_native_id"}
 
 @dataclass(frozen=True)
 class EntropyRequest:
-    """Where the user's code asked.
+    """A call in the user's code that took entropy.
 
     Attributes:
-        caller: the frame.
-        through: the library's function that it called; None where what it called is no Python.
-        call: what it called, as its source has it.
+        caller: the frame of the user's code.
+        through: the frame of the library function that it called; None if that is not written in Python.
+        call: the call in the source.
     """
 
     caller: FrameType
@@ -71,77 +71,77 @@ class EntropyRequest:
 
     @classmethod
     def at(cls, frame: FrameType) -> EntropyRequest | None:
-        """Look outwards from the frame that led to the entropy; None if it is a library's business."""
+        """Find the user's call, outwards from the innermost frame; None if a library made the request."""
         through: FrameType | None = None
-        here: FrameType | None = frame
-        while here is not None and not is_users(here.f_code.co_filename):
-            if not _is_between(here):
+        current: FrameType | None = frame
+        while current is not None and not is_users(current.f_code.co_filename):
+            if not _is_between(current):
                 return None
-            through, here = here, here.f_back
-        if here is None:
+            through, current = current, current.f_back
+        if current is None:
             return None
-        asked = cls(here, through, call_of(here))
-        return None if asked.called in _FORKS else asked
+        request = cls(current, through, call_of(current))
+        return None if request.called in _FORKS else request
 
     @functools.cached_property
     def called(self) -> str:
-        """The function's own name."""
+        """The name of the called function."""
         return called_by(self.caller).rpartition(".")[2]
 
     @property
     def through_module(self) -> str:
-        """The library whose function was called; empty where that is no Python."""
+        """The module of the called function; empty if it is not written in Python."""
         return "" if self.through is None else str(self.through.f_globals.get("__name__"))
 
     def name(self, kind: Kind) -> str:
-        """What people call it."""
+        """The public name of the called function."""
         if kind in {Kind.NUMPY, Kind.PYTHON} and self.called == "seed":
-            return self._of_a_seed("numpy.random.RandomState" if kind is Kind.NUMPY else "random.Random")
+            return self._seeding_name("numpy.random.RandomState" if kind is Kind.NUMPY else "random.Random")
         if kind is Kind.NUMPY:
-            return f"numpy.random.{self.called}" if self.called in _NUMPYS else "numpy.random.Generator"
-        if kind is Kind.SYSTEM and self._is_of_secrets():
+            return f"numpy.random.{self.called}" if self.called in _NUMPY_NAMES else "numpy.random.Generator"
+        if kind is Kind.SYSTEM and self._is_from_secrets():
             return f"secrets.{self.called}"
         if self.through_module in {"secrets", "uuid"} and self.through is not None:
             return f"{self.through_module}.{self.through.f_code.co_name}"
         if kind is Kind.URANDOM and self.called in {"getrandom", "uuid1"}:
             return {"getrandom": "os.getrandom", "uuid1": "uuid.uuid1"}[self.called]
-        return _NAMES.get(kind) or self._of_a_seed(self.call.base)
+        return _NAMES.get(kind) or self._seeding_name(self.call.base)
 
-    def _of_a_seed(self, otherwise: str) -> str:
-        """A seeding function with its module's own name: `np.random.seed` is numpy.random's."""
+    def _seeding_name(self, otherwise: str) -> str:
+        """The name of a seeding function, with its module's full name: `numpy.random.seed` for `np.random.seed`."""
         module = value_of(self.call.base, self.caller) if self.call.base else None
         base = module.__name__ if type(module) is ModuleType else otherwise if self.call.base else ""
         if not base and self.called == "seed":  # from numpy.random import seed
             base = str(getattr(value_of(self.call.written, self.caller), "__module__", "") or "random")
         return f"{base}.{self.called}".strip(".") or "seed"
 
-    def _is_of_secrets(self) -> bool:
-        """Whether it is one of those that `secrets` has from a generator of its own."""
+    def _is_from_secrets(self) -> bool:
+        """Whether it is a function that `secrets` takes from its private generator."""
         secrets = sys.modules.get("secrets")
         own = None if self.through is None else self.through.f_locals.get("self")
         return secrets is not None and own is secrets._sysrand and bool(self.called)  # noqa: SLF001 - the generator behind `secrets`
 
-    def is_librarys(self, kind: Kind) -> bool:
-        """Whether the line calls compiled code of some library, which takes entropy for purposes of its own.
+    def is_library_call(self, kind: Kind) -> bool:
+        """Whether the line calls compiled code of a library that takes entropy for its own purposes.
 
-        Such code has no frame between the line and the entropy. Numba, for one, calls `os.urandom` for a generator that
-        the compiled function may never use.
+        Such code has no frame between the line and the entropy. Numba, for example, calls `os.urandom` for a generator
+        that the compiled function may never use.
         """
-        if self.called in _SYSTEMS or (self.through is not None and self.through_module != "random"):
+        if self.called in _SYSTEM_NAMES or (self.through is not None and self.through_module != "random"):
             return False
         module = _module_of(value_of(self.call.written, self.caller)) if self.call.written else None
-        if module is None:  # what cannot be looked up is the user's, but for bytes that the call does not name
-            return kind is Kind.URANDOM and self.call.node is not None and not self._names_the_systems
-        return module.partition(".")[0] not in _PYTHONS and not is_users(_file_of(module))
+        if module is None:  # unknown calls count as the user's, except for bytes from a source that they do not name
+            return kind is Kind.URANDOM and self.call.node is not None and not self._names_system_source
+        return module.partition(".")[0] not in _BASE_PACKAGES and not is_users(_file_of(module))
 
     @property
-    def _names_the_systems(self) -> bool:
+    def _names_system_source(self) -> bool:
         written = "" if self.call.node is None else ast.unparse(self.call.node)
-        return any(name in written for name in _SYSTEMS)
+        return any(name in written for name in _SYSTEM_NAMES)
 
     def is_excused(self, kind: Kind) -> bool:
-        """Whether nothing depends on it: a library asked, or a generator gets its seed, or its state, at once."""
-        if self.is_librarys(kind):
+        """Whether no result depends on it: a library call, or a generator whose seed or state is set at once."""
+        if self.is_library_call(kind):
             return True
         if kind is Kind.PYTHON and self.called in _UNPICKLING:
             return True
@@ -154,11 +154,11 @@ class EntropyRequest:
 
     @property
     def may_be_legacy(self) -> bool:
-        """Whether it may be `RandomState`, by whatever name."""
-        return self.called == "RandomState" or self.called not in _NUMPYS
+        """Whether it may be `RandomState` under any name."""
+        return self.called == "RandomState" or self.called not in _NUMPY_NAMES
 
     def has_seed(self) -> bool:
-        """Whether NumPy takes entropy for a moment only: `RandomState(5)` does, before it takes the seed."""
+        """Whether a seed follows: `RandomState(5)` takes entropy first, and then the seed."""
         if self.called != "RandomState" or not self.call.arguments:
             return False
         seed = self.call.arguments[0]
@@ -168,7 +168,7 @@ class EntropyRequest:
 
 
 def _module_of(called: object) -> str | None:
-    """The module of a function or class, or of a callable object's class; None where there is none."""
+    """The module of a function or class, or of a callable object's class; None if there is none."""
     kind = type(called)
     if called is None or kind is ModuleType:
         return None
@@ -180,9 +180,9 @@ def _module_of(called: object) -> str | None:
 
 
 def _file_of(module: str) -> str:
-    """The file of an imported module; the notebook's own has none, and is the user's."""
-    found = getattr(sys.modules.get(module), "__file__", None)
-    return found if isinstance(found, str) else _TYPED
+    """The file of an imported module; the notebook's module has no file, and counts as the user's."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file if isinstance(file, str) else _TYPED
 
 
 _TYPED = "<stdin>"
@@ -199,24 +199,24 @@ _NAMES = {
     Kind.SYSTEM_MADE: "random.SystemRandom",
     Kind.URANDOM: "os.urandom",
 }
-# Clocks read before this count too, but not by much.
-_STARTED, _BEFORE, _LATELY = time.time(), 60.0, 60.0
+# A clock reading counts from _MARGIN seconds before this module was loaded.
+_STARTED, _MARGIN, _RECENT = time.time(), 60.0, 60.0
 _UNITS = (1.0, 1e3, 1e6, 1e9)
 
 
 def is_clocks(seed: Any, call: SourceCall) -> bool:  # noqa: ANN401 - a seed of any form
-    """Whether a seed that a call gives is read from the clock or the process, and so differs between runs."""
+    """Whether the seed that a call passes comes from the clock or the process, and so differs between runs."""
     if call.is_constant:
         return False
     return (call.reads(_CLOCKS | _PROCESS_IDS) and not call.chooses) or call.hashes_text or _is_now(seed)
 
 
 def _is_now(seed: object) -> bool:
-    """Whether a number is the time since this process loaded us, in seconds or parts of them."""
+    """Whether a number is a clock reading of this process, in seconds or fractions of seconds."""
     if type(seed) is not int and type(seed) is not float:
         return False
     now = time.time()
     in_milliseconds = int(now * 1e3)
-    # NumPy's legacy seeds have 32 bits, so that people cut their milliseconds; 60 s of those are 1 in 70,000 seeds.
-    cut = 0 < seed < 2**32 and (in_milliseconds - int(seed)) % 2**32 < _LATELY * 1e3
-    return cut or any(_STARTED - _BEFORE <= seed / unit <= now + 1 for unit in _UNITS)
+    # NumPy's legacy seeds have 32 bits, so people truncate milliseconds; 60 s of these are 1 in 70,000 seeds.
+    cut = 0 < seed < 2**32 and (in_milliseconds - int(seed)) % 2**32 < _RECENT * 1e3
+    return cut or any(_STARTED - _MARGIN <= seed / unit <= now + 1 for unit in _UNITS)

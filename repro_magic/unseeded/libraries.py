@@ -1,6 +1,6 @@
-"""Libraries that make or seed a generator from the operating system, inside a function that the user's line called.
+"""Library functions that create or seed a generator from the operating system when the user calls them.
 
-The user's numbers may depend on it, so it is listed; but the line is not to blame, so no finding is made of it.
+The user's numbers may depend on it, so it is listed; but the user's line is not at fault, so it is not a finding.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from repro_magic.rng.entropy import Kind
 from repro_magic.unseeded.attribution import EntropyRequest
 
 _KINDS = {Kind.NUMPY, Kind.PYTHON, Kind.TORCH}
-# What these draw goes into names, messages, tries and graphs of their own, or into a generator that gets a state next.
-_OF_NO_IMPORT = sys.stdlib_module_names | {
+# Packages whose draws do not reach results: they go into names, messages, retries, or generators that get a state next.
+_IRRELEVANT = sys.stdlib_module_names | {
     *("IPython", "ipykernel", "jupyter_client", "jupyter_core", "comm", "ipywidgets", "traitlets", "zmq", "tornado"),
     *(
         "nbclient",
@@ -34,16 +34,16 @@ _OF_NO_IMPORT = sys.stdlib_module_names | {
     *("fsspec", "huggingface_hub", "requests", "urllib3", "aiohttp", "httpx", "tqdm", "rich", "wandb", "mlflow"),
     *("_pytest", "pluggy", "pytest", "hypothesis"),
 }
-_SEEDS = ("rng", "random_state", "seed", "random_seed", "generator", "v0")
+_SEED_PARAMETERS = ("rng", "random_state", "seed", "random_seed", "generator", "v0")
 
 
 @dataclass(frozen=True)
 class LibraryDraw:
-    """A library's function that made, or seeded, a generator without a seed.
+    """A library function that created or seeded a generator without a seed.
 
     Attributes:
         function: its public name, e.g. `"scipy.sparse.linalg.eigsh"`.
-        seeds: its parameters that take a seed, a generator or a start.
+        seeds: its parameters that take a seed, a generator or a start vector.
     """
 
     function: str
@@ -51,7 +51,7 @@ class LibraryDraw:
 
     @property
     def what(self) -> str:
-        """What it did.
+        """What the function did.
 
         Example:
             >>> LibraryDraw("scipy.sparse.linalg.eigsh").what
@@ -61,7 +61,7 @@ class LibraryDraw:
 
     @property
     def remedy(self) -> str:
-        """What to do.
+        """What the user can do.
 
         Example:
             >>> LibraryDraw("scipy.sparse.linalg.eigsh", ("rng", "v0")).remedy
@@ -73,34 +73,40 @@ class LibraryDraw:
 
 
 def library_draw(kind: Kind, frame: FrameType) -> LibraryDraw | None:
-    """The library's function that the user's line called, if it is the one that asked.
+    """The library function that the user's line called, if a request for entropy came from it.
 
     Args:
-        kind: what happened.
-        frame: the innermost Python frame that led to it.
+        kind: the kind of request.
+        frame: the innermost Python frame of the request.
     """
     if kind not in _KINDS:
         return None
-    inside = list(itertools.takewhile(lambda one: not is_users(one.f_code.co_filename), _outwards(frame)))
-    caller = inside[-1].f_back if inside else None
-    roots = {_module(one).partition(".")[0] for one in (_asking(inside), inside[-1])} if inside else {""}
-    if caller is None or not roots.isdisjoint(_OF_NO_IMPORT) or any(map(_is_an_import, inside)):
+    library_frames = list(itertools.takewhile(lambda inner: not is_users(inner.f_code.co_filename), _outwards(frame)))
+    caller = library_frames[-1].f_back if library_frames else None
+    roots = (
+        {_module(inner).partition(".")[0] for inner in (_requesting(library_frames), library_frames[-1])}
+        if library_frames
+        else {""}
+    )
+    if caller is None or not roots.isdisjoint(_IRRELEVANT) or any(map(_is_import, library_frames)):
         return None
-    called = _called(inside)
+    called = _called(library_frames)
     names = called.f_code.co_varnames[: called.f_code.co_argcount + called.f_code.co_kwonlyargcount]
-    seeds = tuple(name for name in _SEEDS if name in names)
-    if any(called.f_locals.get(name) is not None for name in seeds):  # then nothing else is to be given
+    seeds = tuple(name for name in _SEED_PARAMETERS if name in names)
+    if any(called.f_locals.get(name) is not None for name in seeds):  # a seed was passed already
         return None
     return LibraryDraw(_public_name(called, caller), seeds)
 
 
 def is_surely_unseeded(kind: Kind, frame: FrameType) -> bool:
-    """Whether the generator gets no seed right after: NumPy's legacy one takes entropy first, and then its seed."""
-    asked = EntropyRequest(frame, None, call_of(frame))
-    if asked.is_excused(kind):
+    """Whether no seed follows at once: NumPy's legacy generator takes entropy first, and then its seed."""
+    request = EntropyRequest(frame, None, call_of(frame))
+    if request.is_excused(kind):
         return False
     return (
-        kind is not Kind.NUMPY or not asked.may_be_legacy or (not asked.call.arguments and asked.call.node is not None)
+        kind is not Kind.NUMPY
+        or not request.may_be_legacy
+        or (not request.call.arguments and request.call.node is not None)
     )
 
 
@@ -114,29 +120,29 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__"))
 
 
-def _asking(inside: list[FrameType]) -> FrameType:
-    """The frame that made or seeded the generator, outside of the code of Python's own generators."""
-    return next((one for one in inside if _module(one) != "random"), inside[-1])
+def _requesting(frames: list[FrameType]) -> FrameType:
+    """The frame that created or seeded the generator, outside of the module `random`."""
+    return next((frame for frame in frames if _module(frame) != "random"), frames[-1])
 
 
-def _is_an_import(frame: FrameType) -> bool:
+def _is_import(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith("<frozen importlib")
 
 
-def _called(inside: list[FrameType]) -> FrameType:
-    """The outermost function with a name of its own, past the wrappers of decorators."""
-    return next((one for one in reversed(inside) if "<" not in one.f_code.co_qualname), inside[-1])
+def _called(frames: list[FrameType]) -> FrameType:
+    """The frame of the outermost named function, past the wrappers of decorators."""
+    return next((frame for frame in reversed(frames) if "<" not in frame.f_code.co_qualname), frames[-1])
 
 
 def _public_name(called: FrameType, caller: FrameType) -> str:
-    """The function's name with the module that the line has it from, or with the outermost package that has it."""
+    """The function's name, with the module that the line takes it from or the outermost package that exports it."""
     call, path, module = call_of(caller), called.f_code.co_qualname.removesuffix(".__init__"), _module(called)
     base = value_of(call.base, caller) if call.base else None
     if type(base) is ModuleType:
         return f"{base.__name__}.{call.name}"
     first = path.partition(".")[0]
     for package in itertools.accumulate(module.split("."), lambda *parts: ".".join(parts)):
-        found = vars(sys.modules[package]).get(first) if package in sys.modules else None
-        if found is not None and getattr(found, "__module__", None) == module:
+        function = vars(sys.modules[package]).get(first) if package in sys.modules else None
+        if function is not None and getattr(function, "__module__", None) == module:
             return f"{package}.{path}"
     return call.written if "<" in path and call.written else f"{module}.{path}"

@@ -1,7 +1,7 @@
-"""Sets of strings whose order a cell uses: Python's string hashes are random, so it is another in every process.
+"""Finds uses of the order of a set of strings, which differs between processes because string hashes are random.
 
-Nothing sees a set being iterated, so the cell's source is read, and the values that its names hold after it ran. What
-only runs in a function or under a condition is left out: whether it ran cannot be told.
+Iterating over a set cannot be hooked, so this reads the cell's source, and the values of its names after it ran. Code
+in functions and under conditions is skipped, because nothing shows whether it ran.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _METHODS = {"join", "fromkeys", "extend", "extendleft", "writelines", "from_iter
 _ORDER_DOES_NOT = {"sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all", "Counter"}
 _STILL_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
 _CHAINS = {"chain", "from_iterable"}
-_MAKE_TEXT = {"split", "rsplit", "splitlines"}
+_TEXT_METHODS = {"split", "rsplit", "splitlines"}
 _NOT_ENTERED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.While)
 _SETS = {set, frozenset}
 _ARRAYS = {"Series", "Index", "ndarray"}
-# So many elements of a value are looked at.
-_LOOKED_AT = 100
+# So many elements of a value are inspected.
+_MOST_ELEMENTS = 100
 
 
 def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
-    """Whether a cell can use one at all. Reading its tree takes 16 µs a line, this a tenth of a millisecond.
+    """Whether a cell may use a set at all. Reading its tree takes 16 µs a line, this a tenth of a millisecond.
 
     Example:
         >>> may_use_sets("x = y + 1", {"y": 2}), may_use_sets("x = [*y]", {"y": {1, 2}})
@@ -44,7 +44,7 @@ def may_use_sets(source: str, names: Mapping[str, Any]) -> bool:
         return True
     items = list(names.items())
     with Shield():  # a metaclass may refuse to be hashed
-        if _SETS.isdisjoint(map(type, list(names.values()))):  # nearly always, and found out in C
+        if _SETS.isdisjoint(map(type, list(names.values()))):  # the usual case, decided in C
             return False
     return any(_is_set(value) and type(name) is str and name in source for name, value in items)
 
@@ -54,17 +54,17 @@ def _is_set(value: object) -> bool:
 
 
 def unordered(tree: ast.Module, names: Mapping[str, Any], file: str) -> list[UnseededFinding]:
-    r"""A finding for each place where the order of a set of strings is used.
+    r"""A finding for each line that uses the order of a set of strings.
 
     Args:
         tree: a cell that has run to its end.
-        names: what its names hold now.
+        names: the values of its names now.
         file: the cell's file name.
 
     Example:
         >>> source = "words = ['a', 'b']\nfirst = list(set(words))\nfine = sorted(set(words))"
-        >>> found = unordered(ast.parse(source), {"words": ["a", "b"]}, "cell")
-        >>> [(one.op, one.line) for one in found]
+        >>> findings = unordered(ast.parse(source), {"words": ["a", "b"]}, "cell")
+        >>> [(finding.op, finding.line) for finding in findings]
         [('set', 2)]
     """
     reader = _Reader(names)
@@ -88,74 +88,76 @@ def _finding(place: Place) -> UnseededFinding:
 
 
 class _Reader:
-    """Reads one cell.
+    """Reads a cell.
 
     Args:
-        names: what the notebook's names hold.
+        names: the values of the notebook's names.
     """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
 
     def uses(self, node: ast.AST) -> Iterator[ast.expr]:
-        """The expressions below a node whose order is used and is another in every process."""
+        """The expressions below a node whose order is used and differs between processes."""
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
             yield from self._uses_of_value(node, node.value)
             return
         if isinstance(node, ast.For):
             if all(map(_is_without_order, node.body)):
                 return
-            if self._is_set(node.iter) and self._is_text(node.iter, self._of_names([node.target])):
+            if self._is_set(node.iter) and self._is_text(node.iter, self._values_of([node.target])):
                 yield node.iter
             else:
-                yield from self._in(node.iter, [])
+                yield from self._uses_in(node.iter, [])
             for statement in [*node.body, *node.orelse]:
                 yield from self.uses(statement)
             return
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
-                yield from self._in(child, [])
+                yield from self._uses_in(child, [])
             elif not isinstance(child, _NOT_ENTERED):
                 yield from self.uses(child)
 
     def _uses_of_value(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, value: ast.expr) -> Iterator[ast.expr]:
-        """The same below the right side of an assignment."""
+        """The same for the right side of an assignment."""
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         is_unpacked = isinstance(targets[0], ast.Tuple | ast.List) or (
             isinstance(node, ast.AugAssign) and isinstance(self._value(node.target), list)
         )
-        held = self._of_names(targets)
+        results = self._values_of(targets)
         if is_unpacked and self._is_set(value) and self._is_text(value, []):
             yield value
-        elif not (self._is_list_of_a_set(value) and any(map(_has_no_order, held))):
-            yield from self._in(value, held)
+        elif not (self._is_list_of_set(value) and any(map(_is_trivial, results))):
+            yield from self._uses_in(value, results)
 
-    def _is_list_of_a_set(self, node: ast.expr) -> bool:
+    def _is_list_of_set(self, node: ast.expr) -> bool:
         match node:
-            case ast.Call(func=ast.Name(id="list" | "tuple"), args=[made_of]):
-                return self._is_set(made_of)
+            case ast.Call(func=ast.Name(id="list" | "tuple"), args=[elements]):
+                return self._is_set(elements)
         return False
 
-    def _of_names(self, targets: Iterable[ast.expr]) -> list[Any]:
-        """What names that the order went into hold: it says what the set held."""
-        return [self._names.get(one.id) for one in targets if isinstance(one, ast.Name)]
+    def _values_of(self, targets: Iterable[ast.expr]) -> list[Any]:
+        """The values of targets, which show what the set contained."""
+        return [self._names.get(target.id) for target in targets if isinstance(target, ast.Name)]
 
-    def _in(self, node: ast.expr, results: list[Any]) -> Iterator[ast.expr]:
+    def _uses_in(self, node: ast.expr, results: list[Any]) -> Iterator[ast.expr]:
         if isinstance(node, _NOT_ENTERED):
             return
         if isinstance(node, ast.Call) and _name(node) in _ORDER_DOES_NOT and not _has_ties(node):
-            # sorted(list(set(words))): whatever is made of the set in between
-            yield from (found for one in node.args for part in _inner(one) for found in self._in(part, []))
+            # sorted(list(set(words))): the intermediate list does not matter
+            for argument in node.args:
+                for part in _parts_without_order(argument):
+                    yield from self._uses_in(part, [])
             return
-        used = list(_ordered(node))
-        if any(self._is_set(one) and self._is_text(one, results) for one in used):
+        if any(self._is_set(used) and self._is_text(used, results) for used in _ordered(node)):
             yield node
             return
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
-                yield from self._in(child, results if isinstance(node, ast.Call | ast.Starred) else [])
+                yield from self._uses_in(child, results if isinstance(node, ast.Call | ast.Starred) else [])
             elif isinstance(child, ast.comprehension | ast.keyword):
-                yield from (found for one in _expressions(child) for found in self._in(one, []))
+                for expression in _expressions(child):
+                    yield from self._uses_in(expression, [])
 
     def _is_set(self, node: ast.expr) -> bool:
         match node:
@@ -164,7 +166,7 @@ class _Reader:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return _is_set(self._value(node))
             case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
-                return any(self._is_set(one) or self._is_view(one) for one in (left, right))
+                return any(self._is_set(operand) or self._is_view(operand) for operand in (left, right))
             case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in _STILL_A_SET:
                 return self._is_set(value)
             case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[] | [_]):
@@ -173,42 +175,44 @@ class _Reader:
 
     @staticmethod
     def _is_view(node: ast.expr) -> bool:
-        """Whether it is a dictionary's keys, in their order; what is made of two of them is a set."""
+        """Whether it is the ordered keys of a dictionary; operators on two of these create a set."""
         match node:
             case ast.Call(func=ast.Attribute(attr="keys"), args=[]):
                 return True
         return False
 
     def _is_text(self, node: ast.expr, results: list[Any]) -> bool:
-        """Whether a set holds strings, as far as its source, what it was made of, or what it went into tells."""
+        """Whether a set holds strings, judged by its source, its elements, or the values that it went into."""
         if isinstance(node, ast.Set):
-            return self._says_text(node)
-        return any(map(_holds_text, results)) or self._says_text(node)
+            return self._source_says_text(node)
+        return any(map(_holds_text, results)) or self._source_says_text(node)
 
-    def _value(self, node: ast.expr) -> Any:  # noqa: ANN401 - whatever is there
-        """What a name, an attribute or an item holds, as far as nothing of the user's needs to run to see it."""
+    def _value(self, node: ast.expr) -> Any:  # noqa: ANN401 - any object
+        """The value of a name, an attribute or an item, if it can be read without running the user's code."""
         match node:
             case ast.Name(id=name):
                 return self._names.get(name)
             case ast.Attribute(value=base, attr=name):
-                of = self._value(base)
-                if _is_frame(of):
+                owner = self._value(base)
+                if _is_frame(owner):
                     with Shield():
-                        return getattr(of, name) if name in {"columns", "index"} or name in of.columns else None
-                return vars(of).get(name) if type(of) is ModuleType else attributes(of).get(name)
+                        return getattr(owner, name) if name in {"columns", "index"} or name in owner.columns else None
+                return vars(owner).get(name) if type(owner) is ModuleType else attributes(owner).get(name)
             case ast.Subscript(value=base, slice=ast.Constant(value=key)):
-                of = self._value(base)
-                if is_any(type(of), dict, list, tuple) or _is_frame(of):
-                    with Shield():  # the key or place may be gone since
-                        return of[key]
+                owner = self._value(base)
+                if is_any(type(owner), dict, list, tuple) or _is_frame(owner):
+                    with Shield():  # the key or position may be gone since
+                        return owner[key]
         return None
 
-    def _says_text(self, node: ast.expr) -> bool:  # noqa: PLR0911 - one for each form
+    def _source_says_text(self, node: ast.expr) -> bool:  # noqa: PLR0911 - one return per form
         match node:
             case ast.Set(elts=parts):
-                starred = [one.value for one in parts if isinstance(one, ast.Starred)]
-                texts = [one for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str | bytes)]
-                return any(map(self._made_of_text, starred)) or (len(parts) > 1 and len(texts) > 0)
+                starred = [part.value for part in parts if isinstance(part, ast.Starred)]
+                texts = [
+                    part for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str | bytes)
+                ]
+                return any(map(self._elements_are_text, starred)) or (len(parts) > 1 and len(texts) > 0)
             case ast.Call(func=ast.Attribute(value=value, attr="keys"), args=[]):
                 return _holds_text(self._value(value))
             case ast.SetComp(elt=part):
@@ -216,26 +220,28 @@ class _Reader:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return _holds_text(self._value(node))
             case ast.BinOp(left=left, right=right):
-                return self._says_text(left) or self._says_text(right)
+                return self._source_says_text(left) or self._source_says_text(right)
             case ast.Call(func=ast.Attribute(value=value, attr=attr), args=parts) if attr in _STILL_A_SET:
-                merged = [one.value if isinstance(one, ast.Starred) else one for one in parts]
-                return self._says_text(value) or any(map(self._made_of_text, merged if attr == "union" else []))
-            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[made_of]):
-                return self._made_of_text(made_of)
+                merged = [part.value if isinstance(part, ast.Starred) else part for part in parts]
+                return self._source_says_text(value) or any(
+                    map(self._elements_are_text, merged if attr == "union" else [])
+                )
+            case ast.Call(func=ast.Name(id="set" | "frozenset"), args=[elements]):
+                return self._elements_are_text(elements)
         return False
 
-    def _made_of_text(self, node: ast.expr) -> bool:
+    def _elements_are_text(self, node: ast.expr) -> bool:
         match node:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return _holds_text(self._value(node))
             case ast.Constant(value=str(text)):
                 return len(set(text)) > 1
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
-                return self._says_text(ast.Set(parts))
+                return self._source_says_text(ast.Set(parts))
             case ast.Call(args=parts) if _name(node) in _CHAINS:
-                chained = [self._value(one.value if isinstance(one, ast.Starred) else one) for one in parts]
-                return any(_holds_text(one) for value in chained if type(value) in {list, tuple} for one in value)
-        return _name(node) in _MAKE_TEXT or self._says_text(node)
+                chained = [self._value(part.value if isinstance(part, ast.Starred) else part) for part in parts]
+                return any(_holds_text(part) for value in chained if type(value) in {list, tuple} for part in value)
+        return _name(node) in _TEXT_METHODS or self._source_says_text(node)
 
 
 def _ordered(node: ast.expr) -> Iterator[ast.expr]:
@@ -260,12 +266,12 @@ def _ordered(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _has_ties(node: ast.Call) -> bool:
-    """Whether the first of several that are equally large is taken: `max(set(votes), key=votes.count)`."""
-    return _name(node) in {"max", "min"} and any(one.arg == "key" for one in node.keywords)
+    """Whether ties are broken by order, as in `max(set(votes), key=votes.count)`."""
+    return _name(node) in {"max", "min"} and any(keyword.arg == "key" for keyword in node.keywords)
 
 
 def _is_without_order(statement: ast.stmt) -> bool:
-    """Whether it comes to the same in whatever order it runs for the elements of a set."""
+    """Whether a loop body gives the same result in any order of the elements."""
     match statement:
         case ast.Pass() | ast.Assert():
             return True
@@ -281,13 +287,13 @@ def _is_frame(value: object) -> bool:
     return kind.startswith("pandas.") and kind.endswith(".DataFrame")
 
 
-def _inner(node: ast.expr) -> Iterator[ast.expr]:
-    """What a value without order is made of, past all that only passes it on."""
+def _parts_without_order(node: ast.expr) -> Iterator[ast.expr]:
+    """The parts of a value whose order is irrelevant, past calls that only pass their order on."""
     if isinstance(node, ast.ListComp | ast.GeneratorExp | ast.SetComp):
         yield node.elt
     elif isinstance(node, ast.Call) and _name(node) in _ORDER_MATTERS:
-        for one in node.args:
-            yield from _inner(one)
+        for argument in node.args:
+            yield from _parts_without_order(argument)
     else:
         yield from (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
 
@@ -302,17 +308,17 @@ def _name(node: ast.AST) -> str | None:
 
 
 def _holds_text(value: Any) -> bool:  # noqa: ANN401 - whatever a name holds
-    """Whether a value is a text, or holds at least two that are different; one-shot iterators are let alone."""
+    """Whether a value is a string, or holds at least two different strings; one-shot iterators are not consumed."""
     kind = type(value)
     if issubclass(kind, str | bytes):
         return len(value) > 0 if is_any(kind, str, bytes) else True
     with Shield():  # an element may be of any class
-        return len({one for one in itertools.islice(_elements(value), _LOOKED_AT) if _is_text(one)}) > 1
+        return len({element for element in itertools.islice(_elements(value), _MOST_ELEMENTS) if _is_text(element)}) > 1
     return False
 
 
-def _has_no_order(value: object) -> bool:
-    """Whether a list that was made of a set has one element at most."""
+def _is_trivial(value: object) -> bool:
+    """Whether a list that was created from a set has at most one element."""
     return type(value) in (list, tuple) and len(value) <= 1  # type: ignore[arg-type]
 
 
@@ -322,11 +328,11 @@ def _elements(value: Any) -> Iterable[Any]:  # noqa: ANN401 - any object of the 
         return value  # type: ignore[no-any-return]
     is_array = kind_of(value).startswith(("pandas.", "numpy.")) and kind_of(value).rpartition(".")[2] in _ARRAYS
     if is_array and getattr(value.dtype, "kind", "") in {"O", "U"} and value.ndim == 1:
-        return value[:_LOOKED_AT]  # type: ignore[no-any-return]
+        return value[:_MOST_ELEMENTS]  # type: ignore[no-any-return]
     return ()
 
 
 def _is_text(value: object) -> bool:
     if type(value) is tuple:
-        return any(issubclass(type(one), str | bytes) for one in value)
+        return any(issubclass(type(element), str | bytes) for element in value)
     return issubclass(type(value), str | bytes)

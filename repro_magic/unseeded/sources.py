@@ -1,7 +1,7 @@
-"""Numbers that no seed fixes, as findings: who took entropy from the operating system, at which line of the user's.
+"""Reports unseeded sources as findings: lines of the user's code that took entropy from the operating system.
 
-Only what the user's own code asks for counts. Libraries draw entropy for names of temporary files, for sockets and for
-messages, and nobody's results depend on it.
+Only requests from the user's own code count. Libraries draw entropy for names of temporary files, for sockets and for
+messages, and no result depends on it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Source:
     Attributes:
         why: why they differ.
         remedy: what to do.
-        makes: whether it makes or seeds a generator, so that `--strict` refuses it.
         link: where the facts come from.
-        kinds: what a comment `# repro: accept …` may call it, besides the name of the function.
+        makes: whether it creates or seeds a generator, so that `--strict` blocks it.
+        kinds: names that `# repro: accept …` takes besides the name of the function.
     """
 
     why: str
@@ -94,7 +94,7 @@ SOURCES: Mapping[Kind, Source] = {
 
 
 # The position in MT19937's state words right after seeding.
-_NOTHING_DRAWN = 624
+_FRESH_POSITION = 624
 _GLOBAL_SEEDS = {"random.seed", "numpy.random.seed", "torch.seed"}
 _PIN = Remedy(
     "Write %repro_seed N instead, or pass a seed; %repro_seed --new draws a seed and shows it.",
@@ -104,7 +104,7 @@ _PIN = Remedy(
 
 @dataclass(eq=False)
 class _Use:
-    """One source at one site; `is_countable` is false where one call takes a number of draws that is itself chance."""
+    """A source at a site. `is_countable` is False if the number of draws of a call varies between runs."""
 
     op: str
     source: Source
@@ -131,7 +131,7 @@ class _Use:
 
 
 class Sources:
-    """The unseeded sources that the user's code used, on any thread, from `open` to `close`.
+    """Records the unseeded sources that the user's code uses, on any thread, from `open` to `close`.
 
     Example:
         >>> import random
@@ -139,122 +139,124 @@ class Sources:
         >>> sources.open()
         >>> _ = random.Random(), random.Random(1)
         >>> sources.close()
-        >>> [(one.op, one.count) for one in sources.findings()]
+        >>> [(finding.op, finding.count) for finding in sources.findings()]
         [('random.Random', 1)]
     """
 
     def __init__(self) -> None:
-        """Nothing was used."""
+        """Start empty."""
         self._uses: dict[object, _Use] = {}
-        self._made: IdentityMap[_Use] = IdentityMap()
+        self._created: IdentityMap[_Use] = IdentityMap()
         self._last: _Use | None = None
-        # Calls of libraries' functions that asked, by the line of the library's, which may give a seed next.
+        # Requests from libraries by the library's line, which may seed the generator next.
         self._libraries: dict[tuple[CodeType, int], LibraryDraw] = {}
         self._lock = ForkSafeLock()
         self._is_open = False
 
     def open(self) -> None:
-        """Begin."""
+        """Start recording."""
         self._is_open = True
         entropy.hooks_up()
-        entropy.listen(self._take)
+        entropy.listen(self._record)
 
     def close(self) -> None:
-        """End; a second time does nothing."""
+        """Stop recording; further calls do nothing."""
         if self._is_open:
             self._is_open = False
-            entropy.unlisten(self._take)
+            entropy.unlisten(self._record)
             entropy.hooks_down()
 
     def findings(self) -> list[UnseededFinding]:
-        """What was used so far, in the order it came; calls of one line are told as one."""
+        """The findings so far, in order of occurrence, one for each line."""
         with self._lock:
-            found = [use.finding() for use in self._uses.values() if use.count > 0]
+            findings = [use.finding() for use in self._uses.values() if use.count > 0]
         merged: dict[object, UnseededFinding] = {}
-        for one in found:
-            first = merged.get(one.where)
-            merged[one.where] = one if first is None or one.at_least else replace(first, count=first.count + one.count)
+        for finding in findings:
+            first = merged.get(finding.where)
+            merged[finding.where] = (
+                finding if first is None or finding.at_least else replace(first, count=first.count + finding.count)
+            )
         return list(merged.values())
 
     def libraries(self) -> list[LibraryDraw]:
-        """The libraries' functions that made or seeded a generator without a seed, each once, in order."""
+        """The library functions that created or seeded a generator without a seed, in order, without duplicates."""
         with self._lock:
             return list(dict.fromkeys(self._libraries.values()))
 
-    def _take_librarys(self, kind: Kind, frame: FrameType) -> None:
-        place = frame.f_code, frame.f_lasti
+    def _record_library(self, kind: Kind, frame: FrameType) -> None:
+        line = frame.f_code, frame.f_lasti
         if kind is Kind.SEEDED:
             with self._lock:
-                self._libraries.pop(place, None)
+                self._libraries.pop(line, None)
             return
-        found = library_draw(kind, frame)
-        if found is not None and not EntropyRequest(frame, None, call_of(frame)).is_excused(kind):
+        draw = library_draw(kind, frame)
+        if draw is not None and not EntropyRequest(frame, None, call_of(frame)).is_excused(kind):
             with self._lock:
-                self._libraries[place] = found
+                self._libraries[line] = draw
 
-    def _take(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-        asked = EntropyRequest.at(frame)
-        if asked is None:
-            self._take_librarys(kind, frame)
+    def _record(self, kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
+        request = EntropyRequest.at(frame)
+        if request is None:
+            self._record_library(kind, frame)
             return
-        if kind is Kind.SYSTEM_MADE:  # which is no draw yet
+        if kind is Kind.SYSTEM_MADE:  # creating it draws nothing
             return
         if kind is Kind.SEEDED:
-            self._forget(asked)
-            if not is_clocks(value, asked.call):
+            self._forget(request)
+            if not is_clocks(value, request.call):
                 return
-        elif asked.is_excused(kind):
+        elif request.is_excused(kind):
             return
         with self._lock:
-            use = self._use(kind, asked)
+            use = self._use(kind, request)
             use.count += 1
             self._last = use
             if kind is Kind.PYTHON and value is not None:
-                self._made[value] = use
+                self._created[value] = use
 
-    def _use(self, kind: Kind, asked: EntropyRequest) -> _Use:
-        inner, inner_at, outer, outer_at = caller = caller_of(asked.caller)
-        key = kind, id(inner), inner_at, id(outer), outer_at  # which the site keeps alive
+    def _use(self, kind: Kind, request: EntropyRequest) -> _Use:
+        inner, inner_at, outer, outer_at = caller = caller_of(request.caller)
+        key = kind, id(inner), inner_at, id(outer), outer_at  # the site keeps the code objects alive
         if key not in self._uses:
             is_countable = kind is not Kind.SYSTEM
             self._uses[key] = _Use(
-                asked.name(kind), SOURCES[kind], Site(*caller), inner, inner_at, is_countable=is_countable
+                request.name(kind), SOURCES[kind], Site(*caller), inner, inner_at, is_countable=is_countable
             )
         return self._uses[key]
 
-    def _forget(self, asked: EntropyRequest) -> None:
-        """A generator that was made without a seed gets one after all."""
+    def _forget(self, request: EntropyRequest) -> None:
+        """Forget the use of a generator that is seeded after all."""
         if not self._uses:
             return
-        caller = asked.caller
+        caller = request.caller
         with self._lock:
             last = self._last
             is_same = last is not None and last.code is caller.f_code and last.at == caller.f_lasti
-            if last is not None and is_same and asked.may_be_legacy:
-                last.count -= 1  # RandomState(5): NumPy takes entropy first, and then the seed that it was given
+            if last is not None and is_same and request.may_be_legacy:
+                last.count -= 1  # RandomState(5): NumPy takes entropy first, and then the seed
                 self._last = None
                 return
-        if asked.call.name != "seed":
+        if request.call.name != "seed":
             return
-        of = value_of(asked.call.base, caller)
+        generator = value_of(request.call.base, caller)
         with self._lock:
-            made = self._made.pop(of) if issubclass(type(of), random.Random) else None
-            if made is not None and random.Random.getstate(of)[1][-1] == _NOTHING_DRAWN:
-                made.count -= 1
+            use = self._created.pop(generator) if issubclass(type(generator), random.Random) else None
+            if use is not None and random.Random.getstate(generator)[1][-1] == _FRESH_POSITION:
+                use.count -= 1
 
 
 def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 - each kind has its own
-    asked = EntropyRequest.at(frame)
-    if asked is None:
-        _refuse_librarys(kind, frame)
+    request = EntropyRequest.at(frame)
+    if request is None:
+        _refuse_library(kind, frame)
         return
     if not SOURCES[kind].makes:
         return
-    if asked.is_excused(kind) or (kind is Kind.NUMPY and asked.has_seed()):
+    if request.is_excused(kind) or (kind is Kind.NUMPY and request.has_seed()):
         return
-    if kind is Kind.SEEDED and not is_clocks(value, asked.call):
+    if kind is Kind.SEEDED and not is_clocks(value, request.call):
         return
-    op, site = asked.name(kind), site_of(asked.caller)
+    op, site = request.name(kind), site_of(request.caller)
     if accepts(site, op, *SOURCES[kind].kinds):
         return
     place, source = site.place, SOURCES[kind]
@@ -268,21 +270,21 @@ def _refuse(kind: Kind, frame: FrameType, value: Any) -> None:  # noqa: ANN401 -
     )
 
 
-def _refuse_librarys(kind: Kind, frame: FrameType) -> None:
-    found = library_draw(kind, frame)
-    if found is None or not is_surely_unseeded(kind, frame):
+def _refuse_library(kind: Kind, frame: FrameType) -> None:
+    draw = library_draw(kind, frame)
+    if draw is None or not is_surely_unseeded(kind, frame):
         return
     site = site_of(frame)
-    if accepts(site, found.function):
+    if accepts(site, draw.function):
         return
     place = site.place
     where = "" if place is None else f", called at line {place.line} ({place.text}),"
     raise UnseededGeneratorError(
-        f"{found.function}{where} was blocked because it creates an unseeded generator and %repro_seed --strict is "
-        f"active. {found.remedy}",
-        op=found.function,
+        f"{draw.function}{where} was blocked because it creates an unseeded generator and %repro_seed --strict is "
+        f"active. {draw.remedy}",
+        op=draw.function,
         line=None if place is None else place.line,
-        remedy=found.remedy,
+        remedy=draw.remedy,
     )
 
 
@@ -290,7 +292,7 @@ _undo: list[Callable[[], None]] = []
 
 
 def refuse_unseeded() -> None:
-    """Make it an error to make or seed a generator without a seed in the user's code, until `allow_unseeded`."""
+    """Raise an error when the user's code creates or seeds a generator without a seed, until `allow_unseeded`."""
     if not _undo:
         entropy.hooks_up()
         entropy.listen(_refuse)
@@ -298,6 +300,6 @@ def refuse_unseeded() -> None:
 
 
 def allow_unseeded() -> None:
-    """Make it none; harmless if it was none."""
+    """Undo `refuse_unseeded`; does nothing otherwise."""
     while _undo:
         _undo.pop()()
