@@ -29,8 +29,8 @@ class FindingStatus(Enum):
     LATENT = "latent"  # deterministic here; may differ on CUDA or with more elements
 
 
-# Hot ops are counted until they are known, which takes a while or not, as fast as the machine is. So many calls are
-# always counted; text that is saved in a notebook says no more than that, or no two runs would show the same.
+# How long hot ops are counted depends on the speed of the machine, but at least so many calls are. Saved text shows no
+# larger number, so that it does not differ between runs.
 SURE_CALLS = 3
 
 

@@ -105,7 +105,7 @@ class Report(WatchReport):
 
 @dataclass
 class _Entry:
-    """One entry of a scope, until it is left."""
+    """The state of an entered scope."""
 
     report: Report
     applied: Applied
@@ -114,18 +114,18 @@ class _Entry:
     watch: Watch
 
 
-# A cell block has as many; the rest is in the report.
+# A warning lists as many findings as a cell's block; the report has all of them.
 _MOST = 20
 
 
 def _warn(report: WatchReport, level: int) -> None:
     """Emit one `NondeterminismWarning` for all findings; an enclosing watch reports them instead."""
-    told = [finding for finding in report.findings if finding.warns]
-    if not told or is_watching():
+    reported = [finding for finding in report.findings if finding.warns]
+    if not reported or is_watching():
         return
-    lines = [_in_a_line(finding) for finding in told[:_MOST]]
-    if len(told) > _MOST:
-        lines.append(f"… and {len(told) - _MOST} more in report.findings")
+    lines = [_in_a_line(finding) for finding in reported[:_MOST]]
+    if len(reported) > _MOST:
+        lines.append(f"… and {len(reported) - _MOST} more in report.findings")
     text = "results may differ between runs:\n  " + "\n  ".join(lines)
     warnings.warn(text, NondeterminismWarning, stacklevel=level + 1)
 
@@ -160,7 +160,7 @@ class _Scope(Generic[_E]):
         self._entries.setdefault(threading.get_ident(), []).append(entry)
 
     def _pop(self) -> _E:
-        """The last entry of this thread, or of another thread: a scope may be closed on a different thread."""
+        """The latest entry of this thread, or else of another thread, where the scope may have been entered."""
         here = self._entries.get(threading.get_ident())
         entries = here or next(filter(None, list(self._entries.values())), None)
         if not entries:
@@ -169,7 +169,7 @@ class _Scope(Generic[_E]):
 
     @abc.abstractmethod
     def _another(self) -> AbstractContextManager[object]:
-        """The same scope for another call: calls of a decorated function may overlap, on threads or as tasks."""
+        """A copy of the scope for another call, because calls of a decorated function may overlap."""
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
         """Decorate `function`: each call enters the scope anew."""
@@ -219,7 +219,7 @@ class watch(_Scope["tuple[WatchReport, Watch, Guard]"]):  # noqa: N801 - used li
         >>> import torch
         >>> with watch() as report:
         ...     _ = torch.zeros(4).index_add_(0, torch.tensor([0, 0, 1]), torch.ones(3))
-        >>> [(one.op, one.status.value, one.count) for one in report.findings]
+        >>> [(finding.op, finding.status.value, finding.count) for finding in report.findings]
         [('index_add_', 'latent', 1)]
     """
 
@@ -374,7 +374,7 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
         try:
             entry.watch.close()
         finally:
-            self._put_back(entry)
+            self._restore(entry)
         refused = entry.report.stopped
         if error is not None:
             drop_own_frames(error.__traceback__)
@@ -384,7 +384,7 @@ class deterministic(_Scope[_Entry]):  # noqa: N801 - used like a function, as to
             _warn(entry.report, 2)
 
     @uninterrupted
-    def _put_back(self, entry: _Entry) -> None:
+    def _restore(self, entry: _Entry) -> None:
         try:
             entry.applied.restore()
         finally:

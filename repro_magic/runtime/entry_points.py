@@ -1,4 +1,4 @@
-"""Plug-ins: entry points that are loaded only when somebody imports the library they are for."""
+"""Plug-ins: entry points that are loaded only when the library they extend is imported."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ def plug_ins(group: str) -> dict[str, EntryPoint]:
 
 
 def load(point: EntryPoint, kind: str, read: Callable[[Any], _T]) -> _T | None:
-    """What a plug-in offers; None, with a `HookFaultWarning`, where it cannot be loaded or offers something else.
+    """Load a plug-in; None, with a `HookFaultWarning`, if it cannot be loaded or has the wrong type.
 
     Args:
         point: the entry point.
-        kind: what it is called in warnings, e.g. `"seeder"`.
-        read: makes what was loaded usable; raises `UnexpectedError` if it is of the wrong type.
+        kind: the kind of plug-in for warnings, e.g. `"seeder"`.
+        read: converts the loaded object; raises `UnexpectedError` if it has the wrong type.
     """
     try:
         return read(point.load())
     except UnexpectedError as error:
         _warn(f"repro_magic ignores the {kind} plug-in {point.value!r}: {error}")
-    except Exception as error:  # noqa: BLE001 - somebody else's code; one plug-in must not take the others with it
+    except Exception as error:  # noqa: BLE001 - a faulty plug-in must not disable the others
         _warn(f"repro_magic cannot load the {kind} plug-in {point.value!r}: {error!r}")
     return None
 
 
 class UnexpectedError(TypeError):
-    """A plug-in offers something else than it should.
+    """A plug-in's object has the wrong type.
 
     Args:
-        expected: what it should offer, e.g. `"a Library"`.
-        found: the type of what it offers.
+        expected: the expected type, e.g. `"a Library"`.
+        offered: the type of the object.
     """
 
-    def __init__(self, expected: str, found: str) -> None:
-        """Say so."""
-        super().__init__(f"expected {expected}, found {found}")
+    def __init__(self, expected: str, offered: str) -> None:
+        """Build the message."""
+        super().__init__(f"expected {expected}, found {offered}")
 
 
 def _warn(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Locks that a forked process can take, whatever the threads that it left behind were doing."""
+"""Locks that stay usable in a forked process, whatever the parent's threads were doing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _locks: WeakSet[ForkSafeLock] = WeakSet()
 
 
 class ForkSafeLock:
-    """A reentrant lock that is free in a forked process: the thread that held it does not exist there.
+    """A reentrant lock that is free in a forked process, where the thread that held it does not exist.
 
-    It is reentrant because a signal's handler, or a `__del__`, may run on the thread that holds it.
+    It is reentrant because a signal handler or a `__del__` may run on the thread that holds it.
 
     Example:
         >>> lock = ForkSafeLock()
@@ -25,7 +25,7 @@ class ForkSafeLock:
     __slots__ = ("__weakref__", "_lock")
 
     def __init__(self) -> None:
-        """It is free."""
+        """Create a free lock."""
         self._lock = threading.RLock()
         _locks.add(self)
 
@@ -34,7 +34,7 @@ class ForkSafeLock:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock; one that was renewed by a fork meanwhile is free already."""
+        """Release the lock, unless a fork has freed it already."""
         with contextlib.suppress(RuntimeError):
             self._lock.release()
 
@@ -44,7 +44,7 @@ class ForkSafeLock:
 
 def _renew_all() -> None:
     for lock in list(_locks):
-        lock._renew()  # noqa: SLF001 - the class and this function are one
+        lock._renew()  # noqa: SLF001 - this function belongs to the class
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,7 +1,7 @@
-"""Do something right after a module was imported, and leave no trace once it is done.
+"""Calls back right after a module is imported, and leaves no trace afterwards.
 
-`import torch` takes seconds and `import repro_magic` must not cause it. What has to happen in PyTorch (seed it, turn
-its switches) therefore waits until the user imports it, be it in the middle of the very cell that asked for it.
+`import torch` takes seconds, so `import repro_magic` must not cause it. Work on PyTorch, such as seeding and turning
+switches, waits until the user imports it, even in the middle of the cell that requested the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Callback = Callable[[], object]
 
 
 class Waiting:
-    """A callback that waits for a module; `cancel` takes it back."""
+    """A callback that waits for the import of a module."""
 
     def __init__(self, module: str, callback: Callback) -> None:
         """Wait for `module`."""
@@ -32,13 +32,13 @@ class Waiting:
         self.is_cancelled = False
 
     def cancel(self) -> None:
-        """Wait no longer; harmless when the callback has already run."""
+        """Stop waiting; does nothing if the callback has run."""
         self.is_cancelled = True
         _finder.remove(self)
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing itself: it adds a step to the loader that the other finders give for an awaited module."""
+    """Extends the loader of an awaited module, which the other finders find, by a call of the callbacks."""
 
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
@@ -76,56 +76,56 @@ class _Finder(MetaPathFinder):
         exec_module = loader.exec_module
 
         def exec_then_call(module: ModuleType) -> None:
-            del loader.exec_module  # the module keeps its loader, which is to pickle as any other
+            del loader.exec_module  # the module keeps its loader, which must stay picklable
             exec_module(module)
             self._call(spec.name)
 
-        # On the instance, so that the loader stays what it is for pkgutil, inspect and importlib.resources.
+        # Set on the instance, because pkgutil, inspect and importlib.resources depend on the loader's class.
         loader.exec_module = exec_then_call  # type: ignore[method-assign]
 
     def _call(self, module: str) -> None:
-        _made[sys.modules[module]] = threading.get_ident()
+        _executed[sys.modules[module]] = threading.get_ident()
         with self._lock:
             due = [waiting for waiting in self._waiting if waiting.module == module]
             for waiting in due:
                 self.remove(waiting)
         for waiting in due:
-            if waiting.is_cancelled:  # by another thread, while those before it ran
+            if waiting.is_cancelled:  # by another thread, while earlier callbacks ran
                 continue
             try:
                 waiting.callback()
-            except Exception as error:  # noqa: BLE001 - the user's import must not fail for a fault of ours
+            except Exception as error:  # noqa: BLE001 - a fault of a callback must not make the user's import fail
                 warnings.warn(
                     f"repro_magic failed after the import of {module}: {error!r}", HookFaultWarning, stacklevel=2
                 )
 
 
-# Modules whose code has run, as their callbacks find them on the thread that imports them: Python calls them whole only
-# a moment later, and until then lets other threads wait.
-_made: WeakKeyDictionary[ModuleType, int] = WeakKeyDictionary()
+# Modules whose code has run, with the importing thread. Their callbacks run before Python marks them as initialized;
+# until then, other threads have to wait.
+_executed: WeakKeyDictionary[ModuleType, int] = WeakKeyDictionary()
 _finder = _Finder()
 
 
 def is_imported(module: str) -> bool:
-    """Whether `module` is there as a whole. While it is in the making another thread must not touch it.
+    """Whether `module` is imported completely; other threads must not use it while its import runs.
 
     Example:
         >>> is_imported("sys"), is_imported("a_module_that_nobody_has")
         (True, False)
     """
-    found = sys.modules.get(module)
-    if found is None:
+    loaded = sys.modules.get(module)
+    if loaded is None:
         return False
     return (
-        not getattr(getattr(found, "__spec__", None), "_initializing", False)
-        or _made.get(found) == threading.get_ident()
+        not getattr(getattr(loaded, "__spec__", None), "_initializing", False)
+        or _executed.get(loaded) == threading.get_ident()
     )
 
 
 def when_imported(module: str, callback: Callback) -> Waiting:
-    """Call `callback()` now if `module` is imported, else right after somebody imports it. Never imports it itself.
+    """Call `callback()` now if `module` is imported, or else right after its import. Never imports it.
 
-    An exception in a callback that waited becomes a `HookFaultWarning`: the user's import goes on.
+    An exception in a callback that waited becomes a `HookFaultWarning`, so that the user's import continues.
 
     Example:
         >>> waiting = when_imported("a_module_that_nobody_has", lambda: print("there"))
@@ -133,7 +133,7 @@ def when_imported(module: str, callback: Callback) -> Waiting:
     """
     waiting = Waiting(module, callback)
     if sys.modules.get(module) is not None:
-        importlib.import_module(module)  # waits for a thread that is still at it
+        importlib.import_module(module)  # waits for another thread's import to end
         callback()
     else:
         _finder.add(waiting)
@@ -141,5 +141,5 @@ def when_imported(module: str, callback: Callback) -> Waiting:
 
 
 def waiting_for() -> list[str]:
-    """The modules somebody waits for, in order."""
-    return [waiting.module for waiting in _finder._waiting]  # noqa: SLF001 - the module's own object
+    """The modules that callbacks wait for, in order."""
+    return [waiting.module for waiting in _finder._waiting]  # noqa: SLF001 - private to this module

@@ -1,9 +1,9 @@
-"""Hooks in foreign code that its users cannot feel.
+"""Hooks in foreign code that its users do not notice.
 
-A Python function is hooked without being replaced: the function object stays, and only its code is swapped. Whoever
-holds the function, imported it under another name, pickles it, compares it, scripts it or asks `inspect` about it has
-the very same object as before. The new code has the old one's name, file, first line, parameters and free variables; it
-calls our hooks, which it holds among its constants, and the old code.
+Hooking a Python function swaps its code and keeps the function object. Code that holds the function, imports it under
+another name, pickles it, compares it, scripts it or inspects it still has the same object. The new code has the name,
+file, first line, parameters and free variables of the old code. It calls the hooks and the old code, which are among
+its constants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _swapped: WeakSet[CodeType] = WeakSet()
 
 
 class uncompiled:  # noqa: N801 - used as a function; contextlib's own frames would be compiled
-    """Keep `torch.compile` from compiling what a hook calls: a function that it runs piece by piece may call the hook.
+    """Keep `torch.compile` from compiling the code of a hook that a compiled function calls.
 
     Example:
         >>> with uncompiled():
@@ -33,19 +33,19 @@ class uncompiled:  # noqa: N801 - used as a function; contextlib's own frames wo
     __slots__ = ("_before", "_switch")
 
     def __enter__(self) -> None:
-        """Turn Dynamo off on this thread, if it was ever imported."""
+        """Turn Dynamo off on this thread, if it is imported."""
         self._switch = getattr(sys.modules.get("torch._dynamo.eval_frame"), "set_eval_frame", None)
         if self._switch is not None:
             self._before = self._switch(None)
 
     def __exit__(self, *_: object) -> None:
-        """Turn it on again if it was."""
+        """Restore Dynamo's state."""
         if self._switch is not None:
             self._switch(self._before)
 
 
 class Hooked:
-    """A function whose calls a hook sees, until `down`.
+    """Hooks the calls of a function, until `down`.
 
     Example:
         >>> def double(x):
@@ -70,13 +70,13 @@ class Hooked:
         """Swap the code.
 
         Args:
-            function: a plain one: no generator, no coroutine.
+            function: a plain function, not a generator or coroutine function.
             before: called with the values of all parameters, in order, before the function's own code.
-            after: called with the same values once that has returned.
-            around: called in place of the function's own code, with that as a function and the caller's arguments.
+            after: called with the same values after that returns.
+            around: called instead of the function's own code, with that code as a function and the caller's arguments.
 
         Raises:
-            TypeError: `function` is no plain function.
+            TypeError: `function` is not a plain function.
         """
         if type(function) is not FunctionType or function.__code__.co_flags & _RUNS_LATER:
             raise TypeError(f"{function!r} cannot be hooked")
@@ -92,22 +92,22 @@ class Hooked:
         function.__code__ = self._ours
 
     def down(self) -> None:
-        """Put the code back, unless other code has taken its place meanwhile."""
+        """Restore the code, unless other code has replaced it since."""
         if self._function.__code__ is self._ours:
             self._function.__code__ = self._code
 
 
 class Patch:
-    """An attribute of somebody's module or object that holds ours, until `down`.
+    """Replaces an attribute of a module or object, until `down`.
 
     Args:
         owner: the module or object.
         name: the attribute.
-        make: makes what stands there from the original.
+        make: creates the replacement from the original.
 
     Attributes:
-        original: what stood there before.
-        ours: what stands there now.
+        original: the original value.
+        ours: the replacement.
 
     Raises:
         AttributeError: `owner` has no such attribute.
@@ -124,7 +124,7 @@ class Patch:
     """
 
     def __init__(self, owner: object, name: str, make: Callable[[Any], Any]) -> None:
-        """Put ours there."""
+        """Set the replacement."""
         self._owner, self._name = owner, name
         self._is_inherited = name not in vars(owner)
         self.original = getattr(owner, name)
@@ -132,7 +132,7 @@ class Patch:
         setattr(owner, name, self.ours)
 
     def down(self) -> None:
-        """Put the original back, unless other code has put something else there meanwhile."""
+        """Restore the original, unless other code has replaced the attribute since."""
         if vars(self._owner).get(self._name) is not self.ours:
             return
         if self._is_inherited:
@@ -142,22 +142,26 @@ class Patch:
 
 
 def keep_from_dynamo() -> None:
-    """Let `torch.compile` compile the functions' own code, as ever, and not the code that was swapped in before it."""
+    """Make `torch.compile` skip the swapped-in code, and compile the functions' own code as before."""
     skip: Any = getattr(sys.modules.get("torch._dynamo.eval_frame"), "skip_code", None)
     for code in _swapped if skip is not None else ():
         skip(code)
 
 
 def is_swapped_in(code: CodeType) -> bool:
-    """Whether a frame with this code is a hooked function's, which calls the function's own code."""
+    """Whether this code was swapped into a hooked function."""
     return code in _swapped
 
 
 def _with(code: CodeType, values: dict[str, Any]) -> CodeType:
-    """The code to swap in; Python compiles no functions as constants, so they are put in afterwards."""
-    made = _compiled(code, frozenset(values))
-    constants = tuple(values.get(one, one) if isinstance(one, str) else one for one in made.co_consts)
-    return made.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname, co_flags=code.co_flags)
+    """The code to swap in. Functions cannot be compiled as constants, so they are inserted afterwards."""
+    compiled = _compiled(code, frozenset(values))
+    constants = tuple(
+        values.get(constant, constant) if isinstance(constant, str) else constant for constant in compiled.co_consts
+    )
+    return compiled.replace(
+        co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname, co_flags=code.co_flags
+    )
 
 
 def _compiled(code: CodeType, roles: frozenset[str]) -> CodeType:
@@ -168,7 +172,7 @@ def _compiled(code: CodeType, roles: frozenset[str]) -> CodeType:
             node.col_offset = node.end_col_offset = 0
     module = compile(tree, code.co_filename, "exec", dont_inherit=True)
     for _ in ("outer", "inner"):
-        module = next(one for one in module.co_consts if isinstance(one, CodeType))
+        module = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     return module
 
 
@@ -177,7 +181,7 @@ def _source(code: CodeType, roles: frozenset[str]) -> str:
     result = _call(_ORIGINAL, parameters.passed_on)
     if _AROUND in roles:
         result = _call(_AROUND, f"{_constant(_ORIGINAL)}, {parameters.passed_on}")
-    if _AFTER in roles:  # a tuple keeps the order, and needs no variable beside the function's own
+    if _AFTER in roles:  # a tuple keeps the order without an additional local variable
         result = f"({result}, {_call(_AFTER, parameters.values)})[0]"
     free = ", ".join(code.co_freevars)
     lines = [
@@ -185,7 +189,7 @@ def _source(code: CodeType, roles: frozenset[str]) -> str:
         f" def inner({parameters.declared}):",
         *([f"  {_call(_BEFORE, parameters.values)}"] if _BEFORE in roles else []),
         f"  return {result}",
-        *([f"  {free}"] if free else []),  # never reached: the new code has the same free variables
+        *([f"  {free}"] if free else []),  # never reached; gives the new code the same free variables
     ]
     return "\n".join(lines)
 
@@ -195,12 +199,12 @@ def _call(role: str, arguments: str) -> str:
 
 
 def _constant(role: str) -> str:
-    # The compiler folds the condition away; of a bare constant that is called it would warn.
+    # The compiler removes the condition; it would warn about calling a bare constant.
     return f"({role!r} if 1 else {role!r})"
 
 
 class _Parameters:
-    """A function's parameters, in the three ways in which the new code writes them."""
+    """A function's parameters, in the three forms that the new code needs."""
 
     def __init__(self, code: CodeType) -> None:
         by_name = code.co_argcount + code.co_kwonlyargcount
@@ -213,7 +217,7 @@ class _Parameters:
 
     @property
     def values(self) -> str:
-        """All of them, in order."""
+        """The values of all parameters, in order."""
         return ", ".join([*self._first, *self._args, *self._named, *self._kwargs])
 
     @property
@@ -222,37 +226,37 @@ class _Parameters:
         first = self._first.copy()
         if self._position_only:
             first.insert(self._position_only, "/")
-        star = [f"*{one}" for one in self._args] or (["*"] if self._named else [])
-        return ", ".join([*first, *star, *self._named, *(f"**{one}" for one in self._kwargs)])
+        star = [f"*{name}" for name in self._args] or (["*"] if self._named else [])
+        return ", ".join([*first, *star, *self._named, *(f"**{name}" for name in self._kwargs)])
 
     @property
     def passed_on(self) -> str:
-        """As they are passed on to the function's own code."""
-        named = [f"{one}={one}" for one in self._named]
+        """As arguments for the function's own code."""
+        named = [f"{name}={name}" for name in self._named]
         return ", ".join(
-            [*self._first, *(f"*{one}" for one in self._args), *named, *(f"**{one}" for one in self._kwargs)]
+            [*self._first, *(f"*{name}" for name in self._args), *named, *(f"**{name}" for name in self._kwargs)]
         )
 
 
-def lookalike(original: Any, tell: Callable[[], object]) -> Any:  # noqa: ANN401 - a builtin function
-    """What stands for a builtin function, in all modules that export it: it calls `tell` first.
+def lookalike(original: Any, notify: Callable[[], object]) -> Any:  # noqa: ANN401 - a builtin function
+    """A replacement for a builtin function, for all modules that export it, that calls `notify` first.
 
-    A builtin function has no code to swap. Its C entry could be exchanged through `ctypes`, but an exception, Ctrl-C
-    say, cannot leave such a callback, and another interpreter of the process would run it, too. So the name is bound to
-    an object that answers everything as the original does: it pickles, compares, hashes and introspects the same; only
-    `type()` tells them apart, and `is` with a reference that was taken before.
+    A builtin function has no code to swap. `ctypes` could replace its C entry, but an exception such as Ctrl-C cannot
+    leave such a callback, and other interpreters of the process would run it, too. So the name is bound to an object
+    that pickles, compares, hashes and introspects like the original. Only `type()`, and `is` with an earlier reference,
+    can distinguish them.
 
     Example:
         >>> import os
-        >>> found = lookalike(os.getpid, lambda: print("asked"))
-        >>> found == os.getpid, hash(found) == hash(os.getpid), found.__name__, found() == os.getpid()
-        asked
+        >>> getpid = lookalike(os.getpid, lambda: print("called"))
+        >>> getpid == os.getpid, hash(getpid) == hash(os.getpid), getpid.__name__, getpid() == os.getpid()
+        called
         (True, True, 'getpid', True)
     """
     return type(
         "builtin_function_or_method",
         (_Lookalike,),
-        {"__slots__": (), "__module__": "builtins", **_methods(original, tell)},
+        {"__slots__": (), "__module__": "builtins", **_methods(original, notify)},
     )()
 
 
@@ -260,9 +264,9 @@ class _Lookalike:
     __slots__ = ("__weakref__",)
 
 
-def _methods(original: Any, tell: Callable[[], object]) -> dict[str, Any]:  # noqa: ANN401 - takes any function
+def _methods(original: Any, notify: Callable[[], object]) -> dict[str, Any]:  # noqa: ANN401 - takes any function
     def call(_self: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the original
-        tell()
+        notify()
         return original(*args, **kwargs)
 
     def is_equal(_self: object, other: object) -> Any:  # noqa: ANN401 - NotImplemented, too
@@ -273,7 +277,7 @@ def _methods(original: Any, tell: Callable[[], object]) -> dict[str, Any]:  # no
         "__eq__": is_equal,
         "__hash__": lambda _self: hash(original),
         "__repr__": lambda _self: repr(original),
-        "__doc__": property(lambda _self: original.__doc__),  # help() passes by the look-up of attributes
+        "__doc__": property(lambda _self: original.__doc__),  # help() bypasses __getattribute__
         "__dir__": lambda _self: dir(original),
         "__getattribute__": lambda _self, name: getattr(original, name),
     }
