@@ -1,7 +1,7 @@
 """Replay progress bars as a terminal does: how often they are drawn depends on the time that the work takes.
 
-The user's text before a bar and after its rate stays as drawn last, because it may be a loss. So does the count of a bar
-that was closed. Text that was overwritten or erased is dropped, as a reader of the notebook does not see it either.
+The user's text before a bar and after its rate stays as drawn last, because it may be a loss. So does the count of a
+bar that was closed. Text that was overwritten or erased is dropped, as a reader of the notebook does not see it either.
 """
 
 from __future__ import annotations
@@ -186,3 +186,27 @@ class _Screen:
         if before and not (row.returns or row.bar):
             row.write(before)
             before = ""
+        is_whole = groups.get("is_closed") is not None  # else its end is unknown
+        counted = f"{groups.get('done')}/{groups.get('total')}" if groups.get("done") else groups.get("counted") or ""
+        bar = _Bar(before, self._name, counted, f"{groups.get('behind') or ''}]{'' if is_whole else after}")
+        row.draw(bar)
+        last = self._last.get(groups.get("total") or "")
+        if last is not None and last.is_followed and not _IS_FIRST.search(drawn[0]):
+            last.is_past = True
+        self._last[groups.get("total") or ""] = bar
+        if after and is_whole:
+            row.write(after.lstrip(" "))
+
+    def _write(self, row: _Row, piece: str) -> None:
+        """Write the user's text; it overwrites a bar below others."""
+        if row.bar and self._at < len(self._rows) - 1:
+            row.items.pop()
+        row.write(piece)
+
+
+def _is_consistent(drawn: re.Match[str]) -> bool:
+    """Whether the percentage is that of the count, as in every bar that tqdm draws."""
+    percent, done, total = (drawn.groupdict().get(name) or "" for name in ("percent", "done", "total"))
+    if not (percent and done.isdecimal() and total.isdecimal() and int(total)):
+        return True
+    return abs(int(percent) - 100 * int(done) / int(total)) <= _ROUNDED
