@@ -1,4 +1,4 @@
-"""What a deterministic cell runs in."""
+"""The context that a deterministic cell runs in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class CellScope:
-    """A deterministic scope that tells what it did when it is left, on every way out."""
+    """A deterministic scope that passes on its report on exit, also after an error."""
 
     def __init__(self, scope: deterministic, entered: Callable[[], object], note: Callable[[Report], object]) -> None:
-        """Take the scope, and who is told."""
+        """Wrap `scope`; `entered` is called on entry, `note` with the report on exit."""
         self._scope, self._entered, self._note = scope, entered, note
         self._report: Report | None = None
 
@@ -28,7 +28,7 @@ class CellScope:
 
     @uninterrupted
     def __exit__(self, *exception: Any) -> None:  # noqa: ANN401, PYI036 - handed on
-        """Leave the scope, and tell."""
+        """Leave the scope, and pass on the report."""
         try:
             self._scope.__exit__(*exception)
         finally:

@@ -1,9 +1,9 @@
-"""`%repro_seed N --per-cell`: each cell starts from a seed of its own, whatever ran before it.
+"""`%repro_seed N --per-cell`: each cell starts from its own seed, whatever ran before it.
 
-A cell is known by the name that its author gave it, else by its source. The front end's cell id is no part of the key:
-VS Code makes it from the notebook's path, nbconvert and papermill send none, JupyterLab invents new ones each time it
-opens a notebook older than format 4.5, nbstripout renumbers them; the next person would draw other numbers. What an id
-is good for is to tell a cell that is run again from a second one with the same source.
+A cell is identified by the name that its author gave it, or else by its source. The front end's cell id is not part of
+the key, because it changes between users: VS Code derives it from the notebook's path, nbconvert and papermill send
+none, JupyterLab creates new ids each time it opens a notebook older than format 4.5, and nbstripout renumbers them. The
+id only serves to distinguish a cell that runs again from a second cell with the same source.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from repro_magic.notebook.rewriting import line_of
 from repro_magic.rng.derive import cell_seed
 from repro_magic.rng.seeding import seed_quietly
 
-# A replay leaves the line that asks for it out.
+# Lines that request a replay; the replay leaves them out.
 ASKS_FOR_REPLAY = re.compile(r"^[ \t]*%repro_verify\b.*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Key:
-    """What a cell's seed follows from, besides the notebook's.
+    """The key that a cell's seed is derived from, together with the notebook's seed.
 
     Attributes:
         kind: `"name"` or `"source"`.
         value: the name, or the digest of the source.
-        occurrence: of cells with the same source, the how manieth, from 0, in the order in which they ran first.
+        occurrence: the index, from 0, among cells with the same source, in the order in which they first ran.
     """
 
     kind: str
@@ -39,17 +39,17 @@ class Key:
     occurrence: int = 0
 
     def seed(self, seed: int) -> int:
-        """The cell's seed, from the notebook's."""
+        """Derive the cell's seed from the notebook's."""
         return cell_seed(seed, f"{self.kind} {self.value}".encode("utf-8", "surrogatepass"), self.occurrence)
 
 
 @dataclass
 class KnownCells:
-    """The cells that ran: they tell a cell that runs again from a second cell with the same source or name.
+    """The cells that ran, to distinguish a cell that runs again from a second cell with the same source or name.
 
     Attributes:
-        by_source: digest of the source -> the cells that have it, in the order in which they ran first.
-        by_name: name -> the cell that had it last: its id and source.
+        by_source: digest of the source -> its cells, in the order in which they first ran.
+        by_name: name -> id and source of the latest cell with that name.
     """
 
     by_source: dict[str, list[object]] = field(default_factory=dict)
@@ -57,11 +57,11 @@ class KnownCells:
 
 
 class CellSeeds:
-    """Seeds each cell as it begins.
+    """Seeds each cell when it starts.
 
     Attributes:
-        seed: the notebook's.
-        key: the running cell's.
+        seed: the notebook's seed.
+        key: the running cell's key.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class CellSeeds:
         adopt: Callable[[int], object],
         known: KnownCells | None = None,
     ) -> None:
-        """Take the notebook's seed, and what a cell needs.
+        """Prepare to seed cells.
 
         Args:
-            seed: the notebook's.
-            name_in: the name that the line of a deterministic cell gives; None if it gives none.
-            adopt: seeds private generators, too.
-            known: the cells that ran before; None: no cell did.
+            seed: the notebook's seed.
+            name_in: returns the name in the line of a deterministic cell, or None.
+            adopt: seeds the user's own generators, too.
+            known: the cells that ran before; None if none did.
         """
         self.seed = seed
         self.key: Key | None = None
@@ -85,10 +85,10 @@ class CellSeeds:
         self._known = KnownCells() if known is None else known
 
     def begin(self, source: str, cell_id: str | None) -> str | None:
-        """A cell begins.
+        """Seed a cell that starts.
 
         Returns:
-            Its name, if another cell has it, too: both draw the same numbers. None if not, or if nobody can tell.
+            The cell's name if another cell has the same name, and so draws the same numbers; otherwise None.
         """
         self.key = self._key(source, cell_id)
         seed = self.key.seed(self.seed)
@@ -97,12 +97,12 @@ class CellSeeds:
         return self.key.value if self._is_taken(self.key, cell_id, _plain(source)) else None
 
     def _is_taken(self, key: Key, cell_id: str | None, source: str) -> bool:
-        """Whether another cell has the name. The same one may be edited, or have another id when it is opened again."""
+        """Whether another cell has this name: one with another id and another source, as either of them may change."""
         if key.kind != "name" or cell_id is None:
             return False
-        owner, was = self._known.by_name.get(key.value, (cell_id, source))
+        owner, previous = self._known.by_name.get(key.value, (cell_id, source))
         self._known.by_name[key.value] = cell_id, source
-        return owner != cell_id and was != source
+        return owner != cell_id and previous != source
 
     def _key(self, source: str, cell_id: str | None) -> Key:
         line = line_of(source)
@@ -113,7 +113,7 @@ class CellSeeds:
 
         digest = digest_of_source(_plain(source))
         cells = self._known.by_source.setdefault(digest, [])
-        if cell_id is None:  # then a cell that is run again is one more cell
+        if cell_id is None:  # without ids, a cell that runs again counts as a new cell
             cells.append(object())
             return Key("source", digest, len(cells) - 1)
         if cell_id not in cells:
@@ -122,14 +122,14 @@ class CellSeeds:
 
 
 def _plain(source: str) -> str:
-    """The source without what front ends add or take away: space at the ends of lines, empty lines around."""
+    """The source without the white space that front ends change: at the ends of lines, and empty lines around."""
     return "\n".join(line.rstrip() for line in ASKS_FOR_REPLAY.sub("", source).strip().splitlines())
 
 
 def id_of(info: Any, shell: InteractiveShell) -> str | None:  # noqa: ANN401 - IPython's ExecutionInfo
-    """The front end's id of the cell that runs; None if it gives none. IPython before 8 does not hand it on."""
-    found = getattr(info, "cell_id", None)
+    """The front end's id of the running cell, or None. Before IPython 8, it is read from the kernel's message."""
+    cell_id = getattr(info, "cell_id", None)
     kernel = getattr(shell, "kernel", None)
-    if found is None and kernel is not None and not hasattr(info, "cell_id"):
-        found = (kernel.get_parent() or {}).get("metadata", {}).get("cellId")
-    return found if isinstance(found, str) and found else None
+    if cell_id is None and kernel is not None and not hasattr(info, "cell_id"):
+        cell_id = (kernel.get_parent() or {}).get("metadata", {}).get("cellId")
+    return cell_id if isinstance(cell_id, str) and cell_id else None

@@ -1,4 +1,4 @@
-"""What watches one cell: all that watches any code, and the order of the sets at its top level."""
+"""Watches a cell, including the order of sets in its top-level code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class CellWatch(Watch):
-    """Watches one cell."""
+    """Watches a cell."""
 
     def orders(
         self, cell: ast.Module | None, source: str, names: Mapping[str, Any], file: str | None
     ) -> list[UnseededFinding]:
-        """Where a cell that ran to its end used the order of a set of strings, if that is another in each process."""
+        """Uses of the order of a set of strings in a cell that ran to its end, if that differs between processes."""
         if cell is None or file is None or hash_seed_of_this_process() != "random":
             return []
         with Shield():  # the cell's names may hold anything

@@ -1,4 +1,4 @@
-"""Completion of the flags of our magics."""
+"""Completes the flags of the extension's magics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MAGIC_BEFORE_CURSOR = re.compile(r"\s*%%?(\w+)\s")
 
 
 def flag_matcher(shell: InteractiveShell, magics: ReproMagic) -> object:
-    """A matcher for IPython's completer: it offers only our flags, where Jedi would offer `--set` and `--sum`."""
+    """A matcher for IPython's completer that replaces Jedi's suggestions (`--set`, `--sum`) by the magics' flags."""
 
-    def matches(text: str) -> list[str]:  # older completers ask a matcher for its name, which a partial has not
+    def matches(text: str) -> list[str]:  # older completers need a matcher's name, which a partial lacks
         return _matches(shell, magics, text)
 
     try:
-        from IPython.core.completer import (  # noqa: PLC0415 - IPython 8.6 brought these
+        from IPython.core.completer import (  # noqa: PLC0415 - new in IPython 8.6
             SimpleCompletion,
             context_matcher,
         )
@@ -35,8 +35,8 @@ def flag_matcher(shell: InteractiveShell, magics: ReproMagic) -> object:
 
 
 def _matches(shell: InteractiveShell, magics: ReproMagic, text: str) -> list[str]:
-    """Flags that begin with `text`, if one of our magics stands before the cursor."""
-    found = _MAGIC_BEFORE_CURSOR.match(shell.Completer.text_until_cursor)
-    if found is None or not text.startswith("-"):
+    """Flags that begin with `text`, if a magic of the extension precedes the cursor."""
+    match = _MAGIC_BEFORE_CURSOR.match(shell.Completer.text_until_cursor)
+    if match is None or not text.startswith("-"):
         return []
-    return [flag for flag in flags_of(magics, found[1]) if flag.startswith(text)]
+    return [flag for flag in flags_of(magics, match[1]) if flag.startswith(text)]

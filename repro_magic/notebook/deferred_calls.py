@@ -1,8 +1,8 @@
 """Calls that wait until no cell runs.
 
-A message from a widget may arrive on another thread while a cell runs (ipykernel's subshells), or between two steps
-of a cell that awaits. What it does to the process must not happen in mid-cell, and must happen on the thread that runs
-the cells: the number of threads, for one, belongs to the thread that sets it.
+A message from a widget may arrive on another thread while a cell runs (ipykernel's subshells), or between two steps of
+a cell that awaits. Its effect must not occur while a cell runs, and must occur on the cells' thread, because some
+settings, such as the number of threads, belong to the thread that sets them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from threading import get_ident
 
 
 class BetweenCells:
-    """A queue of calls, for the thread that makes it.
+    """A queue of calls for the thread that creates it.
 
     Args:
         is_running: whether a cell runs.
     """
 
     def __init__(self, is_running: Callable[[], bool]) -> None:
-        """Take the present thread for that of the cells."""
+        """Use the current thread, which runs the cells."""
         self._is_running = is_running
         self._calls: deque[Callable[[], object]] = deque()
         self._thread = get_ident()
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:  # a terminal: the next cell's end will do
+        except RuntimeError:  # a terminal: calls run when the next cell ends
             self._loop = None
 
     def call(self, function: Callable[[], object]) -> bool:
@@ -45,10 +45,10 @@ class BetweenCells:
         return has_to_wait
 
     def drop(self) -> None:
-        """Make none of the calls that wait."""
+        """Drop the calls that wait."""
         self._calls.clear()
 
     def run(self) -> None:
-        """Make the calls that are due; none while a cell runs."""
+        """Make the waiting calls, unless a cell runs."""
         while self._calls and not self._is_running():
             self._calls.popleft()()

@@ -1,4 +1,4 @@
-"""What a user calls the files that code comes from: a cell's code has a file name, too."""
+"""Labels of the files that code comes from; a cell's code has a file name, too."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from repro_magic.introspection.cell_names import as_python
 
-# IPython's own magics number the lines below them anew.
+# IPython's own magics restart line numbers below them.
 _BELOW = {"<timed exec>": "below %%time,", "<timed eval>": "below %%time,", "<magic-timeit>": "below %%timeit,"}
 
 
 class Files:
-    """The files of one session's cells.
+    """The files of a session's cells.
 
     Args:
-        shell: the session's.
+        shell: the session's shell.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
-        """No cell has run."""
+        """Start without cells."""
         self._shell = shell
         self._known: dict[str, int] = {}
 
     @property
     def numbers(self) -> dict[str, int]:
         """File name -> the number of the cell, the newest last."""
-        found: dict[str, int] = getattr(self._shell.compile, "_filename_map", self._known)
-        return found
+        numbers: dict[str, int] = getattr(self._shell.compile, "_filename_map", self._known)
+        return numbers
 
     def know(self, result: ExecutionResult | None, number: int | None) -> None:
-        """Take note of a cell. IPython before 8 makes the name from the cell's text, and does not tell whose it is."""
+        """Record the file of a cell, because IPython before 8 does not map file names to cells."""
         raw = getattr(getattr(result, "info", None), "raw_cell", None)
         if number is not None and raw is not None and not hasattr(self._shell.compile, "_filename_map"):
             name = self._shell.compile.get_code_name(raw, as_python(self._shell, raw), number)
@@ -48,7 +48,7 @@ class Files:
         return max(self.numbers.values(), default=None)
 
     def label(self, file: str, here: int | None = None) -> str:
-        """What a user calls a file: nothing for the cell `here`, `In[2]` for another."""
+        """The label of a file: empty for the cell `here`, `In[2]` for another cell."""
         number = self.numbers.get(file)
         if number is None:
             return _BELOW.get(file, file)
@@ -57,7 +57,7 @@ class Files:
         return "" if number == here else f"In[{number}]"
 
     def labels(self, files: Iterable[str]) -> Callable[[str], str]:
-        """What files are called now, for the same text run again takes the same file name."""
+        """The labels of files now, before the same source runs again under the same file name."""
         return functools.partial(_named, {file: self.label(file) for file in files})
 
 

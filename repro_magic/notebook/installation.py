@@ -1,4 +1,4 @@
-"""What the extension puts into a shell, and how each part of it is taken out again."""
+"""Installs the extension's parts into a shell, and removes them again."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Installation:
         self._faulty: set[str] = set()
 
     def on_undo(self, *actions: Callable[[], object]) -> None:
-        """Call these when everything is undone, the last one first."""
+        """Register actions for `undo`, which calls the latest first."""
         self._undo += actions
 
     def undo(self) -> None:
-        """Take everything out, the last part first."""
+        """Remove everything, the latest part first."""
         while self._undo:
             self._undo.pop()()
 
     def add_magics(self, magics: Magics) -> None:
-        """Register magics; undone, those of the same names that were there before are back."""
+        """Register magics; undoing restores earlier magics of the same names."""
         manager = self._shell.magics_manager
         before = [
             (table, name, table.get(name))
@@ -55,11 +55,11 @@ class Installation:
         self._shell.register_magics(magics)
 
         def restore() -> None:
-            for table, name, found in [*before, (manager.registry, own_name, registered_before)]:
-                if found is None:
+            for table, name, original in [*before, (manager.registry, own_name, registered_before)]:
+                if original is None:
                     table.pop(name, None)
                 else:
-                    table[name] = found
+                    table[name] = original
 
         self.on_undo(restore)
 
@@ -69,25 +69,25 @@ class Installation:
         self.on_undo(lambda: remove(items, item))
 
     def keep_our_frames_out_of_tracebacks(self) -> None:
-        """An error of a watched op passes through our kernel; the user's line is what should stand last."""
+        """Hide repro_magic's frames in tracebacks: errors of watched ops should end at the user's line."""
         self.on_undo(Patch(self._shell.InteractiveTB, "structured_traceback", _without_our_frames).down)
 
     def add_hook(self, event: str, function: Callable[[Any], object]) -> None:
-        """Register an event's hook that tells of its first fault, and lets nothing but Ctrl-C reach the user's cell."""
+        """Register a hook that warns of its first fault, and lets only Ctrl-C reach the user's cell."""
 
         @functools.wraps(function)
         @uninterrupted
         def guarded(argument: Any = None) -> None:  # noqa: ANN401 - each event has its own
-            guard = Guard()  # Ctrl-C waits until our few milliseconds are over
+            guard = Guard()  # delays Ctrl-C for the few milliseconds of the hook
             guard.up()
             try:
                 function(argument)
             except BaseException as error:  # noqa: BLE001 - IPython would let a SystemExit end the kernel
                 if not is_users(error):
-                    self._tell_fault(event, error)
+                    self._warn_of_fault(event, error)
             finally:
-                # IPython would take an interrupt here for a fault of ours, print it, and go on. Before a cell it is
-                # meant for the cell; after it, the cell that it was meant for is over.
+                # IPython would print an interrupt here as a fault of the hook, and continue. Before a cell, it is meant
+                # for the cell; after it, the cell has ended already.
                 if guard.step_back() and event == "pre_run_cell":
                     _thread.start_new_thread(_interrupt_soon, ())
 
@@ -98,8 +98,8 @@ class Installation:
         self._shell.events.register(event, guarded)
         self.on_undo(off)
 
-    def _tell_fault(self, event: str, error: BaseException) -> None:
-        """Warn of a hook's first fault; the hook stays on, for the next cell may have nothing that troubles it."""
+    def _warn_of_fault(self, event: str, error: BaseException) -> None:
+        """Warn of a hook's first fault; the hook stays, because it may work for the next cell."""
         if event in self._faulty:
             return
         self._faulty.add(event)
@@ -126,8 +126,8 @@ def _interrupt_soon() -> None:
 
 
 def remove(items: list[Any], item: object) -> None:
-    """Take an item out of a list, if it is still there."""
-    for position, found in enumerate(items):
-        if found is item or found == item:
+    """Remove an item from a list, if it is still there."""
+    for position, candidate in enumerate(items):
+        if candidate is item or candidate == item:
             del items[position]
             return

@@ -1,4 +1,4 @@
-"""The lines of magics: parsed by argparse, with a correction where a fault has a known one."""
+"""Parses the lines of magics with argparse, and adds a correction to errors that have a known one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from repro_magic.rng.generators import checked_seed
 
 
 def to_seed(text: str, *, before: str = "%repro_seed") -> int:
-    """A seed; `before` is what stands before it in the line, for the message.
+    """Parse a seed; the error message shows `before` in front of it.
 
     Raises:
-        ArgumentTypeError: it is no seed.
+        ArgumentTypeError: `text` is not a seed.
     """
     try:
         return checked_seed(int(text))
@@ -34,10 +34,10 @@ to_seed_of_flag = functools.partial(to_seed, before="--seed")
 
 
 def to_threads(text: str) -> int:
-    """A number of threads.
+    """Parse a number of threads.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: `text` is not a number of threads.
     """
     try:
         return checked_threads(int(text))
@@ -48,10 +48,10 @@ def to_threads(text: str) -> int:
 
 
 def to_seconds(text: str) -> int:
-    """A number of seconds.
+    """Parse a number of seconds.
 
     Raises:
-        ArgumentTypeError: it is none, or zero.
+        ArgumentTypeError: `text` is not a positive integer.
     """
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"expected a positive number of seconds, not {text!r}")
@@ -59,25 +59,25 @@ def to_seconds(text: str) -> int:
 
 
 def unquoted(text: str) -> str:
-    """IPython leaves the quotes around an argument."""
+    """Remove the quotes that IPython leaves around an argument."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def without_comment(line: str) -> str:
-    """A magic's line without the comment at its end.
+    """The line of a magic without a trailing comment.
 
     Example:
         >>> without_comment("42 --adopt  # as in the paper"), without_comment("--name 'run # 3'")
         ('42 --adopt  ', "--name 'run # 3'")
     """
     quote = ""
-    for place, character in enumerate(line):
+    for position, character in enumerate(line):
         if quote:
             quote = "" if character == quote else quote
         elif character in "'\"":
             quote = character
-        elif character == "#" and line[:place][-1:].strip() == "":
-            return line[:place]
+        elif character == "#" and line[:position][-1:].strip() == "":
+            return line[:position]
     return line
 
 
@@ -89,12 +89,12 @@ def parse(magic: Any, line: str) -> Any:  # noqa: ANN401 - IPython's decorators 
     """
     try:
         return parse_argstring(magic, without_comment(line))
-    except (UsageError, ValueError) as error:  # ValueError: a quotation that is not closed
+    except (UsageError, ValueError) as error:  # ValueError: an unclosed quote
         raise UsageError(f"{error}{_correction(magic, str(error))}\n{usage(magic)}") from None
 
 
 def _correction(magic: Any, fault: str) -> str:  # noqa: ANN401 - IPython's decorators are untyped
-    """What to write instead, for a seed without its flag, and for help."""
+    """The correct form of a seed without its flag, and of a request for help."""
     argument = fault.removeprefix("unrecognized arguments: ")
     if argument in {"--help", "-h"}:
         return f": write `{usage(magic).split()[1]}?`"

@@ -34,43 +34,43 @@ if TYPE_CHECKING:
     from repro_magic.scope import Report
     from repro_magic.views.document import Document
 
-# What is imported in the functions below is what loading the extension does not need: it takes 15 ms.
+# The functions below import what loading the extension does not need, which saves 15 ms.
 
 
-# The texts of what was shown since somebody emptied this: a replay must not take them for results.
+# The texts shown under the current cell, so that a replay does not take them for results of the cell.
 shown_by_us: deque[str] = deque(maxlen=100)
 
 
 def show(document: Document, data: Mapping[str, object] | None = None) -> None:
-    """Display a document in both its forms, and data for programs beside it."""
+    """Display a document as text and HTML, together with data for programs."""
     bundle = document.bundle()
     shown_by_us.append(bundle["text/plain"])
     display({**bundle, **(data or {})}, raw=True)
 
 
 class Host(Protocol):
-    """What the magics need of the session they belong to."""
+    """The parts of the session that the magics use."""
 
     def status(self) -> ProcessStatus:
         """The state of everything."""
 
     def entered(self) -> None:
-        """A deterministic cell's own code begins."""
+        """Called when the code of a deterministic cell starts."""
 
     def note(self, report: Report, *, quiet: bool) -> None:
-        """A deterministic cell is over."""
+        """Called with the report when a deterministic cell ends."""
 
     def seed(self, policy: SeedPolicy) -> Seeded:
         """Seed every generator, and follow this policy from here on."""
 
     def turned(self, setting: settings.Setting) -> None:
-        """A setting was set."""
+        """Called when the user changed a setting."""
 
     def ledger(self) -> list[CellDraws]:
-        """What the cells that are over drew."""
+        """The draws of all ended cells."""
 
     def loaders(self) -> Document:
-        """What is to be known of the notebook's data loaders."""
+        """The table of the notebook's data loaders."""
 
     def show_panel(self) -> None:
         """Show the panel."""
@@ -105,15 +105,15 @@ class ReproMagic(Magics):
     cublas_workspace = Live(settings.CUBLAS_WORKSPACE)
 
     def __init__(self, shell: InteractiveShell, host: Host) -> None:
-        """Take the shell, and who is told."""
-        self._host = host  # first: the user's configuration may turn a setting
+        """Create the magics of `shell`, which report to `host`."""
+        self._host = host  # first, because the user's configuration may change a setting
         super().__init__(shell, parent=shell)
         self._shell = shell
-        # A cell in a loop of re-runs has one line; argparse takes a tenth of all that it costs.
+        # Cached because argparse takes a tenth of the cost of a cell that runs in a loop.
         self._cell_arguments = functools.lru_cache(functools.partial(parse, self.deterministic))
 
     def turned(self, setting: settings.Setting) -> None:
-        """One of the settings above was set."""
+        """Called when the user changed one of the settings above."""
         self._host.turned(setting)
 
     @magic_arguments()
@@ -213,7 +213,7 @@ class ReproMagic(Magics):
         show(seeding + describe.from_here_on(policy))
 
     def name_in(self, line: str) -> str | None:
-        """The name that a deterministic cell's line gives; None if it gives none, or is wrong."""
+        """The name in the line of a deterministic cell; None if there is none, or the line is invalid."""
         try:
             name: str | None = self._cell_arguments(line).name
         except UsageError:
@@ -239,8 +239,8 @@ class ReproMagic(Magics):
         from repro_magic.proof.environment import MIME, environment  # noqa: PLC0415
         from repro_magic.views import environment as in_words  # noqa: PLC0415
 
-        found = environment()
-        display({**in_words.environment(found).bundle(), MIME: found}, raw=True)
+        recorded = environment()
+        display({**in_words.environment(recorded).bundle(), MIME: recorded}, raw=True)
 
     @magic_arguments()
     @argument("--wait", action="store_true", help="Wait for the verdict; without it, you can go on working.")
@@ -375,7 +375,7 @@ class ReproMagic(Magics):
                 f"%%{MAGIC} could not wrap this cell, so the cell did not run. If another magic stands above it (such "
                 f"as %%prun), make %%{MAGIC} the first line; otherwise run %reload_ext repro_magic."
             )
-        # Not written as a cell but called by other code: shell.run_cell_magic("deterministic", line, cell).
+        # Called by other code instead of a cell: shell.run_cell_magic("deterministic", line, cell).
         tree = self._rewritten("".join(mark([f"%%{MAGIC} {line}\n", *cell.splitlines(keepends=True)])))
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, f"<{MAGIC}>", "exec"), self._shell.user_ns)  # noqa: S102 - running the user's code
@@ -389,14 +389,14 @@ class ReproMagic(Magics):
         return tree
 
     def open_cell(self, line: str) -> CellScope:
-        """The context of a deterministic cell, from what stands behind `%%deterministic` on its first line.
+        """The context of a deterministic cell, from the arguments of `%%deterministic`.
 
         Raises:
-            UsageError: the line is wrong; nothing was changed.
+            UsageError: the line is invalid; nothing was changed.
         """
         from repro_magic.scope import deterministic  # noqa: PLC0415
 
-        # Variables come from the frame two up: `open_cell` was called by `enter`, that by the cell.
+        # Variables come from the frame two levels up: the cell calls `enter`, which calls `open_cell`.
         if "$" in line or "{" in line:
             line = self._shell.var_expand(line, 2)
         arguments = self._cell_arguments(line)
@@ -414,11 +414,11 @@ class ReproMagic(Magics):
 
 
 def flags_of(magics: ReproMagic, name: str) -> list[str]:
-    """The flags that the magic `name` takes; none for a name that is not ours.
+    """The flags of the magic `name`; empty for other extensions' magics.
 
     Example:
         For `"repro_seed"`: `["--new"]`.
     """
-    names = {known for table in magics.magics.values() for known in table}
+    names = {magic for table in magics.magics.values() for magic in table}
     parser = getattr(getattr(magics, name, None), "parser", None) if name in names else None
     return [] if parser is None else [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""The panel: a view, in core ipywidgets, of what the session knows, and a hand on its settings.
+"""The panel: a view of the session's state in core ipywidgets, with controls for its settings.
 
-It holds no state that matters. What it shows comes from the session after every cell; what is clicked goes to the
-session, between two cells; what it showed last stands below it as plain HTML, for the day when no kernel runs.
+It holds no state of its own. The session provides its state after each cell, and receives clicks between cells. Below
+it, plain HTML keeps its last state for when no kernel runs.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from repro_magic.views.describe import generators_table, headline, seed_policy
 from repro_magic.views.document import Document, Line, Tone
 from repro_magic.views.style import PANEL_CSS
 
-# While a cell runs the panel follows at most so often, and never computes for more than a fiftieth of the time.
+# While a cell runs, the panel is updated at most every _PAUSE seconds, and takes at most 1/_SHARE of the time.
 _PAUSE, _SHARE = 0.5, 50
 _numbers = itertools.count(1)
-# So many of the places where it was shown last are kept up to date.
+# How many copies of the last state, the latest ones, are kept up to date.
 _COPIES = 4
 _LONGEST_ECHO = 40
 _WAITS = "takes effect after the running cell"
 
 
 class Host(Protocol):
-    """What the panel needs of the session."""
+    """The parts of the session that the panel uses."""
 
     @property
     def is_running(self) -> bool:
@@ -52,20 +52,20 @@ class Host(Protocol):
         """The state of everything."""
 
     def turn(self, setting: Setting, value: object) -> None:
-        """Turn a setting for the whole process."""
+        """Change a setting for the whole process."""
 
     def reseed(self, seed: int) -> Seeded:
         """Seed every generator with another seed, and keep the rest of the seed policy."""
 
     def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
-        """Watch the cells to come, or do not."""
+        """Turn watching of later cells on or off."""
 
     def clear(self) -> None:
         """Clear the list of findings."""
 
 
 def _tooltip(widget: Any, text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
-    """Give a widget its tooltip: ipywidgets 8 has another name for it than 7."""
+    """Set a widget's tooltip, whose name differs between ipywidgets 7 and 8."""
     for name in ("tooltip", "description_tooltip"):
         if widget.has_trait(name):
             setattr(widget, name, text)
@@ -82,10 +82,10 @@ def _text(document: Document) -> str:
 
 
 class _Control:
-    """One setting's control, and the note beside it."""
+    """The control of a setting, and the note beside it."""
 
     def __init__(self, label: str, says: str, choices: tuple[str, ...] = (), *, is_count: bool = False) -> None:
-        """Make both; what is clicked is heard by whoever observes `control`."""
+        """Create both widgets; observe `control` for clicks."""
         style = {"description_width": "initial"}
         if choices:
             self.control = widgets.ToggleButtons(
@@ -111,7 +111,7 @@ class _Control:
         self.box.add_class("repro-magic-setting")
 
     def show(self, value: object, note: str, *, is_disabled: bool) -> None:
-        """Show a value, without saying that the user chose it; see `Panel._is_showing`."""
+        """Show a value. The panel ignores the event that this causes, see `Panel._guarded`."""
         if value is not None:
             self.control.value = value
         self.control.disabled = is_disabled
@@ -130,7 +130,7 @@ class Panel:
     """
 
     def __init__(self, host: Host) -> None:
-        """Make the widgets; nothing is shown before `show`."""
+        """Create the widgets without showing them."""
         self._host = host
         self._between_cells = BetweenCells(lambda: host.is_running)
         self._lock = threading.RLock()
@@ -143,16 +143,15 @@ class Panel:
         self._is_detached = False
         self._has_follower = False
         self._status = host.status()
-        self._make_widgets()
+        self._create_widgets()
         self._refresh()
 
-    # What it is made of
-
-    def _make_widgets(self) -> None:
+    # Widgets
+    def _create_widgets(self) -> None:
         self._header = widgets.HTML(layout=_full())
-        self._make_seed()
-        self._make_settings()
-        self._make_findings()
+        self._create_seed()
+        self._create_settings()
+        self._create_findings()
         self._code = widgets.HTML(layout=_full())
         self.box = widgets.VBox(
             [
@@ -170,12 +169,12 @@ class Panel:
                 self._code,
             ],
             layout=_full(),
-            # A name of ours, not a random one: a notebook that is run again is to come out the same.
+            # A fixed id instead of a random one, so that a notebook that runs again gives the same output.
             model_id=f"repro-magic-panel-{next(_numbers)}",
         )
         self.box.add_class("repro-magic-panel")
 
-    def _make_seed(self) -> None:
+    def _create_seed(self) -> None:
         self._generators = widgets.HTML(layout=_full())
         self.seed = _tooltip(
             widgets.Text(
@@ -196,16 +195,16 @@ class Panel:
         self.seed_button.on_click(self._guarded(self._seed_pressed))
         self.new_seed_button.on_click(self._guarded(self._new_seed_pressed))
 
-    def _make_settings(self) -> None:
+    def _create_settings(self) -> None:
         self.controls: dict[str, _Control] = {}
         for setting in SETTINGS:
             control = _Control(setting.label, setting.says, setting.choices, is_count=setting.is_count)
-            self._hear(control, functools.partial(self._host.turn, setting))
+            self._connect(control, functools.partial(self._host.turn, setting))
             self.controls[setting.name] = control
         self.controls["watch"] = watch = _Control(
             "Watch cells", "Report nondeterministic ops and unseeded generators under each cell. Costs almost nothing."
         )
-        self._hear(watch, self._host.set_watched)
+        self._connect(watch, self._host.set_watched)
         self._fixed = widgets.HTML(layout=_full())
         self._hashes = _tooltip(
             widgets.Text(
@@ -224,7 +223,7 @@ class Panel:
         grid.add_class("repro-magic-grid")
         self._settings_box = widgets.VBox([wide, grid, fixed], layout=_full())
 
-    def _make_findings(self) -> None:
+    def _create_findings(self) -> None:
         self._findings = widgets.HTML(layout=_full())
         self.narrow = widgets.Dropdown(
             options=list(views.FILTERS),
@@ -237,22 +236,21 @@ class Panel:
         self.narrow.observe(self._guarded(lambda _change: self._show_findings()), names="value")
         self.clear_button.on_click(self._guarded(self._clear_pressed))
 
-    # What the user does
-
+    # Events
     def _guarded(self, function: Callable[[Any], object]) -> Callable[[Any], None]:
         """Wrap a handler to show its faults in the panel, because it may run in the middle of a cell."""
 
-        def handler(argument: Any) -> None:  # noqa: ANN401 - ipywidgets has its own for each event
+        def handler(argument: Any) -> None:  # noqa: ANN401 - its type depends on the event
             if self._is_detached or self._shown_by == threading.get_ident():
                 return
             try:
                 function(argument)
-            except Exception as error:  # noqa: BLE001 - whatever it is, no cell is to fail for it
+            except Exception as error:  # noqa: BLE001 - no fault of the panel may make a cell fail
                 self._show_fault(error)
 
         return handler
 
-    def _hear(self, control: _Control, turn: Callable[[Any], object]) -> None:
+    def _connect(self, control: _Control, turn: Callable[[Any], object]) -> None:
         def chosen(change: dict[str, Any]) -> None:
             value = change["new"]
             due = self._waiting[control] = functools.partial(self._turn, control, turn, value)
@@ -262,31 +260,31 @@ class Panel:
         control.control.observe(self._guarded(chosen), names="value")
 
     def _turn_last(self, control: _Control, due: Callable[[], None]) -> None:
-        """Do what was clicked last, once."""
+        """Apply a click, unless a later click on the same control replaced it."""
         if self._waiting.get(control) is due:
             del self._waiting[control]
             due()
 
     def _turn(self, control: _Control, turn: Callable[[Any], object], value: object) -> None:
-        told = ""
+        fault = ""
         try:
             turn(value)
-        except Exception as error:  # noqa: BLE001 - PyTorch's or ours: said beside the control, which shows the truth
-            told = str(error)
+        except Exception as error:  # noqa: BLE001 - any error is shown beside the control
+            fault = str(error)
         self._refresh()
-        if told:
-            control.say(told)
+        if fault:
+            control.say(fault)
 
     def _seed_pressed(self, _button: object) -> None:
         text = self.seed.value.strip()
         try:
             seed = checked_seed(int(text))
         except InvalidSeedError as error:
-            self._say_of_seed(f"{error}. Nothing was changed.")
+            self._say_about_seed(f"{error}. Nothing was changed.")
         except ValueError:
             short = text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
-            asked = "type a seed first" if not text else f"a seed is an integer from 0 to 2**64 - 1, not {short!r}"
-            self._say_of_seed(f"{asked}. Nothing was changed.")
+            problem = "type a seed first" if not text else f"a seed is an integer from 0 to 2**64 - 1, not {short!r}"
+            self._say_about_seed(f"{problem}. Nothing was changed.")
         else:
             self._seed(seed)
 
@@ -297,30 +295,30 @@ class Panel:
 
     def _seed(self, seed: int) -> None:
         if self._between_cells.call(functools.partial(self._seed_now, seed)):
-            self._say_of_seed(f"Seeding with {seed} {_WAITS}")
+            self._say_about_seed(f"Seeding with {seed} {_WAITS}")
 
     def _seed_now(self, seed: int) -> None:
         try:
             policy = self._host.reseed(seed).policy
-        except ValueError as error:  # a launcher's variable gives no valid rank any more
-            self._say_of_seed(f"{error}. Nothing was changed.")
+        except ValueError as error:  # a launcher's variable no longer gives a valid rank
+            self._say_about_seed(f"{error}. Nothing was changed.")
             return
         self._refresh()
-        self._say_of_seed(f"Seeded with {seed}. To get the same numbers again, write {policy.line}")
+        self._say_about_seed(f"Seeded with {seed}. To get the same numbers again, write {policy.line}")
 
-    def _say_of_seed(self, text: str) -> None:
+    def _say_about_seed(self, text: str) -> None:
         self._seed_note.value = _text(Document((Line(text),))) if text else ""
 
     def _clear_pressed(self, _button: object) -> None:
         self._host.clear()
         self._refresh()
 
-    # What it shows
+    # Display
 
     def show(self) -> None:
-        """Show it here, too."""
+        """Display the panel below the running cell."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-        # Not display(self.box): its text would be the first 110 characters of our style.
+        # Not display(self.box), whose text form would be the first 110 characters of the style sheet.
         display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "repro_magic panel"}, raw=True)
         self._shown += 1
         name = f"{self.box.model_id}-copy-{self._shown}"
@@ -329,26 +327,26 @@ class Panel:
 
     @property
     def is_closed(self) -> bool:
-        """Whether somebody closed one of its widgets, so that a new one is needed."""
-        controls = [one.control for one in self.controls.values()]
+        """Whether one of its widgets was closed, so that a new panel is needed."""
+        controls = [control.control for control in self.controls.values()]
         return any(widget.comm is None for widget in (self.box, *self.box.children, *controls))
 
     def cell_ended(self) -> None:
-        """A cell is over: do what waited for it, and show what it did."""
+        """Make deferred changes after a cell, and show the new state."""
         if self._is_detached:
             return
         try:
             self._between_cells.run()
             self._refresh()
             self._start_following()
-        except Exception as error:  # noqa: BLE001 - the panel goes, the user's notebook goes on
+        except Exception as error:  # noqa: BLE001 - a fault closes the panel, not the notebook
             self._show_fault(error)
 
     def _refresh(self) -> None:
-        """Show the state as it is now; from another thread than the cells' without what is kept of it."""
+        """Show the current state; the saved copies are updated only on the cells' thread."""
         here = threading.get_ident()
         with self._lock:
-            if self._is_detached:  # in the meantime: what it says last is that
+            if self._is_detached:  # its last message must stay
                 return
             self._status = self._host.status()
             self._shown_by = here
@@ -376,30 +374,27 @@ class Panel:
     def _show_findings(self) -> None:
         table = views.findings_table(self._status, self.narrow.value)
         none = "No flagged op ran." if self.narrow.value == "all" else f"No findings with status {self.narrow.value}."
-        shown = Document((table if table.rows else Line(none),))
-        self._findings.value = _scrolling(shown.html(), "Flagged ops")
+        document = Document((table if table.rows else Line(none),))
+        self._findings.value = _scrolling(document.html(), "Flagged ops")
 
     def _show_settings(self) -> None:
-        for one in self._status.settings:
-            control = self.controls[one.setting.name]
-            if one.setting is THREADS and threading.get_ident() != self._thread:
-                continue  # their number belongs to the thread that asks
+        for state in self._status.settings:
+            control = self.controls[state.setting.name]
+            if state.setting is THREADS and threading.get_ident() != self._thread:
+                continue  # the number of threads differs between threads
             if control not in self._waiting:
-                control.show(_value(one), views.setting_note(one), is_disabled=_is_disabled(one))
+                control.show(_value(state), views.setting_note(state), is_disabled=_is_disabled(state))
         if self.controls["watch"] not in self._waiting:
             self.controls["watch"].show(self._status.is_watched, "", is_disabled=False)
         hashes = self._status.fixed[0]
         self._hashes.value = hashes.value
         self._fixed.value = _text(Document((Line(f"{hashes.why}; {hashes.remedy}"),)))
 
-    # For when no kernel runs
-
+    # The saved copies
     def _update_copies(self) -> None:
         document = views.last_state(self._status)
-        html = (
-            f'<div class="repro-magic-last">{document.html()}</div>'  # hidden by the panel's style where that is drawn
-        )
-        if html == self._copy.get("text/html"):  # the text takes much longer, and says the same
+        html = f'<div class="repro-magic-last">{document.html()}</div>'  # hidden by the panel's style sheet
+        if html == self._copy.get("text/html"):  # rendering the text form takes much longer
             return
         self._copy = {"text/plain": document.text(), "text/html": html}
         for name in self._copies:
@@ -410,7 +405,7 @@ class Panel:
     def _start_following(self) -> None:
         if not self._has_follower:
             self._has_follower = True
-            # Not a Thread object: those that a cell starts are watched, and this one is ours.
+            # Not a Thread object, because threads that a cell starts are watched.
             _thread.start_new_thread(self._follow, ())
 
     def _follow(self) -> None:
@@ -419,29 +414,29 @@ class Panel:
             time.sleep(pause)
             if not self._host.is_running:
                 continue
-            began = time.thread_time()  # not the clock: to wait for a cell that holds the interpreter costs it nothing
+            began = time.thread_time()  # not the clock: waiting for the interpreter lock costs the cell nothing
             try:
                 self._refresh()
-            except Exception as error:  # noqa: BLE001 - whatever it is, no cell is to fail for it
+            except Exception as error:  # noqa: BLE001 - no fault of the panel may make a cell fail
                 self._show_fault(error)
                 return
             pause = max(_PAUSE, _SHARE * (time.thread_time() - began))
 
-    # Its end
+    # Detaching
 
     def detach(self, why: str) -> None:
-        """Follow no longer, and say so; what is clicked does nothing any more."""
+        """Stop updating, show the reason, and disable the controls."""
         with self._lock:
             if self._is_detached or self.is_closed:
                 return
-            if self._waiting or self._seed_note.value:  # what still waits is not going to happen
+            if self._waiting or self._seed_note.value:  # deferred changes are dropped
                 self._waiting.clear()
                 self._between_cells.drop()
-                self._say_of_seed("")
+                self._say_about_seed("")
                 self._refresh()
             self._is_detached = True
-            told = f"{why}: run %load_ext repro_magic, then %repro_panel"
-            self._show_header(Line(f"○ {told}", tone=Tone.CAUTION))
+            text = f"{why}: run %load_ext repro_magic, then %repro_panel"
+            self._show_header(Line(f"○ {text}", tone=Tone.CAUTION))
             for control in self.controls.values():
                 control.control.disabled = True
             for widget in (self.seed, self.seed_button, self.new_seed_button, self.narrow, self.clear_button):
@@ -450,7 +445,7 @@ class Panel:
     def _show_fault(self, error: Exception) -> None:
         try:
             self.detach(f"The panel failed ({error!r})")
-        except Exception:  # noqa: BLE001 - its widgets are what failed
+        except Exception:  # noqa: BLE001 - the widgets themselves may have failed
             self._is_detached = True
         if not isinstance(error, ReproError):
             warnings.warn(
@@ -465,14 +460,14 @@ def _heading(text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
 
 
 def _scrolling(html: str, name: str) -> str:
-    """A table that scrolls by itself, with the keyboard too."""
+    """A table in a region that scrolls, also by keyboard."""
     return f'<div class="repro-magic-table" role="region" aria-label="{name}" tabindex="0">{html}</div>'
 
 
-def _value(one: SettingState) -> object:
-    """What the control shows: where there is no value, that of a fresh process."""
-    return one.setting.default if one.value is None or isinstance(one.value, Unreadable) else one.value
+def _value(state: SettingState) -> object:
+    """The value that the control shows: without a value, that of a fresh process."""
+    return state.setting.default if state.value is None or isinstance(state.value, Unreadable) else state.value
 
 
-def _is_disabled(one: SettingState) -> bool:
-    return one.blocked is not None or (one.value is None and one.setting.default is None)
+def _is_disabled(state: SettingState) -> bool:
+    return state.blocked is not None or (state.value is None and state.setting.default is None)

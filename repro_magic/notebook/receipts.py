@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from repro_magic.rng.origins import Look
     from repro_magic.scope import Report
 
-# Which cells have a receipt.
+# The cells that get a receipt.
 OFF, DETERMINISTIC, ALL = MODES = ("off", "deterministic", "all")
 
 
 class Receipts:
-    """Makes the receipt of each cell that has one.
+    """Creates the receipts of cells.
 
     Args:
-        shell: the session's.
+        shell: the session's shell.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
-        """No cell has begun."""
+        """Prepare for the first cell."""
         self._shell = shell
         self._mode = OFF
         self._bound: dict[str, int] | None = None
         self._looks: Mapping[str, Look] = {}
         self._figures: StableFigures | None = None
-        # Of cells that ran before the extension was loaded, too.
+        # Cells that ran before the extension was loaded may declare private names, too.
         history = shell.history_manager.input_hist_raw if shell.history_manager is not None else []
         self._private = frozenset[str]().union(*map(private_names, history))
 
     def begin(self, mode: str) -> None:
-        """A cell begins, and this is now the mode."""
+        """Prepare for a cell that starts, with the current mode."""
         self._mode = mode
         self._bound = None
         if mode != OFF and self._figures is None:
@@ -59,16 +59,16 @@ class Receipts:
             self.look()
 
     def look(self) -> None:
-        """See what the names are bound to and which state the generators are in: the cell's own code begins."""
+        """Record bindings and generator states just before the cell's own code starts."""
         if self._mode == OFF:
             return
         self._bound = None
-        with Shield():  # a plug-in's generator may fail: then the cell has no receipt, and runs
+        with Shield():  # if a plug-in's generator fails, the cell runs without a receipt
             self._looks = looks()
             self._bound = bindings(self._shell.user_ns)
 
     def close(self) -> None:
-        """Figures come out as they did before."""
+        """Restore the normal output of figures."""
         if self._figures is not None:
             self._figures.close()
             self._figures = None
@@ -81,14 +81,14 @@ class Receipts:
         is_own: Callable[[str], bool],
         key: Key | None = None,
     ) -> dict[str, Any] | None:
-        """The receipt of the cell that has just run; None if it is to have none, or was interrupted.
+        """The receipt of the cell that has just run; None if it gets no receipt, or was interrupted.
 
         Args:
-            result: IPython's.
-            reports: its deterministic scopes, the first of which it is about.
+            result: IPython's result.
+            reports: the reports of its deterministic scopes; the receipt describes the first.
             findings: the flagged ops that ran.
             is_own: whether a file is the cell.
-            key: what its own seed follows from, if it has one.
+            key: the key of its own seed, if it has one.
         """
         raw = getattr(getattr(result, "info", None), "raw_cell", None)
         self._private |= private_names(raw or "")
@@ -101,14 +101,14 @@ class Receipts:
         from repro_magic.proof.kernel.receipt import Facts, ReceiptStoppedError, receipt  # noqa: PLC0415
 
         own = self._private
-        found = set(reached(as_python(self._shell, raw), self._shell.user_ns, self._bound))
+        names = set(reached(as_python(self._shell, raw), self._shell.user_ns, self._bound))
         facts = Facts(
             source=raw,
-            names={name: value for name, value in users_names() if name.partition(".")[0] in found - own},
+            names={name: value for name, value in users_names() if name.partition(".")[0] in names - own},
             result=[] if result.result is None or mentions(raw, own) else [result.result],
             switches=_switches(reports),
             moved=self._moved(),
-            findings=findings or [one for report in reports for one in report.findings],
+            findings=findings or [finding for report in reports for finding in report.findings],
             is_own=is_own,
             error=None if error is None else type(error).__name__,
             key=None if key is None else {"kind": key.kind, "occurrence": key.occurrence},
@@ -117,7 +117,7 @@ class Receipts:
             facts.name, facts.seed, facts.strict = reports[0].name, reports[0].seed, reports[0].strict
         try:
             return receipt(facts, is_waiting)
-        except (ReceiptStoppedError, KeyboardInterrupt):  # Ctrl-C ends the look at the values, not only the wait for it
+        except (ReceiptStoppedError, KeyboardInterrupt):  # Ctrl-C also ends the inspection of values
             return None
 
     def _moved(self) -> dict[str, tuple[bytes | None, bytes]]:
@@ -130,12 +130,12 @@ class Receipts:
 
 
 def _switches(reports: Sequence[Report]) -> dict[str, str]:
-    """What the scope set; in an ordinary cell, the settings that a fresh process has otherwise."""
+    """The switches that the scope set; in an ordinary cell, the settings that differ from a fresh process."""
     if reports:
         return {change.switch.name: change.switch.value_in_words(change.during) for change in reports[0].changes}
-    held = ((setting, setting.read()) for setting in SETTINGS if setting.default is not None)
+    values = ((setting, setting.read()) for setting in SETTINGS if setting.default is not None)
     return {
         setting.switch.name: value_in_words(value)
-        for setting, value in held
+        for setting, value in values
         if value is not None and value != setting.default
     }

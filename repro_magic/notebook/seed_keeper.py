@@ -20,10 +20,10 @@ class Seeded:
     """The outcome of a seeding.
 
     Attributes:
-        policy: what was asked for.
-        seed: the seed of this process, which follows from the policy's.
+        policy: the policy that was applied.
+        seed: this process's seed, derived from the policy's seed.
         generators: all global generators afterwards.
-        adopted: where the generators are held that were seeded besides; None if the policy does not ask for it.
+        adopted: variables whose generators were seeded, too; None if the policy does not adopt generators.
     """
 
     policy: SeedPolicy
@@ -33,15 +33,15 @@ class Seeded:
 
 
 @dataclass
-class _Kept:
-    """What outlives `%reload_ext`, as the generators' seeds do."""
+class _State:
+    """State that survives `%reload_ext`, as the generators' seeds do."""
 
     policy: SeedPolicy | None = None
     seed: int = 0
     cells: KnownCells = field(default_factory=KnownCells)
 
 
-_kept: WeakKeyDictionary[InteractiveShell, _Kept] = WeakKeyDictionary()
+_states: WeakKeyDictionary[InteractiveShell, _State] = WeakKeyDictionary()
 
 
 class SeedKeeper:
@@ -49,18 +49,18 @@ class SeedKeeper:
 
     Args:
         shell: the session's shell.
-        name_in: the name that the line of a deterministic cell gives; None if it gives none.
+        name_in: returns the name in the line of a deterministic cell, or None.
     """
 
     def __init__(self, shell: InteractiveShell, name_in: Callable[[str], str | None]) -> None:
-        """Nothing is in effect before `resume` or `apply`."""
+        """Prepare; `resume` or `apply` puts a policy into effect."""
         self._shell, self._name_in = shell, name_in
-        self._state = _kept.setdefault(shell, _Kept())
+        self._state = _states.setdefault(shell, _State())
         self._cell_seeds: CellSeeds | None = None
 
     @property
     def policy(self) -> SeedPolicy | None:
-        """The policy that gives the present seeds; None if no `%repro_seed` and no panel asked for one."""
+        """The policy behind the current seeds; None if neither `%repro_seed` nor the panel set one."""
         policy, present = self._state.policy, seed_in_force()
         if policy is None or policy.per_cell or present in {None, self._state.seed}:
             return policy
@@ -68,7 +68,7 @@ class SeedKeeper:
 
     @property
     def key(self) -> Key | None:
-        """What the running cell's seed follows from; None if cells have no seeds of their own."""
+        """The key of the running cell's seed; None if cells do not have their own seeds."""
         return None if self._cell_seeds is None else self._cell_seeds.key
 
     def apply(self, policy: SeedPolicy) -> Seeded:
@@ -76,7 +76,7 @@ class SeedKeeper:
 
         Raises:
             InvalidSeedError: the policy's seed is not a seed; nothing was changed.
-            ValueError: the launcher gives no valid rank; nothing was changed.
+            ValueError: the launcher does not give a valid rank; nothing was changed.
         """
         seed = policy.seed_here()
         seed_quietly(seed)
@@ -94,7 +94,7 @@ class SeedKeeper:
         return self.apply(replace(self._state.policy or SeedPolicy(seed), seed=seed))
 
     def begin(self, info: Any) -> str | None:  # noqa: ANN401 - IPython's ExecutionInfo
-        """Seed a cell that begins, if cells have seeds of their own.
+        """Seed a cell that starts, if cells have their own seeds.
 
         Returns:
             The cell's name if another cell has the same name, and so draws the same numbers; else None.
@@ -102,7 +102,7 @@ class SeedKeeper:
         return None if self._cell_seeds is None else self._cell_seeds.begin(info.raw_cell, id_of(info, self._shell))
 
     def resume(self) -> None:
-        """Put the policy into effect for the cells to come."""
+        """Put the policy into effect for later cells."""
         self.suspend()
         policy = self._state.policy
         if policy is None:
@@ -114,12 +114,12 @@ class SeedKeeper:
             refuse_unseeded()
 
     def suspend(self) -> None:
-        """Follow the policy no longer, until `resume`."""
+        """Stop following the policy until `resume`."""
         self._cell_seeds = None
         allow_unseeded()
 
     def _adopt(self, seed: int) -> list[str]:
-        """Seed the generators that notebook variables hold; where they are held."""
+        """Seed the generators in notebook variables; returns where they were found."""
         from repro_magic.introspection.cell_names import own_names  # noqa: PLC0415 - few notebooks ask for it
         from repro_magic.rng.user_generators import adopt  # noqa: PLC0415
 

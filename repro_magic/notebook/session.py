@@ -1,4 +1,4 @@
-"""The extension in one shell: everything it installs, and its way out."""
+"""The extension in a shell: its parts, from loading to unloading."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _sessions: WeakKeyDictionary[InteractiveShell, Session] = WeakKeyDictionary()
 
 
 def load(shell: InteractiveShell) -> None:
-    """Install the extension into `shell`; a second time changes nothing."""
+    """Install the extension into `shell`; does nothing if it is loaded already."""
     if shell not in _sessions:
-        guard = Guard()  # what the names hold is looked at, and may raise what Ctrl-C raises
+        guard = Guard()  # inspecting the user's objects may raise KeyboardInterrupt
         guard.up()
         try:
             _sessions[shell] = Session(shell)
@@ -65,7 +65,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take everything out again; harmless when nothing was installed."""
+    """Remove the extension from `shell`; does nothing if it is not loaded."""
     session = _sessions.pop(shell, None)
     if session is not None:
         session.close()
@@ -94,14 +94,14 @@ def panel() -> None:
 
 
 class Session:
-    """One shell's magics, transformers, hooks and completions, from loading to unloading."""
+    """The magics, transformers, hooks and completions of a shell, from loading to unloading."""
 
     def __init__(self, shell: InteractiveShell) -> None:
-        """Install all of it."""
+        """Install everything."""
         self._shell = shell
         self._is_open = True
         self._reports: list[Report] = []
-        self._told: set[object] = set()
+        self._reported: set[object] = set()
         self._watch = CellWatch()
         self._loaders = LoaderLog()
         self._ids: dict[int, str] = {}
@@ -109,9 +109,9 @@ class Session:
         self._panel: Panel | None = None
         self._files = Files(shell)
         self._receipts = Receipts(shell)
-        self._of_cells: dict[int, dict[str, Any]] = {}
+        self._cell_receipts: dict[int, dict[str, Any]] = {}
         self._failed: dict[int, str] = {}
-        self._own: dict[int, frozenset[str]] = {}
+        self._own_texts: dict[int, frozenset[str]] = {}
         self._doubts: dict[int, str] = {}
         self._replay: Replay | None = None
         self._is_running = self._is_inside_a_cell()
@@ -128,7 +128,7 @@ class Session:
         installed.append(shell.input_transformers_cleanup, mark)
         installed.append(shell.ast_transformers, self._rewriter)
         installed.append(shell.Completer.custom_matchers, flag_matcher(shell, self._magics))
-        hooks_up()  # from here on it is known of each generator whether it was seeded
+        hooks_up()  # from here on, it is known whether each generator was seeded
         self._loaders.up()
         self._seeds.resume()
         installed.on_undo(release, hooks_down, self._seeds.suspend, self._loaders.down, lambda: self._watch.close())
@@ -136,13 +136,13 @@ class Session:
         installed.keep_our_frames_out_of_tracebacks()
         installed.add_hook("pre_run_cell", self._before_cell)
         installed.add_hook("post_run_cell", self._after_cell)
-        # The cell that loads us has no pre_run_cell: what is left of it is watched from here.
+        # The cell that loads the extension gets no pre_run_cell event, so watching its remainder starts here.
         self._journal.begin()
         self._receipts.begin(self._magics.receipts)
         self._start_watching()
 
     def close(self) -> None:
-        """Undo what `__init__` did, last thing first."""
+        """Undo `__init__`, in reverse order."""
         self._is_open = False
         if self._panel is not None:
             self._panel.detach("Extension unloaded")
@@ -152,44 +152,44 @@ class Session:
 
     @unprofiled()
     def _before_cell(self, info: Any) -> None:  # noqa: ANN401 - IPython's ExecutionInfo
-        if self._is_inside_a_cell() or self._is_beside_a_cell():  # the outer one, or the first one, tells of both
+        if self._is_inside_a_cell() or self._is_beside_a_cell():  # the outer cell, or the first cell, reports both
             return
         self._thread = threading.get_ident()
-        self._watch.close()  # left over where a cell ended without an event
+        self._watch.close()  # still open if a cell ended without an event
         self._rewriter.cell = None
         taken = self._seeds.begin(info)
         if taken is not None:
-            from repro_magic.views import describe  # noqa: PLC0415 - few cells are told so
+            from repro_magic.views import describe  # noqa: PLC0415 - few cells need it
 
             show(describe.taken(taken))
         self._is_running = True
         self._journal.begin()
         self._receipts.begin(self._magics.receipts)
-        self._loaders.new()  # those made between cells are told in the table only
+        self._loaders.new()  # loaders created between cells appear in the table only
         self._start_watching()
 
     @unprofiled()
     def _after_cell(self, result: ExecutionResult | None) -> None:
         if self._is_inside_a_cell():
             return
-        self._put_as_written(result)
+        self._restore_history(result)
         if threading.get_ident() != self._thread:
             return
         try:
             findings, number = self._ended(result)
         finally:
-            self._is_running = False  # whatever failed: a click in the panel must not wait for ever
+            self._is_running = False  # also after a fault, so that clicks in the panel do not wait forever
         self._show_block(result, findings, number)
         if self._magics.watch and (drawn := self._journal.first_unseeded_draw()):
             self._show_unseeded(drawn, number)
         if number is not None:
-            self._own[number] = frozenset(shown_by_us)
+            self._own_texts[number] = frozenset(shown_by_us)
         shown_by_us.clear()
         if self._panel is not None:
             self._panel.cell_ended()
 
-    def _put_as_written(self, result: ExecutionResult | None) -> None:
-        """While the cell ran, its own code had to read as Python (IPython looks there for a semicolon at the end)."""
+    def _restore_history(self, result: ExecutionResult | None) -> None:
+        """Restore the magic in the cell's history, which held Python because IPython looks there for a semicolon."""
         if result is not None and getattr(result.info, "store_history", False):
             assert self._shell.history_manager is not None  # noqa: S101 - a cell was just stored there
             history = self._shell.history_manager.input_hist_parsed
@@ -197,7 +197,7 @@ class Session:
                 history[-1] = "".join(as_written(history[-1].splitlines(keepends=True)))
 
     def _ended(self, result: ExecutionResult | None) -> tuple[list[Finding], int | None]:
-        """What a cell that is over found, kept in the journal; and the cell's number."""
+        """Write the cell's findings to the journal; returns them and the cell's number."""
         number = getattr(result, "execution_count", None)
         if number is not None and result is not None and not result.success:
             self._failed[number] = _error_in_words(result)
@@ -219,14 +219,14 @@ class Session:
         return findings, number
 
     def _is_inside_a_cell(self) -> bool:
-        """Whether a cell's own code is what runs this one (`run_cell`, `%%capture`). A counter could miss an event."""
+        """Whether another cell's code runs this cell (`run_cell`, `%%capture`). A counter could miss an event."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - what inspect uses
         while frame is not None and frame.f_globals is not self._shell.user_ns:
             frame = frame.f_back
         return frame is not None
 
     def _is_beside_a_cell(self) -> bool:
-        """Whether a cell runs, or awaits something, on another thread that still lives (this is a subshell's, say)."""
+        """Whether a cell runs on another live thread, so that this cell runs in a subshell."""
         if not self._is_running or self._thread == threading.get_ident():
             return False
         return self._thread in sys._current_frames()  # noqa: SLF001 - what faulthandler reads
@@ -237,7 +237,7 @@ class Session:
             self._watch.open()
 
     def _findings_of(self, result: ExecutionResult | None, number: int | None) -> list[Finding]:
-        """What was found in the cell that is over."""
+        """The findings of the cell that has ended."""
         self._watch.close()
         cell, self._rewriter.cell = self._rewriter.cell, None
         findings = self._watch.findings
@@ -247,53 +247,53 @@ class Session:
         return findings
 
     def _labels(self, findings: Sequence[Finding], draws: Sequence[Draw] = ()) -> Callable[[str], str]:
-        """What the files of their places are called."""
-        places = [*(place for one in findings for place in one.places), *(one.place for one in draws if one.place)]
+        """The labels of the files in findings and draws."""
+        places = [*(place for item in findings for place in item.places), *(item.place for item in draws if item.place)]
         return self._files.labels({place.file for place in places})
 
     def status(self) -> ProcessStatus:
         """The state of everything, the running cell included."""
         from repro_magic.process_status import status  # noqa: PLC0415 - loading does not need it
 
-        found = status(self._journal, is_watched=self._magics.watch, seed_policy=self._seeds.policy)
+        process = status(self._journal, is_watched=self._magics.watch, seed_policy=self._seeds.policy)
         findings = self._watch.findings if self._is_running else []
         if findings:
             number = self._files.newest()
             name = "this cell" if number is None else f"In[{number}]"
-            found.cells.append(Cell(name, None, findings, self._labels(findings)))
-        return found
+            process.cells.append(Cell(name, None, findings, self._labels(findings)))
+        return process
 
     def entered(self) -> None:
-        """A deterministic cell's own code begins."""
+        """Called when the code of a deterministic cell starts."""
         self._receipts.look()
 
     def note(self, report: Report, *, quiet: bool) -> None:
-        """Show the report when the cell is over; at once if the cell itself has unloaded us."""
+        """Show the report after the cell; at once if the cell unloaded the extension."""
         if not quiet:
             self._reports.append(report)
-            self._told.update(finding.where for finding in report.findings)
+            self._reported.update(finding.where for finding in report.findings)
         if not self._is_open:
             self._show_reports()
 
     def ledger(self) -> list[CellDraws]:
-        """What the cells that are over drew."""
+        """The draws of all ended cells."""
         return self._journal.ledger()
 
     def loaders(self) -> Document:
-        """What is to be known of the notebook's data loaders."""
+        """The table of the notebook's data loaders."""
         from repro_magic.views.loaders import table  # noqa: PLC0415 - most cells do not need it
 
         return table(self._loaders.all(self._shell.user_ns), self._files.label)
 
     def turned(self, setting: Setting) -> None:
-        """A setting was set on the user's behalf."""
+        """Record that the user changed a setting, so that it is not reported as changed by code."""
         self._journal.expect(setting)
 
     def turn(self, setting: Setting, value: object) -> None:
-        """Turn a setting for the whole process.
+        """Change a setting for the whole process.
 
         Raises:
-            InvalidSettingError: it does not take the value.
+            InvalidSettingError: the value is invalid.
         """
         setting.write(value)
         self.turned(setting)
@@ -303,7 +303,7 @@ class Session:
 
         Raises:
             InvalidSeedError: the policy's seed is not a seed.
-            ValueError: the launcher gives no valid rank.
+            ValueError: the launcher does not give a valid rank.
         """
         return self._seeds.apply(policy)
 
@@ -311,12 +311,12 @@ class Session:
         """Seed every generator with another seed, and keep the rest of the policy.
 
         Raises:
-            InvalidSeedError: it is not a seed.
+            InvalidSeedError: `seed` is not a seed.
         """
         return self._seeds.reseed(seed)
 
     def set_watched(self, is_watched: bool) -> None:  # noqa: FBT001 - a toggle's value
-        """Watch the cells to come, or do not."""
+        """Turn watching of later cells on or off."""
         self._magics.watch = is_watched
 
     def clear(self) -> None:
@@ -329,7 +329,7 @@ class Session:
         return self._is_running
 
     def show_panel(self) -> None:
-        """Show the panel; a second time, a second view of it.
+        """Show the panel; a second call shows a second view of it.
 
         Raises:
             PanelError: a terminal has no widgets.
@@ -343,24 +343,24 @@ class Session:
         self._panel.show()
 
     def _show_block(self, result: ExecutionResult | None, findings: list[Finding], number: int | None) -> None:
-        """What is to be told of the cell, in one block; of most cells that is nothing."""
+        """Show the block of a cell, if there is anything to report."""
         reports = self._reports.copy()
-        untold = [finding for finding in findings if finding.where not in self._told]
+        unreported = [finding for finding in findings if finding.where not in self._reported]
         self._reports.clear()
-        self._told.clear()
+        self._reported.clear()
         label = functools.partial(self._files.label, here=number)
         receipt = self._receipts.of(result, reports, findings, lambda file: label(file) == "", self._seeds.key)
         if receipt is not None and number is not None:
-            self._of_cells[number] = receipt
+            self._cell_receipts[number] = receipt
         loaders = [
             loader for loader in self._loaders.new() if loader.faults and not loader.accepted and self._magics.watch
         ]
-        if not (reports or untold or receipt or loaders):
+        if not (reports or unreported or receipt or loaders):
             return
         from repro_magic.views import describe  # noqa: PLC0415 - most cells have nothing to show
         from repro_magic.views.findings import active  # noqa: PLC0415
 
-        block = describe.reports(reports, label) + active(untold, label)
+        block = describe.reports(reports, label) + active(unreported, label)
         if loaders:
             from repro_magic.views.loaders import block as faults  # noqa: PLC0415 - most cells do not need it
 
@@ -373,7 +373,7 @@ class Session:
             show(block)
 
     def _show_unseeded(self, generators: Sequence[str], number: int | None) -> None:
-        """Say once in a session that a global generator without a seed was drawn from."""
+        """Say, once in a session, that a cell drew from an unseeded global generator."""
         from repro_magic.proof.compare.outputs import REMARK  # noqa: PLC0415 - one cell of a session has this to show
         from repro_magic.views import describe  # noqa: PLC0415
 
@@ -383,7 +383,7 @@ class Session:
         """Replay the session's cells in a fresh kernel, or stop the replay.
 
         Raises:
-            NotRunnableError: one runs already, or nothing can be replayed.
+            NotRunnableError: a replay runs already, or nothing can be replayed.
         """
         from repro_magic.notebook.replay import Replay, cells_of, texts_of  # noqa: PLC0415 - nbclient takes 0.3 s to import
         from repro_magic.proof.kernel import probe  # noqa: PLC0415
@@ -402,7 +402,7 @@ class Session:
         assert self._shell.history_manager is not None  # noqa: S101 - a shell that runs cells has one
         history = self._shell.history_manager
         present = len(history.input_hist_raw) - 1  # the execution count may be the next cell's already
-        own = {**self._own, present: frozenset(shown_by_us)}
+        own = {**self._own_texts, present: frozenset(shown_by_us)}
         results = self._shell.user_ns.get("_oh")
         results = results if type(results) is dict else {}
         cells = [
@@ -414,7 +414,7 @@ class Session:
                 own=own.get(cell.number, frozenset()),
                 displayed=probe.looked_at(results[cell.number]) if cell.number in results else None,
             )
-            for cell in cells_of(history.input_hist_raw, self._of_cells, {*self._failed}, present)
+            for cell in cells_of(history.input_hist_raw, self._cell_receipts, {*self._failed}, present)
         ]
         if not cells:
             raise NotRunnableError("no cell has run yet, so there is nothing to replay")
@@ -422,30 +422,30 @@ class Session:
         replay = Replay(cells, probe.held(), RunOptions(timeout=arguments.timeout, scope=scope))
         lines = shell_lines(replay.notebook())
         if lines and not arguments.allow_shell:
-            told = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
-            raise NotRunnableError(f"these lines run programs; to run them again, add --allow-shell: {told}")
+            listed = "; ".join(f"In[{cells[number - 1].number}]: {line}" for number, line in lines)
+            raise NotRunnableError(f"these lines run programs; to run them again, add --allow-shell: {listed}")
         self._replay = replay
         replay.start()
         if arguments.wait:
             replay.wait()
 
     def _show_reports(self) -> None:
-        """At once, for no hook of ours runs after the cell that unloads us."""
+        """Show the reports at once, because no hook runs after the cell that unloads the extension."""
         from repro_magic.views import describe  # noqa: PLC0415 - most cells do not need it
 
         reports = self._reports.copy()
         self._reports.clear()
         if reports:
-            # Only the cell that has just run is meant, so its own lines need no name.
+            # These reports concern the current cell, so its own lines need no label.
             show(describe.reports(reports, functools.partial(self._files.label, here=self._files.newest())))
 
 
 def _error_in_words(result: ExecutionResult) -> str:
-    """A cell's error as front ends write it; empty if it cannot be told."""
+    """A cell's error as front ends write it; empty if that fails."""
     error = result.error_before_exec or result.error_in_exec
     if isinstance(error, UsageError):  # IPython prints it to stderr; the cell has no error output
         return ""
     try:
         return "" if error is None else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a __str__ of the user's
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
         return ""

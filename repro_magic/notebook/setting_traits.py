@@ -12,27 +12,26 @@ from repro_magic.exceptions import InvalidSettingError
 
 
 class Live(TraitType[Any, Any]):
-    """A trait without a value of its own: it reads a setting, and turns it, each time.
+    """A trait that reads and writes a setting, without a value of its own.
 
-    Were the value kept here, setting it to what it was last would do nothing, though other code may have changed the
-    process meanwhile.
+    traitlets ignores assignments that do not change a trait's value, but other code may have changed the setting since.
     """
 
     def __init__(self, setting: Setting) -> None:
-        """Take the setting; its help is the trait's."""
+        """Create a trait for `setting`, with its help."""
         super().__init__(None, help=setting.says, config=True)
         self.setting = setting
         self.info_text = " or ".join(map(repr, setting.choices)) or ("an integer" if setting.is_count else "a bool")
 
-    def get(self, obj: HasTraits, cls: type[Any] | None = None) -> Any:  # noqa: ANN401, ARG002 - as traitlets has it
+    def get(self, obj: HasTraits, cls: type[Any] | None = None) -> Any:  # noqa: ANN401, ARG002 - signature of traitlets
         """The process's value."""
         return self.setting.read()
 
-    def set(self, obj: HasTraits, value: Any) -> None:  # noqa: ANN401 - as traitlets has it
-        """Turn the setting, and tell the object.
+    def set(self, obj: HasTraits, value: Any) -> None:  # noqa: ANN401 - signature of traitlets
+        """Change the setting, and notify the object.
 
         Raises:
-            TraitError: it does not take the value.
+            TraitError: the value is invalid.
         """
         try:
             self.setting.write(value)

@@ -29,7 +29,7 @@ _TEXT_METHODS = {"split", "rsplit", "splitlines"}
 _NOT_ENTERED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.While)
 _SETS = {set, frozenset}
 _ARRAYS = {"Series", "Index", "ndarray"}
-# So many elements of a value are inspected.
+# The largest number of elements of a value that are inspected.
 _MOST_ELEMENTS = 100
 
 

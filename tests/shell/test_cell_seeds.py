@@ -121,7 +121,7 @@ def test_the_receipt_tells_the_kind_of_key(loaded: InteractiveShell) -> None:
     loaded.run_cell("%repro_seed 42 --per-cell\n%config ReproMagic.receipts = 'all'", store_history=True)
     for source in ("x = 1", "%%deterministic --name n\nx = 1"):
         run(loaded, source)
-    receipts = list(_sessions[loaded]._of_cells.values())[-2:]
+    receipts = list(_sessions[loaded]._cell_receipts.values())[-2:]
     assert [one["key"] for one in receipts] == [
         {"kind": "source", "occurrence": 0},
         {"kind": "name", "occurrence": 0},

@@ -189,7 +189,7 @@ def loaded(shell: InteractiveShell) -> session.Session:
 
 
 def receipts(shell: InteractiveShell) -> int:
-    return len(session._sessions[shell]._of_cells)
+    return len(session._sessions[shell]._cell_receipts)
 
 
 @given(RECIPES)
@@ -231,7 +231,7 @@ def test_one_value_costs_its_own_entry_and_the_watch_goes_on(shell: InteractiveS
     shell.run_line_magic("config", "ReproMagic.receipts = 'all'")
     assert run(shell, PRELUDES[name]) == ("ended", type(None))
     assert run(shell, "%%deterministic --quiet\ny = [x]\nnumber = 3") == ("ended", type(None))
-    values = list(ours._of_cells.values())[-1]["values"]
+    values = list(ours._cell_receipts.values())[-1]["values"]
     assert {"x", "y", "number"} - set(values) <= {"x"}, "code has no entry of its own"
     assert not values["number"]["gaps"]
     assert run(shell, "import random; r = random.Random(); r.random()") == ("ended", type(None))
