@@ -7,130 +7,30 @@ known signature gets the known classification, and values are read only in the f
 from __future__ import annotations
 
 import functools
-import itertools
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
 from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.findings import Direction, Draw, Finding, FindingStatus, OpFinding, Remedy
 from repro_magic.introspection.location import NOBODY, Caller, Place, Site, accepts, caller_of, site_of
-from repro_magic.ops.catalogue.model import Entry, OpCall
+from repro_magic.ops.catalogue.model import OpCall
 from repro_magic.ops.tracing.classify import Classification, Switches, classify
 from repro_magic.ops.tracing.signature import CachedSignature, signature_of
+from repro_magic.ops.tracing.sites import CachedCall, EntryAtSite, OpAtSite, SignatureClassification, WatchedOp
 from repro_magic.ops.tracing.unprofiled import unprofiled
 from repro_magic.runtime.forks import ForkSafeLock
 
-# Values are read in at most so many calls of an op on a line: per signature, and for all signatures together.
+# The largest number of calls of an op on a line whose values are read: per signature, and for all signatures together.
 LOOKS, ALL_LOOKS = 3, 60
-# So many signatures (shapes, dtypes, switches) are remembered for an op on a line.
+# The largest number of signatures (shapes, dtypes, switches) remembered for an op on a line.
 _MOST_SIGNATURES = 128
-# So many times a line's latest call is cached for quick recognition; if signatures keep changing, more would cost more
-# than it saves.
-_CACHE_ATTEMPTS = 8
-# So many nodes of the autograd graph are remembered with the line that created them.
+# The largest number of nodes of the autograd graph remembered with the line that created them.
 _MOST_NODES = 2048
-
-
-@dataclass(frozen=True)
-class WatchedOp:
-    """An overload that is watched.
-
-    Attributes:
-        name: the overload, e.g. `"index_add_.default"`, with its namespace unless that is aten.
-        entries: its entries in the catalogue.
-        names: the names of its arguments, in order.
-        defaults: argument -> default value.
-        hot: whether it is called so often that counting stops once its calls bring no news.
-        draws: whether it draws random numbers.
-        makes: whether the backward pass of its result is flagged, so that its line must be remembered.
-    """
-
-    name: str
-    entries: tuple[Entry, ...]
-    names: tuple[str, ...]
-    defaults: Mapping[str, Any]
-    hot: bool = False
-    draws: bool = False
-    makes: bool = False
-
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """All arguments, defaults included, by name."""
-        return {**self.defaults, **dict(zip(self.names, args, strict=False)), **kwargs}
-
-
-@dataclass(eq=False)
-class _SignatureClassification:
-    """The classification of a signature: without values (`classification`), and from the values read (`looked`)."""
-
-    classification: Classification | None
-    looks: int = 0
-    looked: Classification | None = None
-
-
-@dataclass(eq=False)
-class _EntryAtSite:
-    """A catalogue entry at a site, on a device, in a direction, with its calls."""
-
-    entry: Entry
-    device: str
-    backward: bool
-    site: Site
-    made_by: Site | None
-    hot: bool
-    traced: bool
-    looks: int = 0
-    looked: Classification | None = None
-    signatures: dict[object, _SignatureClassification] = field(default_factory=dict)
-    calls: dict[Classification | None, int] = field(default_factory=dict)
-
-
-class _CachedCall:
-    """The latest call at a site: its signature, the classifications of all calls that match it, and their number.
-
-    Attributes:
-        count: counts a call. It is atomic because it runs in C, and takes a third of the time of a lock.
-    """
-
-    def __init__(
-        self, signature: CachedSignature, switches: tuple[Any, ...], classifications: list[Classification | None]
-    ) -> None:
-        self.signature, self.switches, self.classifications = signature, switches, classifications
-        self.count = itertools.count().__next__
-        self._not_calls = 0
-
-    def new_calls(self) -> int:
-        """The number of calls counted since the last call of this method."""
-        calls = self.count() - self._not_calls
-        self._not_calls += calls + 1  # reading the counter counts, too
-        return calls
-
-
-@dataclass(eq=False)
-class _OpAtSite:
-    """An overload at a site on a device, with its catalogue entries there."""
-
-    op: WatchedOp
-    device: str
-    site: Site
-    entries: tuple[_EntryAtSite, ...]
-    draws: int = 0
-    cached: _CachedCall | None = None
-    cache_attempts: int = _CACHE_ATTEMPTS
-
-    def count(self, classifications: Iterable[Classification | None], calls: int) -> None:
-        """Count calls with the same classifications."""
-        for entry, classification in zip(self.entries, classifications, strict=True):
-            entry.calls[classification] = entry.calls.get(classification, 0) + calls
-
-    def settle(self) -> None:
-        """Add the calls counted by the cached call."""
-        if self.cached is not None and (calls := self.cached.new_calls()):
-            self.count(self.cached.classifications, calls)
 
 
 @dataclass(frozen=True)
@@ -208,7 +108,7 @@ class Collector:
         self.fault: BaseException | None = None
         self.exhausted = False
         self.from_workers: Callable[[], tuple[list[Finding], list[Draw]]] = lambda: ([], [])
-        self._sites: dict[object, _OpAtSite] = {}
+        self._sites: dict[object, OpAtSite] = {}
         self._node_sites: dict[int, tuple[str, Site]] = {}
         self._graphs: dict[object, tuple[list[OpFinding], Site]] = {}
         self._lock = ForkSafeLock()
@@ -268,10 +168,10 @@ class Collector:
         node: Any,  # noqa: ANN401 - torch's Node, or None
         *,
         traced: bool,
-    ) -> _OpAtSite:
+    ) -> OpAtSite:
         place, forward = Site(*caller), self._node_site(node)
         entries = tuple(
-            _EntryAtSite(
+            EntryAtSite(
                 entry,
                 device,
                 backward=node is not None or entry.direction is Direction.BACKWARD,
@@ -283,7 +183,7 @@ class Collector:
             for entry in op.entries
         )
         with self._lock:
-            return self._sites.setdefault(key, _OpAtSite(op, device, place, entries))
+            return self._sites.setdefault(key, OpAtSite(op, device, place, entries))
 
     def _waiting_caller(self) -> Caller:
         """The caller, if this is one of autograd's own threads: the thread that waits for it."""
@@ -314,7 +214,7 @@ class Collector:
 
     def _classify_call(
         self,
-        site: _OpAtSite,
+        site: OpAtSite,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         switches: tuple[Any, ...],
@@ -330,7 +230,7 @@ class Collector:
         if self.strict and not traced:
             for entry, classification in zip(site.entries, classifications, strict=True):
                 if classification is not None and classification.status is FindingStatus.ACTIVE:
-                    self.refused = _refusal(entry, classification)
+                    self.refused = entry.refusal(classification)
                     raise self.refused
         algorithms, warn_only, *_ = switches
         if algorithms and not warn_only and not traced:  # PyTorch raises for ops that alert, so they do not run
@@ -342,7 +242,7 @@ class Collector:
         if site.cache_attempts and not kwargs and all(is_final for _, is_final in results):
             site.cache_attempts -= 1
             try:
-                cached = _CachedCall(CachedSignature(args), switches, classifications)
+                cached = CachedCall(CachedSignature(args), switches, classifications)
             except Exception:  # noqa: BLE001 - private parts of PyTorch may change; without the cache, only speed is lost
                 site.cache_attempts = 0
         with self._lock:
@@ -352,7 +252,7 @@ class Collector:
                 site.cached = cached
 
     def _classify_traced(
-        self, at: _EntryAtSite, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
+        self, at: EntryAtSite, op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any], switches: tuple[Any, ...]
     ) -> Classification | None:
         # A symbolic size must not be compared: the comparison would become a guard.
         call = replace(self._call(op, args, kwargs), traced=True)
@@ -361,7 +261,7 @@ class Collector:
         return classification if classification is None or classification.settled or at.device != "cpu" else None
 
     def _classify_values(
-        self, at: _EntryAtSite, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, at: EntryAtSite, key: tuple[Any, ...], op: WatchedOp, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Classification | None, bool]:
         """The classification of a call, and whether it holds for all further calls with this signature."""
         switches = self._as_switches(key[0])
@@ -370,7 +270,7 @@ class Collector:
             classification = classify(at.entry, self._call(op, args, kwargs), at.device, switches)
             if len(at.signatures) >= _MOST_SIGNATURES:
                 at.signatures.clear()
-            signature = at.signatures[key] = _SignatureClassification(classification)
+            signature = at.signatures[key] = SignatureClassification(classification)
         classification = signature.classification
         if classification is None or classification.settled:
             return classification, True
@@ -454,7 +354,7 @@ class Collector:
         for entry, calls in counted:
             for classification, count in calls.items():
                 if classification is not None:
-                    yield _finding(entry, classification, count, at_least=entry.hot and self.exhausted)
+                    yield entry.finding(classification, count, at_least=entry.hot and self.exhausted)
 
     def _in_graphs(self) -> Iterator[OpFinding]:
         for findings, site in list(self._graphs.values()):  # a copy, because the cell may still run
@@ -500,30 +400,6 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _finding(at: _EntryAtSite, classification: Classification, count: int, *, at_least: bool) -> OpFinding:
-    entry, hazard, site = at.entry, classification.hazard, at.site
-    return OpFinding(
-        op=entry.op,
-        public=entry.public,
-        status=classification.status,
-        device=at.device,
-        direction=Direction.BACKWARD if at.backward else Direction.FORWARD,
-        place=site.place,
-        called_from=site.called_from,
-        made_by=None if at.made_by is None else at.made_by.place,
-        count=0 if at.traced else count,
-        at_least=at_least,
-        hot=at.hot,
-        why=hazard.why,
-        remedy=hazard.remedy,
-        elsewhere=classification.elsewhere,
-        alerts=classification.alerts,
-        traced=at.traced,
-        accepted=accepts(site, entry.op, entry.public, *entry.names),
-        link=entry.link,
-    )
-
-
 def _merged(findings: list[Finding]) -> list[Finding]:
     """Merge the findings of a line that come from several instructions or signatures."""
     merged: dict[object, Finding] = {}
@@ -531,16 +407,3 @@ def _merged(findings: list[Finding]) -> list[Finding]:
         first = merged.get(finding.key)
         merged[finding.key] = finding if first is None else first.plus(finding)
     return list(merged.values())
-
-
-def _refusal(at: _EntryAtSite, classification: Classification) -> NondeterministicOpError:
-    place, remedy = at.site.place, classification.hazard.remedy.here
-    where = "" if place is None else f" at line {place.line} ({place.text})"
-    return NondeterministicOpError(
-        f"{at.entry.op} ({at.entry.public}) on {at.device}{where} was blocked because its result may differ "
-        f"between runs and the scope is strict. {classification.hazard.why} {remedy}",
-        op=at.entry.op,
-        line=None if place is None else place.line,
-        device=at.device,
-        remedy=remedy,
-    )

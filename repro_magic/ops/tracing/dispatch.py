@@ -22,7 +22,8 @@ from repro_magic.exceptions import NondeterministicOpError
 from repro_magic.findings import SURE_CALLS
 from repro_magic.ops.catalogue.entries import MAKERS
 from repro_magic.ops.catalogue.lookup import lookup, random_ops
-from repro_magic.ops.tracing.collector import Collector, WatchedOp, first_tensor
+from repro_magic.ops.tracing.collector import Collector, first_tensor
+from repro_magic.ops.tracing.sites import WatchedOp
 
 KEY, HOT_KEY = "TESTING_ONLY_GenericMode", "TESTING_ONLY_GenericWrapper"
 
