@@ -23,6 +23,7 @@ from repro_magic.determinism.settings import SETTINGS, THREADS, Setting
 from repro_magic.determinism.switches import Unreadable
 from repro_magic.exceptions import HookFaultWarning, InvalidSeedError, ReproError
 from repro_magic.notebook.deferred_calls import BetweenCells
+from repro_magic.notebook.panel_widgets import Control, full_width, heading, scrolling, tooltip
 from repro_magic.notebook.seed_keeper import Seeded
 from repro_magic.process_status import ProcessStatus, SettingState
 from repro_magic.rng.generators import checked_seed
@@ -64,64 +65,6 @@ class Host(Protocol):
         """Clear the list of findings."""
 
 
-def _tooltip(widget: Any, text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
-    """Set a widget's tooltip, whose name differs between ipywidgets 7 and 8."""
-    for name in ("tooltip", "description_tooltip"):
-        if widget.has_trait(name):
-            setattr(widget, name, text)
-            break
-    return widget
-
-
-def _full(**more: Any) -> Any:  # noqa: ANN401 - ipywidgets carries no types
-    return widgets.Layout(width="auto", **more)
-
-
-def _text(document: Document) -> str:
-    return document.html()
-
-
-class _Control:
-    """The control of a setting, and the note beside it."""
-
-    def __init__(self, label: str, says: str, choices: tuple[str, ...] = (), *, is_count: bool = False) -> None:
-        """Create both widgets; observe `control` for clicks."""
-        style = {"description_width": "initial"}
-        if choices:
-            self.control = widgets.ToggleButtons(
-                options=list(choices), description=label, tooltips=[says] * len(choices), style=style
-            )
-            self.control.style.button_width = "5em"
-        elif is_count:
-            self.control = _tooltip(
-                widgets.BoundedIntText(
-                    value=1,
-                    min=1,
-                    max=2**31 - 1,
-                    description=label,
-                    style=style,
-                    layout=widgets.Layout(width="11em"),
-                ),
-                says,
-            )
-        else:
-            self.control = _tooltip(widgets.Checkbox(description=label, indent=False, layout=_full()), says)
-        self.note = widgets.HTML(layout=_full())
-        self.box = widgets.HBox([self.control, self.note], layout=_full(flex_flow="row wrap"))
-        self.box.add_class("repro-magic-setting")
-
-    def show(self, value: object, note: str, *, is_disabled: bool) -> None:
-        """Show a value. The panel ignores the event that this causes, see `Panel._guarded`."""
-        if value is not None:
-            self.control.value = value
-        self.control.disabled = is_disabled
-        self.say(note)
-
-    def say(self, note: str) -> None:
-        """Change the note only."""
-        self.note.value = _text(Document((Line(note),))) if note else ""
-
-
 class Panel:
     """The panel of one session.
 
@@ -136,7 +79,7 @@ class Panel:
         self._lock = threading.RLock()
         self._thread = threading.get_ident()
         self._shown_by: int | None = None
-        self._waiting: dict[_Control, Callable[[], None]] = {}
+        self._waiting: dict[Control, Callable[[], None]] = {}
         self._copies: deque[str] = deque(maxlen=_COPIES)
         self._shown = 0
         self._copy: dict[str, str] = {}
@@ -148,35 +91,37 @@ class Panel:
 
     # Widgets
     def _create_widgets(self) -> None:
-        self._header = widgets.HTML(layout=_full())
+        self._header = widgets.HTML(layout=full_width())
         self._create_seed()
         self._create_settings()
         self._create_findings()
-        self._code = widgets.HTML(layout=_full())
+        self._code = widgets.HTML(layout=full_width())
         self.box = widgets.VBox(
             [
                 self._header,
-                _heading("Seeds"),
+                heading("Seeds"),
                 self._generators,
-                widgets.HBox([self.seed, self.seed_button, self.new_seed_button], layout=_full(flex_flow="row wrap")),
+                widgets.HBox(
+                    [self.seed, self.seed_button, self.new_seed_button], layout=full_width(flex_flow="row wrap")
+                ),
                 self._seed_note,
-                _heading("Process settings"),
+                heading("Process settings"),
                 self._settings_box,
-                _heading("Flagged ops"),
-                widgets.HBox([self.narrow, self.clear_button], layout=_full(flex_flow="row wrap")),
+                heading("Flagged ops"),
+                widgets.HBox([self.narrow, self.clear_button], layout=full_width(flex_flow="row wrap")),
                 self._findings,
-                _heading("As code"),
+                heading("As code"),
                 self._code,
             ],
-            layout=_full(),
+            layout=full_width(),
             # A fixed id instead of a random one, so that a notebook that runs again gives the same output.
             model_id=f"repro-magic-panel-{next(_numbers)}",
         )
         self.box.add_class("repro-magic-panel")
 
     def _create_seed(self) -> None:
-        self._generators = widgets.HTML(layout=_full())
-        self.seed = _tooltip(
+        self._generators = widgets.HTML(layout=full_width())
+        self.seed = tooltip(
             widgets.Text(
                 description="Seed",
                 placeholder="0 to 2**64 - 1",
@@ -191,22 +136,22 @@ class Panel:
         self.new_seed_button = widgets.Button(
             description="New seed", tooltip="Draw a new seed and seed every generator with it."
         )
-        self._seed_note = widgets.HTML(layout=_full(min_height="1.4em"))
+        self._seed_note = widgets.HTML(layout=full_width(min_height="1.4em"))
         self.seed_button.on_click(self._guarded(self._seed_pressed))
         self.new_seed_button.on_click(self._guarded(self._new_seed_pressed))
 
     def _create_settings(self) -> None:
-        self.controls: dict[str, _Control] = {}
+        self.controls: dict[str, Control] = {}
         for setting in SETTINGS:
-            control = _Control(setting.label, setting.says, setting.choices, is_count=setting.is_count)
+            control = Control(setting.label, setting.says, setting.choices, is_count=setting.is_count)
             self._connect(control, functools.partial(self._host.turn, setting))
             self.controls[setting.name] = control
-        self.controls["watch"] = watch = _Control(
+        self.controls["watch"] = watch = Control(
             "Watch cells", "Report nondeterministic ops and unseeded generators under each cell. Costs almost nothing."
         )
         self._connect(watch, self._host.set_watched)
-        self._fixed = widgets.HTML(layout=_full())
-        self._hashes = _tooltip(
+        self._fixed = widgets.HTML(layout=full_width())
+        self._hashes = tooltip(
             widgets.Text(
                 description="PYTHONHASHSEED",
                 disabled=True,
@@ -216,22 +161,22 @@ class Panel:
             "Decides string hashes, and with them set order. Python reads it only when it starts.",
         )
         boxes = [control.box for control in self.controls.values()]
-        fixed = widgets.HBox([self._hashes, self._fixed], layout=_full(flex_flow="row wrap"))
+        fixed = widgets.HBox([self._hashes, self._fixed], layout=full_width(flex_flow="row wrap"))
         fixed.add_class("repro-magic-setting")
         wide, *others = boxes
-        grid = widgets.Box(others, layout=_full())
+        grid = widgets.Box(others, layout=full_width())
         grid.add_class("repro-magic-grid")
-        self._settings_box = widgets.VBox([wide, grid, fixed], layout=_full())
+        self._settings_box = widgets.VBox([wide, grid, fixed], layout=full_width())
 
     def _create_findings(self) -> None:
-        self._findings = widgets.HTML(layout=_full())
+        self._findings = widgets.HTML(layout=full_width())
         self.narrow = widgets.Dropdown(
             options=list(views.FILTERS),
             description="Show",
             style={"description_width": "initial"},
             layout=widgets.Layout(width="14em"),
         )
-        _tooltip(self.narrow, "Show only findings with this status.")
+        tooltip(self.narrow, "Show only findings with this status.")
         self.clear_button = widgets.Button(description="Clear", tooltip="Clear the list of findings.")
         self.narrow.observe(self._guarded(lambda _change: self._show_findings()), names="value")
         self.clear_button.on_click(self._guarded(self._clear_pressed))
@@ -250,7 +195,7 @@ class Panel:
 
         return handler
 
-    def _connect(self, control: _Control, turn: Callable[[Any], object]) -> None:
+    def _connect(self, control: Control, turn: Callable[[Any], object]) -> None:
         def chosen(change: dict[str, Any]) -> None:
             value = change["new"]
             due = self._waiting[control] = functools.partial(self._turn, control, turn, value)
@@ -259,13 +204,13 @@ class Panel:
 
         control.control.observe(self._guarded(chosen), names="value")
 
-    def _turn_last(self, control: _Control, due: Callable[[], None]) -> None:
+    def _turn_last(self, control: Control, due: Callable[[], None]) -> None:
         """Apply a click, unless a later click on the same control replaced it."""
         if self._waiting.get(control) is due:
             del self._waiting[control]
             due()
 
-    def _turn(self, control: _Control, turn: Callable[[Any], object], value: object) -> None:
+    def _turn(self, control: Control, turn: Callable[[Any], object], value: object) -> None:
         fault = ""
         try:
             turn(value)
@@ -307,7 +252,7 @@ class Panel:
         self._say_about_seed(f"Seeded with {seed}. To get the same numbers again, write {policy.line}")
 
     def _say_about_seed(self, text: str) -> None:
-        self._seed_note.value = _text(Document((Line(text),))) if text else ""
+        self._seed_note.value = Document((Line(text),)).html() if text else ""
 
     def _clear_pressed(self, _button: object) -> None:
         self._host.clear()
@@ -354,7 +299,7 @@ class Panel:
                 self._show_header(headline(self._status).line)
                 seeds = generators_table(self._status.generators, self._status.last_draws)
                 policy = seed_policy(self._status.seed_policy)
-                self._generators.value = _scrolling(Document((*policy, seeds)).html(), "Seeds")
+                self._generators.value = scrolling(Document((*policy, seeds)).html(), "Seeds")
                 self._show_findings()
                 self._show_settings()
                 if here == self._thread:
@@ -375,7 +320,7 @@ class Panel:
         table = views.findings_table(self._status, self.narrow.value)
         none = "No flagged op ran." if self.narrow.value == "all" else f"No findings with status {self.narrow.value}."
         document = Document((table if table.rows else Line(none),))
-        self._findings.value = _scrolling(document.html(), "Flagged ops")
+        self._findings.value = scrolling(document.html(), "Flagged ops")
 
     def _show_settings(self) -> None:
         for state in self._status.settings:
@@ -388,7 +333,7 @@ class Panel:
             self.controls["watch"].show(self._status.is_watched, "", is_disabled=False)
         hashes = self._status.fixed[0]
         self._hashes.value = hashes.value
-        self._fixed.value = _text(Document((Line(f"{hashes.why}; {hashes.remedy}"),)))
+        self._fixed.value = Document((Line(f"{hashes.why}; {hashes.remedy}"),)).html()
 
     # The saved copies
     def _update_copies(self) -> None:
@@ -453,15 +398,6 @@ class Panel:
                 HookFaultWarning,
                 stacklevel=2,
             )
-
-
-def _heading(text: str) -> Any:  # noqa: ANN401 - ipywidgets carries no types
-    return widgets.HTML(f'<div role="heading" aria-level="3" class="repro-magic-heading">{text}</div>', layout=_full())
-
-
-def _scrolling(html: str, name: str) -> str:
-    """A table in a region that scrolls, also by keyboard."""
-    return f'<div class="repro-magic-table" role="region" aria-label="{name}" tabindex="0">{html}</div>'
 
 
 def _value(state: SettingState) -> object:
