@@ -165,7 +165,9 @@ def _cell(cell: _Cell | None, names: Names) -> CellClocks:
         names.forget()
         return CellClocks()
     code, tree = cell.code, cell.tree
-    if any(isinstance(node, ast.Name | ast.Attribute) and _name(node) in _DYNAMIC for node in ast.walk(tree)):
+    nodes = [*ast.walk(tree)]
+    spread = {id(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg is None}  # only read
+    if any(_is_dynamic(node) and id(node) not in spread for node in nodes):
         names.heap.block()
     reading = Reading(names, code.splitlines())
     reading.block(tree.body)
@@ -179,8 +181,9 @@ def _cell(cell: _Cell | None, names: Names) -> CellClocks:
     )
 
 
-def _name(node: ast.Name | ast.Attribute) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr
+def _is_dynamic(node: ast.AST) -> bool:
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name in _DYNAMIC
 
 
 # Code that gives attributes without their names.

@@ -81,6 +81,8 @@ class Meter:
         self.sum += val * n
         self.count += n
         self.avg = self.sum / self.count
+    def __str__(self):
+        return '{val:.2f}'.format(**self.__dict__)
 class Late(Timer):
     def __init__(self):
         super().__init__()
