@@ -9,6 +9,7 @@ its constants.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import sys
 from collections.abc import Callable
@@ -164,6 +165,7 @@ def _with(code: CodeType, values: dict[str, Any]) -> CodeType:
     )
 
 
+@functools.lru_cache(maxsize=64)  # threads are hooked anew for each cell
 def _compiled(code: CodeType, roles: frozenset[str]) -> CodeType:
     tree = ast.parse(_source(code, roles))
     for node in ast.walk(tree):
