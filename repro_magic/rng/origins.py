@@ -130,7 +130,7 @@ class SeedLog:
         self.seeds: deque[Seed] = deque(maxlen=_LONGEST_SEED)
         # The origin of a large number that a library reports.
         self.reported: dict[int, SeedState] = {}
-        # Recent looks by state: code may restore one of these states.
+        # Recent looks by state: code may restore an earlier state.
         self.looks: dict[bytes, Look] = {}
 
     def look_with(self, state: bytes) -> Look | None:

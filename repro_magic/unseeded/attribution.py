@@ -217,6 +217,6 @@ def _is_now(seed: object) -> bool:
         return False
     now = time.time()
     in_milliseconds = int(now * 1e3)
-    # NumPy's legacy seeds have 32 bits, so people truncate milliseconds; 60 s of these are 1 in 70,000 seeds.
+    # NumPy's legacy seeds have 32 bits, so people truncate milliseconds. A minute covers 1 in 70,000 seeds.
     cut = 0 < seed < 2**32 and (in_milliseconds - int(seed)) % 2**32 < _RECENT * 1e3
     return cut or any(_STARTED - _MARGIN <= seed / unit <= now + 1 for unit in _UNITS)

@@ -175,7 +175,7 @@ class _Reader:
 
     @staticmethod
     def _is_view(node: ast.expr) -> bool:
-        """Whether it is the ordered keys of a dictionary; operators on two of these create a set."""
+        """Whether it is a dictionary's keys, which are ordered; an operator on two such views creates a set."""
         match node:
             case ast.Call(func=ast.Attribute(attr="keys"), args=[]):
                 return True

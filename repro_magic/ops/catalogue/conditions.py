@@ -57,7 +57,7 @@ def given(name: str) -> Condition:
 
 
 def equals(name: str, *values: object) -> Condition:
-    """An argument has one of these values; False for an overload without the argument."""
+    """An argument equals one of the given values; False if the overload has no such argument."""
 
     @careful
     def holds(call: OpCall) -> bool | None:
@@ -71,7 +71,7 @@ def equals(name: str, *values: object) -> Condition:
 
 
 def overload_is(*overloads: str) -> Condition:
-    """The call uses one of these overloads, e.g. `"dim"`."""
+    """The call uses one of the given overloads, e.g. `"dim"`."""
     return lambda call: call.overload.rpartition(".")[2] in overloads
 
 

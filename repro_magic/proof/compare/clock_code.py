@@ -95,7 +95,7 @@ class Names:
         functions: the definitions of the functions that they hold.
         shared: names that a function declares as global: it may change them at any time.
         classes: the classes that they hold.
-        heap: the objects of these classes.
+        heap: the objects of the notebook's classes.
     """
 
     names: dict[str, Form] = field(default_factory=dict)

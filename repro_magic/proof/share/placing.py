@@ -14,7 +14,7 @@ from pathlib import Path
 from repro_magic.exceptions import ShareError
 from repro_magic.proof.share.share import File, Plan
 
-# In binder/, repo2docker prefers each of these over requirements.txt.
+# repo2docker ignores requirements.txt if binder/ contains any of these files.
 _PREFERRED_BY_BINDER = (
     "Dockerfile",
     "Project.toml",

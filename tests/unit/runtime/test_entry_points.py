@@ -45,4 +45,4 @@ def test_what_cannot_be_loaded_is_named_with_its_error(point: EntryPoint) -> Non
 
 def test_the_packages_own_are_found() -> None:
     assert "torchvision" in plug_ins("repro_magic.ops")
-    assert plug_ins("repro_magic.nobody") == {}
+    assert plug_ins("repro_magic.unknown_group") == {}

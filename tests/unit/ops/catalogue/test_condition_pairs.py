@@ -13,6 +13,15 @@ from repro_magic.ops.catalogue import indexing
 
 LANES = {"self": floats(4, 3), "dim": 0, "src": floats(2, 3)}
 LANES_REPEAT, LANES_DIFFER = tensor([1, 1, 2], [0, 1, 0]), tensor([1, 1, 2], [0, 0, 0])
+CONVOLUTION = {
+    "self": floats(1),
+    "weight": floats(1),
+    "padding": [0],
+    "stride": [1],
+    "dilation": [1],
+    "groups": 1,
+    "allow_tf32": False,
+}
 POOL = {"grad_output": floats(1, 1, 2, 2, 2), "self": floats(1, 1, 6, 6, 6), "padding": [0, 0, 0], "ceil_mode": False}
 MAX_POOL = {**POOL, "indices": whole(1, 1, 2, 2, 2), "dilation": [1, 1, 1]}
 AVG_POOL = {**POOL, "count_include_pad": True, "divisor_override": None}
@@ -156,32 +165,14 @@ PAIRS: list[tuple[str, str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (
         "cuda",
         "cudnn_convolution.default",
-        {
-            "self": floats(1),
-            "weight": floats(1),
-            "padding": [0],
-            "stride": [1],
-            "dilation": [1],
-            "groups": 1,
-            "benchmark": False,
-            "allow_tf32": False,
-        },
+        {**CONVOLUTION, "benchmark": False},
         {"deterministic": False},
         {"deterministic": True},
     ),
     (
         "cuda",
         "cudnn_convolution.default",
-        {
-            "self": floats(1),
-            "weight": floats(1),
-            "padding": [0],
-            "stride": [1],
-            "dilation": [1],
-            "groups": 1,
-            "deterministic": True,
-            "allow_tf32": False,
-        },
+        {**CONVOLUTION, "deterministic": True},
         {"benchmark": True},
         {"benchmark": False},
     ),

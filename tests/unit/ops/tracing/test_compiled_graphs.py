@@ -37,7 +37,7 @@ def test_an_eager_call_does_not_hide_what_a_graph_holds() -> None:
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_compiled_graph_holds_is_told_whenever_it_runs() -> None:
-    """GIVEN code of Inductor WHEN it is compiled, and when it runs later THEN its flagged op is told each time."""
+    """GIVEN Inductor WHEN it compiles a graph, and when that runs again THEN its flagged op is reported."""
 
     def write(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         x = x * 2

@@ -118,7 +118,7 @@ BACKWARDS: list[tuple[str, Callable[[], Any]]] = [
 
 @pytest.mark.parametrize(("op", "forward"), BACKWARDS, ids=[name for name, _ in BACKWARDS])
 def test_backward_ops_are_seen_once_and_harmless_on_a_cpu(either: str, op: str, forward: Callable[[], Any]) -> None:
-    """GIVEN a layer whose gradient differs on CUDA WHEN trained on a CPU THEN that is known, and nobody is alarmed."""
+    """GIVEN a layer whose gradient differs on CUDA WHEN trained on a CPU THEN it is latent, without a warning."""
     found = [one for one in seen(lambda: forward().sum().backward()) if one.op == op]
     assert [(one.status, one.direction, one.elsewhere, one.count) for one in found] == [
         (FindingStatus.LATENT, Direction.BACKWARD, "cuda", 1)
